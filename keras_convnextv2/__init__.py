@@ -1,0 +1,26 @@
+"""ConvNeXt V2 and its self-supervised pretraining (FCMAE) in Keras 3."""
+
+from keras_convnextv2.data.pipeline import preprocess
+from keras_convnextv2.fcmae import FCMAE
+from keras_convnextv2.layers import (
+    ConvNeXtV2Block,
+    GlobalResponseNormalization,
+    MaskedDepthwiseConv2D,
+    StochasticDepth,
+)
+from keras_convnextv2.models import VARIANTS, ConvNeXtV2Backbone, ConvNeXtV2Classifier, Variant
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FCMAE",
+    "VARIANTS",
+    "ConvNeXtV2Backbone",
+    "ConvNeXtV2Block",
+    "ConvNeXtV2Classifier",
+    "GlobalResponseNormalization",
+    "MaskedDepthwiseConv2D",
+    "StochasticDepth",
+    "Variant",
+    "preprocess",
+]

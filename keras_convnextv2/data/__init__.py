@@ -1,0 +1,23 @@
+"""Images from files and folders, as batches that `keras.Model.fit` takes."""
+
+from keras_convnextv2.data.augmentation import flip_and_shift
+from keras_convnextv2.data.pipeline import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ImageBatches,
+    SetEpoch,
+    preprocess,
+)
+from keras_convnextv2.data.sources import ImageSource, ImageSourceError, open_source
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "ImageBatches",
+    "ImageSource",
+    "ImageSourceError",
+    "SetEpoch",
+    "flip_and_shift",
+    "open_source",
+    "preprocess",
+]

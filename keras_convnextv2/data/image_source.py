@@ -1,0 +1,108 @@
+"""What every source of images offers, wherever it reads them from."""
+
+import dataclasses
+
+import numpy as np
+
+
+class ImageSourceError(ValueError):
+    """Images that cannot be used. One line: what was found, and what to do."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageSource:
+    """N images with their labels, read on demand. Made by `open_source`.
+
+    Attributes:
+        records: array (N, ...), one entry an image; what it holds is the subclass's own.
+        labels: int32 (N,), or None.
+        class_names: tuple of str, empty without labels.
+        channels: int, of an image.
+        mean, std: tuples of float, one a channel, for images in 0..1.
+        native_size: (H, W) where all images are stored in one known size, else None.
+        description: str, one line for logs.
+    """
+
+    records: np.ndarray
+    labels: np.ndarray | None
+    class_names: tuple
+    channels: int
+    mean: tuple
+    std: tuple
+    native_size: tuple | None
+    description: str
+
+    def __len__(self):
+        return len(self.records)
+
+    def read(self, indices, image_size):
+        """Images in the order of `indices`, resized to cover `image_size` and centre-cropped.
+
+        Args:
+            indices: n ints.
+            image_size: (H, W) in pixels.
+
+        Returns:
+            uint8 (n, H, W, channels).
+
+        Raises:
+            ImageSourceError: a file cannot be read.
+        """
+        height, width = image_size
+        if height < 1 or width < 1:
+            raise ValueError(f"`image_size` must be (H, W) in pixels. Received: {image_size!r}")
+        images = np.empty((len(indices), height, width, self.channels), "uint8")
+        for place, index in enumerate(indices):
+            images[place] = self._read_one(self.records[index], (height, width))
+        return images
+
+    def labels_per_class(self, count, seed):
+        """A source of `count` random images of each class.
+
+        Which ones follows from the seed only; a larger `count` keeps them and adds others.
+
+        Raises:
+            ImageSourceError: without labels, or where a class has fewer images.
+        """
+        if self.labels is None:
+            raise ImageSourceError(
+                f"{self.description}: there are no labels to take {count} a class of. Give a "
+                "folder with one folder a class, or do not limit the labels."
+            )
+        if count < 1:
+            raise ImageSourceError(f"The labels a class must be 1 or more. Received: {count!r}")
+        chosen = []
+        for label, name in enumerate(self.class_names):
+            of_class = np.flatnonzero(self.labels == label)
+            if len(of_class) < count:
+                raise ImageSourceError(
+                    f"{self.description}: class {name!r} has {len(of_class)} images, but {count} a "
+                    "class were asked for. Ask for fewer, or add images."
+                )
+            generator = np.random.default_rng([seed, label])
+            chosen.append(generator.permutation(of_class)[:count])
+        indices = np.sort(np.concatenate(chosen))
+        return dataclasses.replace(
+            self,
+            records=self.records[indices],
+            labels=self.labels[indices],
+            description=f"{self.description}, of these {count} a class by seed {seed}",
+        )
+
+    def _read_one(self, record, image_size):
+        """uint8 (H, W, channels)."""
+        raise NotImplementedError
+
+
+def count_images(num_images, class_names):
+    """The start of a description: "1,000 images in 10 classes"."""
+    classes = "class" if len(class_names) == 1 else "classes"
+    kind = f"in {len(class_names):,} {classes}" if class_names else "without labels"
+    return f"{num_images:,} images {kind}"
+
+
+def name_some(values, limit=5):
+    """The first few of a list, for an error of one line: "'cat', 'dog' and 7 more"."""
+    values = [value.item() if isinstance(value, np.generic) else value for value in values]
+    more = f" and {len(values) - limit} more" if len(values) > limit else ""
+    return (", ".join(repr(value) for value in values[:limit]) or "none") + more

@@ -1,0 +1,92 @@
+"""Which patches are hidden: drawn from (seed, step, image, patch), equal on every backend."""
+
+import fractions
+
+import keras
+import numpy as np
+
+from keras_convnextv2.layers.seeds import derive_seed
+
+# Odd multipliers that keep the inputs of the hash apart (2^32 divided by the golden ratio, and
+# the finalizer's own two), as signed 32-bit numbers.
+_GOLDEN = np.uint32(0x9E3779B9).view(np.int32)
+_FIRST = np.uint32(0x85EBCA6B).view(np.int32)
+_SECOND = np.uint32(0xC2B2AE35).view(np.int32)
+
+
+def num_visible_patches(num_patches, mask_ratio):
+    """How many of an image's patches stay visible: floor(L * (1 - ratio)), exactly.
+
+    The ratio is taken as the decimal number it is written as. In binary floating point
+    100 * (1 - 0.8) is 19.99..., of which the official code keeps 19.
+
+    Raises:
+        ValueError: if the ratio is not in (0, 1), or would leave nothing visible or nothing
+            hidden.
+    """
+    if isinstance(mask_ratio, bool) or not 0 < mask_ratio < 1:
+        raise ValueError(f"`mask_ratio` must be between 0 and 1, exclusive. Received: {mask_ratio}")
+    visible = int(num_patches * (1 - fractions.Fraction(str(mask_ratio))))
+    if visible in (0, num_patches):
+        raise ValueError(
+            f"mask_ratio={mask_ratio} leaves {visible} of {num_patches} patches visible; at least "
+            "one must be visible and one hidden. Use another ratio, larger images or a smaller "
+            "stem stride."
+        )
+    return visible
+
+
+def draw_noise(seed, stream, step, first_image, num_images, num_patches):
+    """Random int32 noise, one number a patch, a pure function of all its arguments.
+
+    A counter-based generator (the finalizer of MurmurHash3 on each part of the key in turn)
+    instead of `keras.random`, whose streams differ between backends and carry hidden state: the
+    same seed hides the same patches on TensorFlow, JAX and PyTorch, and a resumed run draws what
+    the first would have drawn.
+
+    Args:
+        seed: int, the model's seed.
+        stream: str, such as "train", that separates uses of one seed.
+        step: int or scalar tensor.
+        first_image: int or scalar tensor, the index of the first image.
+        num_images: int or scalar tensor, B.
+        num_patches: int, L.
+
+    Returns:
+        int32 (B, L).
+    """
+    ops = keras.ops
+    key = ops.convert_to_tensor(np.int32(derive_seed(seed, "masks", stream)), "int32")
+    key = _hash(key + ops.cast(step, "int32") * _GOLDEN)
+    images = ops.cast(first_image, "int32") + ops.arange(num_images, dtype="int32")
+    key = _hash(key + ops.expand_dims(images, 1) * _GOLDEN)  # (B, 1)
+    patches = ops.convert_to_tensor(np.arange(num_patches, dtype="int32"))
+    return _hash(key + ops.expand_dims(patches, 0) * _GOLDEN)  # (B, L)
+
+
+def hide_all_but(num_visible, noise):
+    """The mask that keeps, of each image, the patches of the smallest noise.
+
+    Args:
+        num_visible: int.
+        noise: (B, L), any ordered dtype.
+
+    Returns:
+        int32 (B, L), 1 = hidden, with `num_visible` zeros in each row.
+    """
+    order = keras.ops.argsort(noise, axis=1)
+    rank = keras.ops.argsort(order, axis=1)  # the inverse permutation
+    return keras.ops.cast(rank >= num_visible, "int32")
+
+
+def _hash(x):
+    """MurmurHash3's 32-bit finalizer; int32 products wrap around on all backends."""
+    x = _xor_shifted(x, 16) * _FIRST
+    x = _xor_shifted(x, 13) * _SECOND
+    return _xor_shifted(x, 16)
+
+
+def _xor_shifted(x, bits):
+    # The right shift of a signed number copies the sign: mask it away.
+    shifted = keras.ops.bitwise_and(keras.ops.right_shift(x, bits), (1 << (32 - bits)) - 1)
+    return keras.ops.bitwise_xor(x, shifted)

@@ -1,0 +1,351 @@
+import keras
+
+from keras_convnextv2.fcmae import masking, train_steps
+from keras_convnextv2.fcmae.decoder import FCMAEDecoder
+from keras_convnextv2.fcmae.loss import hidden_patch_loss, normalize_patches, patch_statistics
+from keras_convnextv2.fcmae.patches import patchify, unpatchify
+from keras_convnextv2.layers.hidden_positions import zero_where_hidden
+from keras_convnextv2.models import ConvNeXtV2Backbone
+from keras_convnextv2.training.callbacks import StopOnNonFiniteLoss
+
+
+@keras.saving.register_keras_serializable(package="keras_convnextv2")
+class FCMAE(keras.Model):
+    """Fully convolutional masked autoencoder: self-supervised pretraining of a backbone.
+
+    Hides `mask_ratio` of each image's patches, encodes the visible ones with the backbone,
+    decodes all, and pays for the hidden ones: the mean squared error of their pixels. After `fit`
+    the backbone holds the pretrained weights. Source: arXiv 2301.00808, section 3.
+
+        fcmae = FCMAE(ConvNeXtV2Backbone("atto"))
+        fcmae.compile(optimizer=keras.optimizers.AdamW(1.5e-4))
+        fcmae.fit(images)
+
+    `fit` and `evaluate` take what Keras takes (NumPy arrays, `tf.data`, `PyDataset`, generators)
+    with images (B, H, W, C), float and normalised; labels beside them are ignored. A dict
+    {"images": ..., "hidden": ...} gives the masks from outside.
+
+    Masks are drawn for each image from (seed, step), equal on all backends; `evaluate` draws
+    those of an image from its place in the data, so that it repeats exactly; `predict` and a call
+    draw from the place in the batch.
+
+    Args:
+        backbone: a `ConvNeXtV2Backbone` of known image height and width, multiples of its total
+            stride. It is shared, not copied.
+        mask_ratio: float in (0, 1), the share of patches to hide.
+        decoder_width: int, channels of the decoder.
+        decoder_depth: int, blocks of the decoder.
+        normalize_targets: bool, whether the target is each patch's pixels minus their mean over
+            their standard deviation, or the pixels as they are.
+        encoder_path: "dense": the whole map is computed and hidden positions are kept at zero.
+        seed: int, of the masks.
+        name: optional name of the model.
+        trainable: bool.
+    """
+
+    def __init__(
+        self,
+        backbone,
+        mask_ratio=0.6,
+        decoder_width=512,
+        decoder_depth=1,
+        normalize_targets=True,
+        encoder_path="dense",
+        seed=0,
+        name=None,
+        trainable=True,
+    ):
+        if not isinstance(backbone, ConvNeXtV2Backbone):
+            raise ValueError(f"`backbone` must be a ConvNeXtV2Backbone. Received: {backbone!r}")
+        if encoder_path != "dense":
+            raise ValueError(f"`encoder_path` must be 'dense'. Received: {encoder_path!r}")
+        if not isinstance(seed, int):
+            raise ValueError(f"`seed` must be an int. Received: {seed!r}")
+        super().__init__(name=name, trainable=trainable)
+        self.dtype_policy = backbone.dtype_policy
+        self.backbone = backbone
+        self.mask_ratio = mask_ratio
+        self.decoder_width = decoder_width
+        self.decoder_depth = decoder_depth
+        self.normalize_targets = normalize_targets
+        self.encoder_path = encoder_path
+        self.seed = seed
+        self.patch_size = backbone.total_stride
+        self.grid = _patch_grid(backbone)
+        num_patches = self.grid[0] * self.grid[1]
+        self.num_visible = masking.num_visible_patches(num_patches, mask_ratio)
+
+        channels = backbone.image_shape[-1]
+        self.decoder = FCMAEDecoder(
+            self.patch_size**2 * channels,
+            width=decoder_width,
+            depth=decoder_depth,
+            dtype=self.dtype_policy,
+            name="decoder",
+        )
+        self.decoder.build((None, *self.grid, backbone.output.shape[-1]))
+        # Own count of training steps: an optimizer that accumulates gradients counts fewer.
+        self.step = self.add_weight(
+            shape=(), dtype="int32", initializer="zeros", trainable=False, name="step"
+        )
+        self.loss_tracker = keras.metrics.Mean(name="loss")
+        self.gradient_norm_tracker = keras.metrics.Mean(name="gradient_norm")
+        self.built = True
+
+    def draw_hidden(self, batch_size, step=None):
+        """The masks of a batch of a training step.
+
+        Args:
+            batch_size: int or scalar tensor, B.
+            step: the step to draw for; by default the next that `fit` will take, so that calls
+                between two steps draw the same.
+
+        Returns:
+            int32 (B, h, w), 1 = hidden; every image has the same number hidden.
+        """
+        return self._draw(batch_size, "train", step=self.step.value if step is None else step)
+
+    def encode(self, images, hidden, training=False):
+        """The backbone's features of the visible patches.
+
+        Args:
+            images: (B, H, W, C), float. What hidden patches hold changes nothing, not even NaN.
+            hidden: (B, h, w), 1 = hidden.
+            training: bool, for stochastic depth.
+
+        Returns:
+            (B, h, w, C_last), zero where hidden.
+        """
+        images = self._checked_images(images)
+        hidden = self._checked_hidden(hidden)
+        features = self.backbone.encode(zero_where_hidden(images, hidden), hidden, training)
+        return zero_where_hidden(features[-1], hidden)
+
+    def call(self, images, hidden=None, training=False):
+        """Predicts every patch from the visible ones.
+
+        Args:
+            images: (B, H, W, C), or a dict {"images": ..., "hidden": ...}.
+            hidden: (B, h, w), 1 = hidden; None draws masks that are the same at every call.
+            training: bool, for stochastic depth.
+
+        Returns:
+            {"prediction": (B, h, w, P * P * C) in the target's scale, float32,
+             "hidden": (B, h, w)}.
+        """
+        if isinstance(images, dict):
+            images, hidden = _split(images)
+        if hidden is None:
+            hidden = self._draw(keras.ops.shape(images)[0], "evaluate")
+        features = self.encode(images, hidden, training)
+        prediction = self.decoder(features, hidden, training=training)
+        return {"prediction": keras.ops.cast(prediction, "float32"), "hidden": hidden}
+
+    def loss_on(self, images, hidden, training=False):
+        """The training loss of images (B, H, W, C) under masks (B, h, w): a float32 scalar."""
+        # Not self(...): under half precision that would round the images the targets come from.
+        prediction = self.call(images, hidden, training)["prediction"]
+        targets = patchify(keras.ops.convert_to_tensor(images), self.patch_size)
+        if self.normalize_targets:
+            targets = normalize_patches(targets)
+        return hidden_patch_loss(targets, prediction, self._checked_hidden(hidden))
+
+    def reconstruct(self, images, hidden=None):
+        """Images as the model sees, predicts and completes them.
+
+        Args:
+            images: (B, H, W, C), float, normalised as in training.
+            hidden: (B, h, w), 1 = hidden; None draws as a call does.
+
+        Returns:
+            Dict of NumPy arrays: "masked" (hidden pixels 0), "reconstruction" (the prediction of
+            every patch; visible patches are never in the loss, so there it means little) and
+            "pasted" (the visible pixels and the prediction of the hidden ones), each
+            (B, H, W, C) in the scale of `images`, and "hidden" (B, h, w). With normalised targets
+            the mean and deviation of each patch are taken from the original.
+        """
+        ops = keras.ops
+        images = self._checked_images(images)
+        if hidden is None:
+            hidden = self._draw(images.shape[0], "evaluate")
+        hidden = self._checked_hidden(hidden)
+        patches = self.predict_on_batch({"images": images, "hidden": hidden})["prediction"]
+        patches = ops.convert_to_tensor(patches)
+        if self.normalize_targets:
+            mean, deviation = patch_statistics(patchify(images, self.patch_size))
+            patches = patches * deviation + mean
+        reconstruction = unpatchify(patches, self.patch_size)
+        visible = zero_where_hidden(images, hidden)
+        pasted = visible + zero_where_hidden(reconstruction, 1 - hidden)
+        results = {
+            "masked": visible,
+            "reconstruction": reconstruction,
+            "pasted": pasted,
+            "hidden": hidden,
+        }
+        return {name: ops.convert_to_numpy(value) for name, value in results.items()}
+
+    @property
+    def metrics(self):
+        return [self.loss_tracker, self.gradient_norm_tracker]
+
+    def compile(self, optimizer="adamw", loss=None, metrics=None, **kwargs):
+        """As `keras.Model.compile`; FCMAE brings its own loss and metrics."""
+        if loss is not None or metrics is not None:
+            raise ValueError(
+                "FCMAE brings its own loss (hidden patches' mean squared error) and metrics "
+                f"(loss, gradient_norm). Received: loss={loss!r}, metrics={metrics!r}"
+            )
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def compile_from_config(self, config):
+        # Keras restores the compiled state by itself only where `compile` is its own.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def fit(
+        self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs
+    ):
+        """As `keras.Model.fit`; stops with a FloatingPointError when the loss is not finite."""
+        watch = StopOnNonFiniteLoss()
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.append(watch)
+        else:
+            # First, so that it stops the run before another callback saves the broken weights.
+            callbacks = [watch, *keras.tree.flatten(callbacks or [])]
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def train_step(self, *arguments):
+        return train_steps.train_step(self, *arguments)
+
+    def test_step(self, *arguments):
+        return train_steps.test_step(self, *arguments)
+
+    def step_loss(self, data):
+        """The loss of one training step; a pure function of the weights, the step and the data."""
+        images, hidden = _unpack(data)
+        if hidden is None:
+            hidden = self.draw_hidden(keras.ops.shape(images)[0])
+        return self.loss_on(images, hidden, training=True)
+
+    def apply_step(self, data, loss, gradients):
+        """Applies the (scaled) gradients of one training step and returns its logs."""
+        ops = keras.ops
+        scale = ops.cast(self.optimizer.scale_loss(ops.ones(())), "float32")
+        squares = [
+            ops.sum(ops.square(ops.cast(gradient, "float32") / scale))
+            for gradient in gradients
+            if gradient is not None
+        ]
+        norm = ops.sqrt(sum(squares))
+        self.optimizer.apply(gradients, self.trainable_weights)
+        self.step.assign_add(1)
+        self.loss_tracker.update_state(loss, sample_weight=_batch_size(data))
+        # float16 training skips the steps whose scaled gradients overflow; so does their mean.
+        finite = ops.isfinite(norm)
+        self.gradient_norm_tracker.update_state(
+            ops.where(finite, norm, 0.0), sample_weight=ops.cast(finite, "float32")
+        )
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def evaluate_step(self, data):
+        """One step of `evaluate`: the loss under masks that follow from each image's place."""
+        images, hidden = _unpack(data)
+        batch_size = _batch_size(data)
+        if hidden is None:
+            # The tracker has counted the images of the batches before this one.
+            hidden = self._draw(batch_size, "evaluate", first_image=self.loss_tracker.count)
+        loss = self.loss_on(images, hidden)
+        self.loss_tracker.update_state(loss, sample_weight=batch_size)
+        return {"loss": self.loss_tracker.result()}
+
+    def get_config(self):
+        return {
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "mask_ratio": self.mask_ratio,
+            "decoder_width": self.decoder_width,
+            "decoder_depth": self.decoder_depth,
+            "normalize_targets": self.normalize_targets,
+            "encoder_path": self.encoder_path,
+            "seed": self.seed,
+            "name": self.name,
+            "trainable": self.trainable,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        backbone = keras.saving.deserialize_keras_object(config["backbone"])
+        return cls(**{**config, "backbone": backbone})
+
+    def _draw(self, num_images, stream, step=0, first_image=0):
+        num_patches = self.grid[0] * self.grid[1]
+        noise = masking.draw_noise(self.seed, stream, step, first_image, num_images, num_patches)
+        hidden = masking.hide_all_but(self.num_visible, noise)
+        return keras.ops.reshape(hidden, (-1, *self.grid))
+
+    def _checked_images(self, images):
+        images = keras.ops.convert_to_tensor(images)
+        dtype = keras.backend.standardize_dtype(images.dtype)
+        if not keras.backend.is_float_dtype(dtype):
+            raise ValueError(
+                f"Images must be float and normalised. Received dtype {dtype}: for uint8 images "
+                "see keras_convnextv2.preprocess."
+            )
+        if tuple(images.shape[1:]) != self.backbone.image_shape:
+            raise ValueError(
+                f"This FCMAE takes batches of images of shape {self.backbone.image_shape}. "
+                f"Received a batch of shape {tuple(images.shape)}."
+            )
+        return images
+
+    def _checked_hidden(self, hidden):
+        hidden = keras.ops.cast(hidden, "int32")
+        if len(hidden.shape) != 3 or tuple(hidden.shape[1:]) != self.grid:
+            raise ValueError(
+                f"`hidden` must have shape (batch, {self.grid[0]}, {self.grid[1]}), one value a "
+                f"patch, 1 = hidden. Received shape {tuple(hidden.shape)}."
+            )
+        return hidden
+
+
+def _patch_grid(backbone):
+    height, width, _ = backbone.image_shape
+    stride = backbone.total_stride
+    if height is None or width is None:
+        raise ValueError(
+            "FCMAE needs a backbone of known image height and width. Received: "
+            f"image_shape={backbone.image_shape}"
+        )
+    if height % stride or width % stride:
+        raise ValueError(
+            f"FCMAE needs image sides that are multiples of the total stride, {stride} pixels. "
+            f"Received: image_shape={backbone.image_shape}. The nearest sizes are "
+            f"{_nearest(height, stride)} x {_nearest(width, stride)}."
+        )
+    return height // stride, width // stride
+
+
+def _nearest(size, stride):
+    return max(round(size / stride), 1) * stride
+
+
+def _split(images):
+    unknown = set(images) - {"images", "hidden"}
+    if unknown or "images" not in images:
+        raise ValueError(
+            'A dict given to FCMAE must hold "images" and may hold "hidden". '
+            f"Received keys: {sorted(images)}"
+        )
+    return images["images"], images.get("hidden")
+
+
+def _unpack(data):
+    """Images and masks (or None) of a batch as Keras passes it; labels are ignored."""
+    x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    if sample_weight is not None:
+        raise ValueError("FCMAE takes no sample weights: its loss is a mean over hidden patches.")
+    return _split(x) if isinstance(x, dict) else (x, None)
+
+
+def _batch_size(data):
+    return keras.ops.shape(_unpack(data)[0])[0]

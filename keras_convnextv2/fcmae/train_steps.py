@@ -1,0 +1,83 @@
+"""One training and one evaluation step of FCMAE on each backend.
+
+Only the way to a gradient differs. What a step computes is `FCMAE.step_loss`, and what it does
+with the gradients is `FCMAE.apply_step`; both are shared.
+"""
+
+import keras
+
+
+def train_step(model, *arguments):
+    """`arguments` are (data,) on TensorFlow and torch, (state, data) on JAX, as Keras calls it."""
+    steps = {"tensorflow": _tensorflow_step, "torch": _torch_step, "jax": _jax_step}
+    return steps[keras.backend.backend()](model, *arguments)
+
+
+def test_step(model, *arguments):
+    """As `train_step`."""
+    if keras.backend.backend() == "jax":
+        return _jax_test_step(model, *arguments)
+    return model.evaluate_step(*arguments)
+
+
+def _tensorflow_step(model, data):
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        loss = model.step_loss(data)
+        scaled_loss = model.optimizer.scale_loss(loss)
+    gradients = tape.gradient(scaled_loss, model.trainable_weights)
+    return model.apply_step(data, loss, gradients)
+
+
+def _torch_step(model, data):
+    import torch
+
+    model.zero_grad()
+    loss = model.step_loss(data)
+    model.optimizer.scale_loss(loss).backward()
+    gradients = [weight.value.grad for weight in model.trainable_weights]
+    with torch.no_grad():
+        return model.apply_step(data, loss.detach(), gradients)
+
+
+def _jax_step(model, state, data):
+    import jax
+
+    groups = (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables,
+        model.metrics_variables,
+    )
+
+    def scaled_loss(trainable):
+        with keras.StatelessScope(_mapping(groups, (trainable, *state[1:]))) as scope:
+            loss = model.step_loss(data)
+            scaled = model.optimizer.scale_loss(loss)
+        return scaled, (loss, _values(groups[1], scope))
+
+    gradients, (loss, non_trainable) = jax.grad(scaled_loss, has_aux=True)(state[0])
+    state = (state[0], non_trainable, *state[2:])
+    with keras.StatelessScope(_mapping(groups, state)) as scope:
+        logs = model.apply_step(data, loss, gradients)
+    return logs, tuple(_values(group, scope) for group in groups)
+
+
+def _jax_test_step(model, state, data):
+    groups = (model.trainable_variables, model.non_trainable_variables, model.metrics_variables)
+    with keras.StatelessScope(_mapping(groups, state)) as scope:
+        logs = model.evaluate_step(data)
+    return logs, tuple(_values(group, scope) for group in groups)
+
+
+def _mapping(groups, state):
+    return [
+        pair
+        for variables, values in zip(groups, state, strict=True)
+        for pair in zip(variables, values, strict=True)
+    ]
+
+
+def _values(variables, scope):
+    return [scope.get_current_value(variable) for variable in variables]

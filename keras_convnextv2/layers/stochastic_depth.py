@@ -1,0 +1,42 @@
+import keras
+
+
+@keras.saving.register_keras_serializable(package="keras_convnextv2")
+class StochasticDepth(keras.layers.Layer):
+    """Drops the whole residual branch of an image with probability `rate` (drop path).
+
+    In training an image keeps its branch with probability 1 - rate, scaled by 1 / (1 - rate);
+    otherwise the layer is the identity. Source: arXiv 1603.09382.
+
+    Args:
+        rate: float in [0, 1).
+        seed: optional int; see `keras_convnextv2.layers.seeds.derive_seed` for giving each of
+            several layers its own.
+
+    Call arguments:
+        x: (B, ...).
+        training: bool.
+    """
+
+    def __init__(self, rate, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"`rate` must be at least 0 and less than 1. Received: {rate!r}")
+        self.rate = rate
+        self.seed = seed
+        if rate > 0:
+            self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, x, training=False):
+        if not training or self.rate == 0:
+            return x
+        ops = keras.ops
+        shape = (ops.shape(x)[0],) + (1,) * (len(x.shape) - 1)
+        kept = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator) >= self.rate
+        return ops.where(kept, x / (1.0 - self.rate), ops.zeros((), x.dtype))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}

@@ -1,0 +1,7 @@
+"""ConvNeXt V2 as functional Keras models."""
+
+from keras_convnextv2.models.backbone import ConvNeXtV2Backbone
+from keras_convnextv2.models.classifier import ConvNeXtV2Classifier
+from keras_convnextv2.models.variants import VARIANTS, Variant
+
+__all__ = ["VARIANTS", "ConvNeXtV2Backbone", "ConvNeXtV2Classifier", "Variant"]

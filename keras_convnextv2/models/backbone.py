@@ -1,0 +1,183 @@
+import math
+
+import keras
+
+from keras_convnextv2.layers import ConvNeXtV2Block
+from keras_convnextv2.layers.hidden_positions import hidden_at
+from keras_convnextv2.layers.initializers import weight_initializer
+from keras_convnextv2.layers.seeds import derive_seed
+from keras_convnextv2.models.variants import NUM_STAGES, resolve_variant
+
+
+@keras.saving.register_keras_serializable(package="keras_convnextv2")
+class ConvNeXtV2Backbone(keras.Model):
+    """ConvNeXt V2 without a head, as a functional model.
+
+    Stem (convolution of `stem_stride`, LayerNorm), then four stages of `ConvNeXtV2Block`, with
+    LayerNorm and a 2x2 convolution of stride 2 before the last three. Layers are named `stem`,
+    `stage{i}_downsample` and `stage{i}_block{j}`, counted from 0. Source: arXiv 2301.00808.
+
+    Args:
+        variant: a name of `VARIANTS` or a `Variant`.
+        image_shape: (height, width, channels); height and width may be None. They need not be
+            equal, nor multiples of the total stride (what is left over at the edge is cut off).
+        stem_stride: int, 4 as in the paper; 2 or 1 for small images.
+        drop_path_rate: float in [0, 1), the stochastic depth of the last block; it grows
+            linearly from 0 over all blocks.
+        seed: optional int, for the stochastic depth.
+        dtype: optional dtype policy or its name, such as "mixed_bfloat16".
+        name: optional name of the model.
+        trainable: bool.
+
+    Input:
+        images: (B, height, width, channels), float, normalised.
+
+    Output:
+        (B, height // total_stride, width // total_stride, widths[-1]).
+
+    Attributes:
+        total_stride: 8 * stem_stride, in pixels; the side of an FCMAE patch.
+        pyramid_outputs: {"P2": ..., ...}, each stage's output, named by log2 of its stride.
+    """
+
+    def __init__(
+        self,
+        variant="atto",
+        image_shape=(224, 224, 3),
+        stem_stride=4,
+        drop_path_rate=0.0,
+        seed=None,
+        dtype=None,
+        name=None,
+        trainable=True,
+    ):
+        sizes = resolve_variant(variant)
+        if stem_stride not in (1, 2, 4):
+            raise ValueError(f"`stem_stride` must be 4, 2 or 1. Received: {stem_stride!r}")
+        if not 0 <= drop_path_rate < 1:
+            raise ValueError(
+                f"`drop_path_rate` must be at least 0 and less than 1. Received: {drop_path_rate!r}"
+            )
+        total_stride = stem_stride * 2 ** (NUM_STAGES - 1)
+        image_shape = _checked_image_shape(image_shape, total_stride)
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+
+        layers = _make_layers(sizes, stem_stride, drop_path_rate, seed, policy)
+        inputs = keras.Input(image_shape, name="images")
+        features = _connect(layers, sizes.depths, inputs)
+        super().__init__(inputs=inputs, outputs=features[-1], name=name, trainable=trainable)
+
+        self.dtype_policy = policy
+        self.variant = sizes
+        self.image_shape = image_shape
+        self.stem_stride = stem_stride
+        self.drop_path_rate = drop_path_rate
+        self.seed = seed
+        self.total_stride = total_stride
+        first_level = int(math.log2(stem_stride))
+        self.pyramid_outputs = {
+            f"P{level}": feature for level, feature in enumerate(features, first_level)
+        }
+        self._config_variant = variant
+
+    def encode(self, images, hidden=None, training=False):
+        """The stage outputs for images of which patches may be hidden: the masked forward pass.
+
+        Runs this model's own layers in the dense masked layout: the whole map is computed, and
+        the depthwise convolutions and GRN treat hidden positions as absent.
+
+        Args:
+            images: (B, height, width, channels).
+            hidden: (B, h, w), 1 = hidden, with h and w dividing the last stage's map; or None.
+            training: bool, for stochastic depth.
+
+        Returns:
+            List of four feature maps. What they hold at hidden positions is not defined.
+        """
+        layers = {layer.name: layer for layer in self.layers}
+        return _connect(layers, self.variant.depths, images, hidden, training)
+
+    def get_config(self):
+        variant = self._config_variant
+        if not isinstance(variant, str):
+            variant = {"depths": list(self.variant.depths), "widths": list(self.variant.widths)}
+        return {
+            "variant": variant,
+            "image_shape": list(self.image_shape),
+            "stem_stride": self.stem_stride,
+            "drop_path_rate": self.drop_path_rate,
+            "seed": self.seed,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "name": self.name,
+            "trainable": self.trainable,
+        }
+
+
+def _checked_image_shape(image_shape, total_stride):
+    shape = tuple(image_shape) if isinstance(image_shape, (tuple, list)) else ()
+    if (
+        len(shape) != 3
+        or not all(size is None or (isinstance(size, int) and size > 0) for size in shape)
+        or shape[-1] is None
+    ):
+        raise ValueError(
+            "`image_shape` must be (height, width, channels), with height and width positive ints "
+            f"or None and channels a positive int. Received: {image_shape!r}"
+        )
+    if any(size is not None and size < total_stride for size in shape[:2]):
+        raise ValueError(
+            f"Images must be at least as large as the total stride, {total_stride} pixels. "
+            f"Received: image_shape={shape}. A smaller `stem_stride` gives a smaller total stride."
+        )
+    return shape
+
+
+def _make_layers(variant, stem_stride, drop_path_rate, seed, dtype):
+    """All layers by name, in the order in which they run."""
+
+    def convolution(width, stride):
+        return keras.layers.Conv2D(
+            width,
+            stride,
+            strides=stride,
+            kernel_initializer=weight_initializer(),
+            dtype=dtype,
+            name="conv",
+        )
+
+    def norm():
+        return keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name="norm")
+
+    layers = {"stem": [convolution(variant.widths[0], stem_stride), norm()]}
+    blocks_before, last_block = 0, sum(variant.depths) - 1
+    for stage, (depth, width) in enumerate(zip(variant.depths, variant.widths, strict=True)):
+        if stage > 0:
+            layers[f"stage{stage}_downsample"] = [norm(), convolution(width, 2)]
+        for block in range(depth):
+            name = f"stage{stage}_block{block}"
+            layers[name] = ConvNeXtV2Block(
+                width,
+                drop_path_rate=drop_path_rate * (blocks_before + block) / max(last_block, 1),
+                seed=derive_seed(seed, name),
+                dtype=dtype,
+                name=name,
+            )
+        blocks_before += depth
+    return {
+        name: keras.Sequential(layer, name=name) if isinstance(layer, list) else layer
+        for name, layer in layers.items()
+    }
+
+
+def _connect(layers, depths, x, hidden=None, training=None):
+    """The one wiring of the backbone: the output of each stage, with or without a mask."""
+    features = []
+    x = layers["stem"](x)
+    for stage, depth in enumerate(depths):
+        if stage > 0:
+            x = layers[f"stage{stage}_downsample"](x)
+        stage_hidden = None if hidden is None else hidden_at(hidden, x)
+        for block in range(depth):
+            x = layers[f"stage{stage}_block{block}"](x, hidden=stage_hidden, training=training)
+        features.append(x)
+    return features

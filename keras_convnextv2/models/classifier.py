@@ -1,0 +1,74 @@
+import keras
+
+from keras_convnextv2.layers.initializers import weight_initializer
+from keras_convnextv2.models.backbone import ConvNeXtV2Backbone
+
+
+@keras.saving.register_keras_serializable(package="keras_convnextv2")
+class ConvNeXtV2Classifier(keras.Model):
+    """A backbone with global average pooling, LayerNorm and a linear layer, functional.
+
+    The backbone is shared, not copied: training the classifier trains the backbone.
+
+    Args:
+        backbone: a `ConvNeXtV2Backbone`.
+        num_classes: int.
+        activation: optional activation of the output, such as "softmax"; None gives logits.
+        head_init_scale: float, factor on the initial weights of the linear layer; .001 as the
+            paper fine-tunes (arXiv 2301.00808, appendix A).
+        name: optional name of the model.
+        trainable: bool.
+
+    Input:
+        images: (B, height, width, channels), float, normalised.
+
+    Output:
+        (B, num_classes), float32 also under mixed precision.
+    """
+
+    def __init__(
+        self,
+        backbone,
+        num_classes=1000,
+        activation=None,
+        head_init_scale=0.001,
+        name=None,
+        trainable=True,
+    ):
+        if not isinstance(backbone, ConvNeXtV2Backbone):
+            raise ValueError(f"`backbone` must be a ConvNeXtV2Backbone. Received: {backbone!r}")
+        if not isinstance(num_classes, int) or num_classes < 1:
+            raise ValueError(f"`num_classes` must be a positive int. Received: {num_classes!r}")
+        # The head is small: under half precision it pools, normalises and scores in float32.
+        dtype = keras.backend.result_type(backbone.dtype_policy.compute_dtype, "float32")
+        inputs = keras.Input(backbone.image_shape, name="images")
+        x = backbone(inputs)
+        x = keras.layers.GlobalAveragePooling2D(dtype=dtype, name="pool")(x)
+        x = keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name="norm")(x)
+        outputs = keras.layers.Dense(
+            num_classes,
+            activation=activation,
+            kernel_initializer=weight_initializer(head_init_scale),
+            dtype=dtype,
+            name="head",
+        )(x)
+        super().__init__(inputs=inputs, outputs=outputs, name=name, trainable=trainable)
+        self.backbone = backbone
+        self.num_classes = num_classes
+        self.activation = keras.activations.get(activation)
+        self.head_init_scale = head_init_scale
+
+    def get_config(self):
+        return {
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "num_classes": self.num_classes,
+            "activation": keras.activations.serialize(self.activation),
+            "head_init_scale": self.head_init_scale,
+            "name": self.name,
+            "trainable": self.trainable,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        backbone = keras.saving.deserialize_keras_object(config["backbone"])
+        return cls(**{**config, "backbone": backbone})

@@ -1,0 +1,1 @@
+"""Programs that train, evaluate and export; each reads from top to bottom."""

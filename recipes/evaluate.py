@@ -1,0 +1,67 @@
+"""Measures a fine-tuned classifier on the test split, or a pretrained FCMAE's loss on it.
+
+    python -m recipes.evaluate --weights=runs/finetuned
+    python -m recipes.evaluate --weights=runs/finetuned --data_dir=photographs --json
+    python -m recipes.evaluate --weights=runs/pretrained/checkpoints/last.keras
+
+An FCMAE is measured under fixed masks, so that the figure repeats exactly.
+"""
+
+import time
+
+from absl import flags
+
+from recipes import images, program, saved_models, training_flags
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("weights", None, "A run's folder, or a .keras file.", required=True)
+flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
+training_flags.define_data_flags()
+flags.adopt_module_key_flags(training_flags)
+
+
+def main():
+    model = saved_models.load(FLAGS.weights)
+
+    import keras
+
+    import keras_convnextv2 as kc
+
+    if isinstance(model, kc.ConvNeXtV2Backbone):
+        raise ValueError(
+            f"--weights: {FLAGS.weights} holds a backbone, which has no accuracy. Fine-tune it "
+            "with recipes.finetune, or name the checkpoints/last.keras of its pretraining."
+        )
+    source = images.open_images("test")
+    height, width, channels = saved_models.backbone_of(model).image_shape
+    if channels != source.channels:
+        raise ValueError(
+            f"--weights takes images of {channels} channels; these have {source.channels}: "
+            f"{source.description}"
+        )
+    is_classifier = isinstance(model, kc.ConvNeXtV2Classifier)
+    if is_classifier:
+        if source.labels is None:
+            raise ValueError(f"There are no labels to compare with: {source.description}")
+        if model.num_classes != len(source.class_names):
+            raise ValueError(
+                f"--weights tells {model.num_classes} classes apart; the images are of "
+                f"{len(source.class_names)}: {source.description}"
+            )
+        model.compile(
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+    else:
+        model.compile()
+    batches = images.evaluation_batches(source, (height, width), labelled=is_classifier)
+    started = time.monotonic()
+    scores = images.evaluate(model, batches)
+    seconds = time.monotonic() - started
+    result = {**scores, "images": len(source), "seconds": round(seconds, 2)}
+    program.print_result(result, FLAGS.json)
+
+
+if __name__ == "__main__":
+    program.run(main)

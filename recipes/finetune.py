@@ -1,0 +1,112 @@
+r"""Trains a classifier, from pretrained weights or from scratch.
+
+On 10 labels a class of the embedded images, from what recipes.pretrain left, and from scratch:
+    python -m recipes.finetune --output_dir=runs/finetuned --weights=runs/pretrained \
+        --labels_per_class=10
+    python -m recipes.finetune --output_dir=runs/scratch --labels_per_class=10
+
+On a folder of your own with a folder a class:
+    python -m recipes.finetune --output_dir=runs/finetuned --weights=runs/pretrained \
+        --data_dir=photographs
+
+Leaves in the output folder: settings.flags, metrics.jsonl, checkpoints/last.keras, model.keras
+(the classifier) and class_names.json. Prints the accuracy on the test split.
+"""
+
+import json
+
+from absl import flags
+
+from recipes import images, program, saved_models, training_flags, training_run
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+    "weights", "", "Pretrained weights: a .keras file or a run's folder. Empty: from scratch."
+)
+flags.DEFINE_integer("labels_per_class", 0, "Train on this many images a class; 0: on all.")
+flags.DEFINE_float("drop_path_rate", 0.0, "Stochastic depth of the last block.")
+flags.DEFINE_bool("evaluate_each_epoch", False, "Evaluate after each epoch, not only at the end.")
+training_flags.define_data_flags()
+training_flags.define_model_flags()
+training_flags.define_training_flags(
+    epochs=60, warmup_epochs=6, base_learning_rate=1e-2, weight_decay=0.05
+)
+flags.set_default(FLAGS["batch_size"], 20)
+flags.adopt_module_key_flags(training_flags)
+
+
+def main():
+    pretrained = (
+        saved_models.backbone_of(saved_models.load(FLAGS.weights)) if FLAGS.weights else None
+    )
+    training_flags.resolve_model_flags(pretrained and saved_models.model_flags(pretrained))
+    size = training_flags.image_size()
+    variant = training_flags.chosen_variant()
+    source = images.open_images("train")
+    if FLAGS.labels_per_class:
+        source = source.labels_per_class(FLAGS.labels_per_class, FLAGS.seed)
+    batches = images.training_batches(source, size, labelled=True)
+    evaluation = images.evaluation_batches(images.open_images("test"), size, labelled=True)
+
+    import keras
+
+    import keras_convnextv2 as kc
+    from keras_convnextv2.training.checkpoints import save_model
+    from keras_convnextv2.training.optimizers import adamw
+    from keras_convnextv2.training.schedules import warmup_cosine
+
+    keras.utils.set_random_seed(FLAGS.seed)
+    backbone = kc.ConvNeXtV2Backbone(
+        variant,
+        image_shape=(*size, source.channels),
+        stem_stride=FLAGS.stem_stride,
+        drop_path_rate=FLAGS.drop_path_rate,
+        seed=FLAGS.seed,
+        dtype=training_flags.dtype_policy(),
+    )
+    if pretrained is not None:
+        saved_models.copy_weights(pretrained, backbone)
+    classifier = kc.ConvNeXtV2Classifier(backbone, len(source.class_names))
+
+    num_steps = FLAGS.epochs * len(batches)
+    num_warmup_steps = int(FLAGS.warmup_epochs * len(batches))
+    peak = training_flags.resolve_learning_rate()
+    schedule = warmup_cosine(peak, num_steps, num_warmup_steps, minimum=min(1e-6, peak / 2))
+    classifier.compile(
+        optimizer=adamw(classifier, schedule, FLAGS.weight_decay),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+
+    training_run.announce(
+        backend=keras.backend.backend(),
+        images=source.description,
+        start=FLAGS.weights or "from scratch",
+        model=f"{classifier.count_params():,} parameters",
+        training=f"{FLAGS.epochs} epochs of {len(batches)} steps of {FLAGS.batch_size} images, "
+        f"learning rate {peak:.3g} after {num_warmup_steps} steps",
+    )
+    if FLAGS.dry_run:
+        return
+    folder = training_run.open_output_dir()
+    each_epoch = evaluation if FLAGS.evaluate_each_epoch else None
+    logs = training_run.train(classifier, batches, folder, "fine-tuning", each_epoch)
+    save_model(classifier, folder / "model.keras")
+    (folder / "class_names.json").write_text(json.dumps(source.class_names))
+
+    scores = images.evaluate(classifier, evaluation)
+    result = {
+        "test_accuracy": scores["accuracy"],
+        "test_loss": scores["loss"],
+        "test_images": evaluation.num_images,
+        "train_images": len(source),
+        "train_loss": logs["loss"],
+        "model": str(folder / "model.keras"),
+        "log": str(folder / "metrics.jsonl"),
+    }
+    program.print_result(result, FLAGS.json)
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,116 @@
+r"""Pretrains a ConvNeXt V2 backbone on images without labels, with FCMAE (arXiv 2301.00808).
+
+On the embedded images, with a small model:
+    python -m recipes.pretrain --output_dir=runs/pretrained
+
+On a folder of your own, with the paper's hyperparameters:
+    python -m recipes.pretrain --output_dir=runs/pretrained --data_dir=photographs --variant=atto \
+        --image_size=224 --batch_size=64 --epochs=800 --warmup_epochs=40 --base_learning_rate=1.5e-4
+
+Leaves in the output folder: settings.flags, metrics.jsonl, checkpoints/last.keras (the whole
+FCMAE), model.keras (the backbone, for recipes.finetune) and reconstructions.png.
+"""
+
+from absl import flags
+
+from recipes import images, program, training_flags, training_run
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_float("mask_ratio", 0.6, "Share of each image's patches that is hidden.")
+flags.DEFINE_integer("decoder_width", None, "Channels of the decoder. Default: 512, demo: 128.")
+flags.DEFINE_integer("decoder_depth", 1, "Blocks of the decoder.", lower_bound=1)
+flags.DEFINE_bool("normalize_targets", True, "Predict patches less their mean, over their std.")
+flags.DEFINE_enum("encoder_path", "dense", ["dense"], "How the encoder leaves hidden patches out.")
+training_flags.define_data_flags()
+training_flags.define_model_flags()
+training_flags.define_training_flags(
+    epochs=8, warmup_epochs=1, base_learning_rate=3e-3, weight_decay=0.05
+)
+flags.adopt_module_key_flags(training_flags)
+
+
+def main():
+    training_flags.resolve_model_flags()
+    if FLAGS.decoder_width is None:
+        FLAGS.decoder_width = 512 if FLAGS.data_dir else 128
+    size = training_flags.image_size()
+    variant = training_flags.chosen_variant()
+    source = images.open_images("train")
+    batches = images.training_batches(source, size, labelled=False)
+
+    import keras
+
+    import keras_convnextv2 as kc
+    from keras_convnextv2.analysis.reconstructions import save_reconstructions
+    from keras_convnextv2.training.checkpoints import save_model
+    from keras_convnextv2.training.optimizers import adamw
+    from keras_convnextv2.training.schedules import warmup_cosine
+
+    keras.utils.set_random_seed(FLAGS.seed)
+    backbone = kc.ConvNeXtV2Backbone(
+        variant,
+        image_shape=(*size, source.channels),
+        stem_stride=FLAGS.stem_stride,
+        seed=FLAGS.seed,
+        dtype=training_flags.dtype_policy(),
+    )
+    fcmae = kc.FCMAE(
+        backbone,
+        mask_ratio=FLAGS.mask_ratio,
+        decoder_width=FLAGS.decoder_width,
+        decoder_depth=FLAGS.decoder_depth,
+        normalize_targets=FLAGS.normalize_targets,
+        encoder_path=FLAGS.encoder_path,
+        seed=FLAGS.seed,
+    )
+
+    num_steps = FLAGS.epochs * len(batches)
+    num_warmup_steps = int(FLAGS.warmup_epochs * len(batches))
+    peak = training_flags.resolve_learning_rate()
+    schedule = warmup_cosine(peak, num_steps, num_warmup_steps)
+    fcmae.compile(optimizer=adamw(fcmae, schedule, FLAGS.weight_decay, beta_2=0.95))
+
+    training_run.announce(
+        backend=keras.backend.backend(),
+        images=source.description,
+        model=f"{backbone.count_params():,} parameters in the backbone, "
+        f"{fcmae.decoder.count_params():,} in the decoder",
+        masks=f"{fcmae.num_visible} of {fcmae.grid[0]} x {fcmae.grid[1]} patches of "
+        f"{fcmae.patch_size} x {fcmae.patch_size} pixels visible",
+        training=f"{FLAGS.epochs} epochs of {len(batches)} steps of {FLAGS.batch_size} images, "
+        f"learning rate {peak:.3g} after {num_warmup_steps} steps",
+    )
+    if FLAGS.dry_run:
+        return
+    folder = training_run.open_output_dir()
+    logs = training_run.train(fcmae, batches, folder, "pretraining")
+    save_model(backbone, folder / "model.keras")
+
+    shown, first = _some_images(size)
+    save_reconstructions(folder / "reconstructions.png", fcmae, first, shown.mean, shown.std)
+    result = {
+        **{name: float(value) for name, value in logs.items()},
+        "model": str(folder / "model.keras"),
+        "pictures": str(folder / "reconstructions.png"),
+        "log": str(folder / "metrics.jsonl"),
+    }
+    program.print_result(result, FLAGS.json)
+
+
+def _some_images(size, count=8):
+    """Images spread over the test split, or over the training one where there is no other."""
+    import numpy as np
+
+    from keras_convnextv2.data import ImageSourceError, preprocess
+
+    try:
+        source = images.open_images("test")
+    except ImageSourceError:
+        source = images.open_images("train")
+    chosen = np.linspace(0, len(source) - 1, min(count, len(source))).astype(int)
+    return source, preprocess(source.read(chosen, size), source.mean, source.std)
+
+
+if __name__ == "__main__":
+    program.run(main)

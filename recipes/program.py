@@ -1,0 +1,54 @@
+"""Running a recipe: flags in, one line for an error, an exit status."""
+
+import json
+import sys
+from pathlib import Path
+
+from absl import app, flags
+
+EXIT_STATUS = 2
+
+
+def run(main):
+    """Parses the flags and runs `main()`; what a user can mend is printed as one line."""
+    app.run(lambda _: _guarded(main), flags_parser=_parse)
+
+
+def _parse(arguments):
+    # Runs of the same command must differ in their flags alone: a word that is no flag is a slip.
+    try:
+        rest = flags.FLAGS(arguments)[1:]
+    except flags.Error as error:
+        _fail(f"{_one_line(error)} See --help.")
+    if rest:
+        _fail(f"not a flag: {' '.join(rest)!r}. Flags are written --name=value; see --help.")
+    return arguments
+
+
+def _guarded(main):
+    try:
+        main()
+    except (ValueError, OSError, FloatingPointError) as error:
+        _fail(_one_line(error))
+    except KeyboardInterrupt:
+        _fail("stopped by the user; what was saved before is intact.")
+
+
+def _one_line(error):
+    return " ".join(str(error).split())
+
+
+def _fail(message):
+    name = Path(sys.argv[0]).stem
+    print(f"{name}: error: {message}", file=sys.stderr)
+    sys.exit(EXIT_STATUS)
+
+
+def print_result(result, as_json):
+    """Prints a flat dict: one JSON object on standard output, or a line a value."""
+    if as_json:
+        print(json.dumps(result))
+    else:
+        for name, value in result.items():
+            shown = f"{value:.4f}" if isinstance(value, float) else value
+            print(f"{name.replace('_', ' '):<24} {shown}")

@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_convnextv2.data.decoding import read_image, resize_array
+
+
+def test_image_of_the_asked_size_keeps_its_pixels(tmp_path, write_image):
+    pixels = write_image(tmp_path / "a.png", (6, 9))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", (6, 9)), pixels)
+
+
+def test_jpeg_decodes_to_about_its_pixels(tmp_path):
+    ramp = np.linspace(0, 255, 16 * 24).reshape(16, 24, 1).repeat(3, -1).astype("uint8")
+    Image.fromarray(ramp).save(tmp_path / "a.JPG", quality=95)
+    image = read_image(tmp_path / "a.JPG", (16, 24))
+    # Quality 95 is lossy by a few of 255 levels.
+    np.testing.assert_allclose(image.astype(int), ramp.astype(int), atol=8)
+
+
+def test_image_is_resized_to_cover_and_its_centre_kept(tmp_path, write_image):
+    pixels = write_image(tmp_path / "a.png", (8, 20))
+    expected = Image.fromarray(pixels).resize((10, 4), Image.Resampling.BICUBIC).crop((3, 0, 7, 4))
+    image = read_image(tmp_path / "a.png", (4, 4))
+    # Both interpolate the same points; crop and resize in one step may round differently.
+    np.testing.assert_allclose(image.astype(int), np.asarray(expected).astype(int), atol=1)
+
+
+def test_small_image_is_enlarged(tmp_path, write_image):
+    write_image(tmp_path / "a.png", (3, 2))
+    assert read_image(tmp_path / "a.png", (7, 11)).shape == (7, 11, 3)
+
+
+def test_strip_does_not_become_a_giant_on_the_way(tmp_path, write_image):
+    write_image(tmp_path / "a.png", (1, 60000))  # to cover 224 it would take 9 GB
+    assert read_image(tmp_path / "a.png", (224, 224)).shape == (224, 224, 3)
+
+
+@pytest.mark.parametrize("orientation, turns", [(3, 2), (6, 3), (8, 1)])
+def test_exif_orientation_is_applied(tmp_path, write_image, orientation, turns):
+    exif = Image.Exif()
+    exif[274] = orientation
+    pixels = write_image(tmp_path / "a.png", (6, 9), exif=exif)
+    expected = np.rot90(pixels, turns)
+    image = read_image(tmp_path / "a.png", expected.shape[:2])
+    np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_16_bit_grey_is_scaled_instead_of_clipped(tmp_path, suffix):
+    values = np.random.default_rng(0).integers(0, 65536, (5, 8)).astype("uint16")
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(values).save(path)
+    expected = np.round(values / 257).astype("uint8")[..., None].repeat(3, -1)
+    np.testing.assert_array_equal(read_image(path, (5, 8)), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_pixels_without_a_known_range_are_refused(tmp_path, dtype):
+    values = np.linspace(-1e5, 1e5, 12).reshape(3, 4).astype(dtype)
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match="no known range; store 8 or 16 bits"):
+        read_image(tmp_path / "a.tif", (3, 4))
+
+
+def test_alpha_is_dropped(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 4)).astype("uint8")
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", (5, 8)), pixels[..., :3])
+
+
+def test_grey_and_palette_images_become_rgb(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (5, 8)).astype("uint8")
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    Image.fromarray(grey).convert("P").save(tmp_path / "palette.png", transparency=b"\x00\x80")
+    expected = grey[..., None].repeat(3, -1)
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.png", (5, 8)), expected)
+    np.testing.assert_array_equal(read_image(tmp_path / "palette.png", (5, 8)), expected)
+
+
+def test_first_frame_of_an_animation_is_read(tmp_path):
+    frames = [Image.new("RGB", (4, 3), color) for color in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert read_image(tmp_path / "a.gif", (3, 4))[0, 0].tolist() == [255, 0, 0]
+
+
+def test_format_outside_the_list_is_refused_whatever_its_name(tmp_path, write_image):
+    write_image(tmp_path / "a.ppm")
+    (tmp_path / "a.ppm").rename(tmp_path / "a.png")
+    with pytest.raises(OSError, match="cannot identify image file"):
+        read_image(tmp_path / "a.png", (6, 9))
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("limit", [53, 20])  # where PIL alone would warn, and where it refuses
+def test_image_over_the_pixel_limit_is_refused(tmp_path, write_image, monkeypatch, limit):
+    write_image(tmp_path / "a.png", (6, 9))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with pytest.raises(Image.DecompressionBombError):
+        read_image(tmp_path / "a.png", (6, 9))
+
+
+def test_array_channels_are_resized_each_like_a_grey_image():
+    array = np.random.default_rng(0).integers(0, 256, (8, 20, 2)).astype("uint8")
+    resized = resize_array(array, (4, 10))
+    for channel in range(2):
+        expected = Image.fromarray(array[..., channel]).resize((10, 4), Image.Resampling.BICUBIC)
+        np.testing.assert_array_equal(resized[..., channel], np.asarray(expected))

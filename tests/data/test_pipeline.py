@@ -1,0 +1,233 @@
+import functools
+import time
+
+import numpy as np
+import pytest
+
+from keras_convnextv2.data import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ImageBatches,
+    ImageSourceError,
+    flip_and_shift,
+    open_source,
+    preprocess,
+)
+
+
+def test_preprocess_normalises_each_channel():
+    images = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3)).astype("uint8")
+    normalised = preprocess(images)
+    expected = (images / 255.0 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
+    assert normalised.dtype == "float32"
+    # Values reach 2.6, of which float32 keeps 7 digits.
+    np.testing.assert_allclose(normalised, expected, atol=1e-6)
+
+
+def test_preprocess_takes_one_image_and_any_number_of_channels():
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 2)).astype("uint8")
+    normalised = preprocess(image, mean=(0.5, 0.25), std=(0.5, 0.125))
+    expected = (image / 255.0 - np.array([0.5, 0.25])) / np.array([0.5, 0.125])
+    np.testing.assert_allclose(normalised, expected, atol=1e-6)  # float32, values up to 6
+
+
+def test_preprocess_refuses_floats_as_already_normalised():
+    with pytest.raises(ValueError, match="Received: float32. Floats are taken as already norm"):
+        preprocess(np.zeros((2, 5, 7, 3), "float32"))
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 7, 1), (5, 3)])
+def test_preprocess_refuses_another_number_of_channels(shape):
+    with pytest.raises(ValueError, match="one mean and one std a channel. Received: shape"):
+        preprocess(np.zeros(shape, "uint8"))
+
+
+@pytest.fixture
+def source(tmp_path, write_npz):
+    """11 images of 5x7 with 2 channels."""
+    write_npz(tmp_path, "train", count=11)
+    return open_source(tmp_path, "train")
+
+
+def make_batches(source, batch_size=4, **options):
+    options = {"labelled": True, **options}
+    return ImageBatches(source, (5, 7), batch_size, **options)
+
+
+def assert_same_epoch(first, second):
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        for one_array, other_array in zip(one, other, strict=True):
+            np.testing.assert_array_equal(one_array, other_array)
+
+
+def test_batches_hold_normalised_images_and_labels_in_order(source):
+    batches = make_batches(source)
+    assert (len(batches), batches.num_images) == (3, 11)
+    assert [len(images) for images, _ in batches] == [4, 4, 3]
+    images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    assert (images.dtype, labels.dtype) == ("float32", "int32")
+    np.testing.assert_array_equal(images, preprocess(source.records, source.mean, source.std))
+    np.testing.assert_array_equal(labels, source.labels)
+
+
+def test_batches_without_labels_hold_images_alone(source):
+    batches = make_batches(source, labelled=False)
+    (images,) = batches[1]
+    np.testing.assert_array_equal(images, make_batches(source)[1][0])
+
+
+def test_batches_resize_images(source):
+    images, _ = ImageBatches(source, [9, 4], 4, labelled=True)[2]
+    assert images.shape == (3, 9, 4, 2)
+
+
+def test_remainder_can_be_dropped(source):
+    batches = make_batches(source, drop_remainder=True)
+    assert [len(labels) for _, labels in batches] == [4, 4]
+
+
+def test_shuffled_epoch_holds_every_image_once_with_its_label(source):
+    label_of = {
+        image.tobytes(): label
+        for image, label in zip(
+            preprocess(source.records, source.mean, source.std), source.labels, strict=True
+        )
+    }
+    batches = make_batches(source, shuffle=True)
+    images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    assert {image.tobytes() for image in images} == set(label_of)
+    assert [label_of[image.tobytes()] for image in images] == labels.tolist()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_epoch_follows_from_seed_and_epoch_only(source, workers):
+    options = {
+        "shuffle": True,
+        "seed": 5,
+        "augment": functools.partial(flip_and_shift, max_shift=1),
+        "workers": workers,
+    }
+    through = make_batches(source, **options)
+    epochs = []
+    for _ in range(3):
+        epochs.append(list(through))
+        through.on_epoch_end()
+    assert through.epoch == 3
+    assert np.any(epochs[0][0][0] != epochs[1][0][0])
+    for epoch in (0, 1, 2):
+        resumed = make_batches(source, **{**options, "workers": 1})
+        resumed.epoch = epoch
+        backwards = [resumed[index] for index in (2, 1, 0)]
+        assert_same_epoch(backwards[::-1], epochs[epoch])
+
+
+def test_other_seed_gives_another_order(source):
+    first, second = (next(iter(make_batches(source, shuffle=True, seed=s)))[0] for s in (0, 1))
+    assert np.any(first != second)
+
+
+def test_epoch_without_shuffle_keeps_its_order(source):
+    batches = make_batches(source)
+    first = list(batches)
+    batches.on_epoch_end()
+    assert_same_epoch(first, list(batches))
+
+
+def test_augmentation_draws_anew_for_each_batch_and_differs_from_the_order(source):
+    draws = {}
+
+    def augment(images, generator):
+        draws[len(draws)] = generator.random()
+        return images
+
+    batches = make_batches(source, augment=augment, seed=2)
+    list(batches)
+    batches.epoch = 1
+    list(batches)
+    orders = [np.random.default_rng([2, epoch]).random() for epoch in (0, 1)]
+    assert len({*draws.values(), *orders}) == 6 + 2
+
+
+def test_readers_ahead_give_the_same_batches_in_any_order_of_asking(source):
+    expected = list(make_batches(source, batch_size=2, shuffle=True))
+    batches = make_batches(source, batch_size=2, shuffle=True, workers=2)
+    for index in (0, 0, 5, 1, 2, 4, 3):
+        assert_same_epoch([batches[index]], [expected[index]])
+    batches.on_epoch_end()
+    batches.epoch = 0
+    assert_same_epoch(list(batches), expected)
+
+
+def test_batches_are_thread_safe(source):
+    from concurrent.futures import ThreadPoolExecutor
+
+    expected = list(make_batches(source, batch_size=2, shuffle=True))
+    batches = make_batches(source, batch_size=2, shuffle=True, workers=2)
+    indices = np.random.default_rng(0).integers(0, 6, 200).tolist()
+    with ThreadPoolExecutor(4) as threads:
+        results = list(threads.map(batches.__getitem__, indices))
+    assert_same_epoch(results, [expected[index] for index in indices])
+
+
+def test_readers_read_ahead_of_use(source):
+    read = []
+
+    def augment(images, generator):
+        read.append(len(images))
+        return images
+
+    batches = make_batches(source, batch_size=2, augment=augment, workers=2)
+    batches[0]
+    deadline = time.monotonic() + 20
+    while len(read) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(read) == 3  # the batch and one more for each worker
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_failed_read_is_raised_and_kept(tmp_path, write_image, workers):
+    for number in range(6):
+        write_image(tmp_path / "train" / "cat" / f"{number}.png")
+    (tmp_path / "train" / "cat" / "4.png").write_bytes(b"broken")
+    source = open_source(tmp_path, "train")
+    batches = make_batches(source, batch_size=2, workers=workers)
+    assert len(batches[0][0]) == len(batches[1][0]) == 2
+    assert batches.error is None
+    with pytest.raises(ImageSourceError, match=r"4\.png cannot be read") as caught:
+        batches[2]
+    assert batches.error is caught.value
+
+
+@pytest.mark.parametrize("index", [-1, 3])
+def test_batch_out_of_range_is_refused(source, index):
+    with pytest.raises(IndexError, match=f"Batch {index} was asked for, of 3 batches"):
+        make_batches(source)[index]
+
+
+@pytest.mark.parametrize(
+    "options, problem",
+    [
+        ({"batch_size": 0}, "must be 1 or more. Received: batch_size=0, workers=1"),
+        ({"workers": 0}, "must be 1 or more. Received: batch_size=4, workers=0"),
+        ({"seed": -1}, "`seed` must be 0 or more. Received: -1"),
+        ({"batch_size": 12, "drop_remainder": True}, "11 images are less than one batch of 12"),
+    ],
+)
+def test_settings_out_of_range_are_refused(source, options, problem):
+    with pytest.raises(ValueError, match=problem):
+        make_batches(source, **options)
+
+
+def test_labels_of_an_unlabelled_source_are_refused(tmp_path, write_npz):
+    write_npz(tmp_path, "train", labels=None, class_names=None)
+    with pytest.raises(ValueError, match="Labels are needed, but there are none: 8 images"):
+        make_batches(open_source(tmp_path, "train"))
+
+
+def test_source_without_images_is_refused(source):
+    from dataclasses import replace
+
+    empty = replace(source, records=source.records[:0], labels=source.labels[:0])
+    with pytest.raises(ValueError, match="There are no images to make batches of"):
+        make_batches(empty)
