@@ -33,11 +33,12 @@ export PIP_NO_INPUT := 1
 .PHONY: help demo test test-fast lint wheel-check environment clean $(BACKEND_TESTS)
 
 help:  ## List the targets
-	@sed -nE 's/^([a-z][a-z-]*):.*##  *(.*)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+	@sed -nE 's/^([a-z][a-z-]*):.*##  *(.*)/  \1|\2/p' Makefile \
+	  | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 	@echo "  test-BACKEND All tests on one backend: $(BACKENDS)"
 	@sed -nE '/^#   /s/^# //p' Makefile
 
-demo: $(DEMO_VENV)/made  ## Pretrain and fine-tune a small model on embedded images (BACKEND=tensorflow)
+demo: $(DEMO_VENV)/made  ## Pretrain and fine-tune a small model (BACKEND=tensorflow)
 	KERAS_BACKEND=$(BACKEND) $(DEMO_VENV)/bin/python -m recipes.demo
 
 test:  ## Everything: lint, all tests on each backend, the wheel; goes on after a failure
@@ -51,11 +52,12 @@ test:  ## Everything: lint, all tests on each backend, the wheel; goes on after 
 	done; \
 	echo; $(SUMMARY); exit $$worst
 
-# Reads one line a phase (name, status, seconds) and the count attributes of pytest's JUnit files.
+# Reads one line a phase (name, status, seconds) and the counts that open pytest's JUnit files:
+# errors, failures, skipped, tests.
 # A phase without counts (lint, or a pytest that died before it wrote them) is one check.
 SUMMARY = for phase in $(PHASES); do \
-	  counts=$$(sed -nE 's/.*<testsuite [^>]*errors="([0-9]+)" failures="([0-9]+)" skipped="([0-9]+)" tests="([0-9]+)".*/\1 \2 \3 \4/p' \
-	    $(RESULTS)/$$phase.xml 2>/dev/null); \
+	  counts=$$(grep -Eo ' (errors|failures|skipped|tests)="[0-9]+"' $(RESULTS)/$$phase.xml \
+	    2>/dev/null | head -n 4 | tr -dc '0-9\n' | tr '\n' ' '); \
 	  grep "^$$phase " $(RESULTS)/phases | sed "s/$$/ $$counts/"; \
 	done | awk ' \
 	  NF == 3 { bad = ($$2 != 0); good = 1 - bad; skip = 0 } \
@@ -63,7 +65,8 @@ SUMMARY = for phase in $(PHASES); do \
 	  { printf "%-16s %-6s %5d s  %d passed, %d failed, %d skipped\n", \
 	      $$1, $$2 ? "FAILED" : "ok", $$3, good, bad, skip; \
 	    seconds += $$3; passed += good; failed += bad; skipped += skip } \
-	  END { printf "%-16s        %5d s\n\nchecks: %d passed, %d failed, %d skipped\n", "all", seconds, passed, failed, skipped }'
+	  END { printf "%-16s        %5d s\n\n", "all", seconds; \
+	    printf "checks: %d passed, %d failed, %d skipped\n", passed, failed, skipped }'
 
 test-fast: $(TEST_VENV)/made  ## The tests not marked slow, on one backend (BACKEND=tensorflow)
 	KERAS_BACKEND=$(BACKEND) $(TEST_PYTHON) -m pytest -m "not slow" $(PYTEST_ARGS)
@@ -90,15 +93,16 @@ clean:  ## Remove environments, build output and caches
 define NEW_VENV
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
   found=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); \
-  echo "PYTHON=$(PYTHON) is $${found:-not found}, 3.11 or newer is needed: make ... PYTHON=python3.12" >&2; \
-  exit 1; }
+  echo "PYTHON=$(PYTHON) is $${found:-not found}, 3.11 or newer is needed:" \
+    "make ... PYTHON=python3.12" >&2; exit 1; }
 @echo "Making $(@D); the first time this downloads some hundred MB."
 @rm -rf $(@D)
 @$(PYTHON) -m venv $(@D)
 endef
 PIP_INSTALL = @$(@D)/bin/python -m pip install --quiet $(PIP_ARGS) -c requirements/constraints.txt
 
-$(BACKENDS:%=.venv-%/made): .venv-%/made: pyproject.toml requirements/constraints.txt requirements/%.txt
+$(BACKENDS:%=.venv-%/made): .venv-%/made: pyproject.toml requirements/constraints.txt \
+  requirements/%.txt
 	$(NEW_VENV)
 	$(PIP_INSTALL) -r requirements/$*.txt
 	$(PIP_INSTALL) -e '.[recipes]'

@@ -21,7 +21,12 @@ flags.DEFINE_float("mask_ratio", 0.6, "Share of each image's patches that is hid
 flags.DEFINE_integer("decoder_width", None, "Channels of the decoder. Default: 512, demo: 128.")
 flags.DEFINE_integer("decoder_depth", 1, "Blocks of the decoder.", lower_bound=1)
 flags.DEFINE_bool("normalize_targets", True, "Predict patches less their mean, over their std.")
-flags.DEFINE_enum("encoder_path", "dense", ["dense"], "How the encoder leaves hidden patches out.")
+flags.DEFINE_enum(
+    "encoder_path",
+    "visible",
+    ["visible", "dense"],
+    "Compute the visible patches alone, or the whole map with hidden positions at zero.",
+)
 training_flags.define_data_flags()
 training_flags.define_model_flags()
 training_flags.define_training_flags(

@@ -5,6 +5,7 @@ from keras_convnextv2.fcmae.decoder import FCMAEDecoder
 from keras_convnextv2.fcmae.loss import hidden_patch_loss, normalize_patches, patch_statistics
 from keras_convnextv2.fcmae.patches import patchify, unpatchify
 from keras_convnextv2.layers.hidden_positions import zero_where_hidden
+from keras_convnextv2.layers.visible_patches import place_visible, scatter_visible
 from keras_convnextv2.models import ConvNeXtV2Backbone
 from keras_convnextv2.training.callbacks import StopOnNonFiniteLoss
 
@@ -37,7 +38,9 @@ class FCMAE(keras.Model):
         decoder_depth: int, blocks of the decoder.
         normalize_targets: bool, whether the target is each patch's pixels minus their mean over
             their standard deviation, or the pixels as they are.
-        encoder_path: "dense": the whole map is computed and hidden positions are kept at zero.
+        encoder_path: "visible" computes the visible patches alone, "dense" the whole map with
+            hidden positions kept at zero. The results are equal. Masks from outside take the
+            dense path either way, as they need not hide the same number in each image.
         seed: int, of the masks.
         name: optional name of the model.
         trainable: bool.
@@ -50,15 +53,17 @@ class FCMAE(keras.Model):
         decoder_width=512,
         decoder_depth=1,
         normalize_targets=True,
-        encoder_path="dense",
+        encoder_path="visible",
         seed=0,
         name=None,
         trainable=True,
     ):
         if not isinstance(backbone, ConvNeXtV2Backbone):
             raise ValueError(f"`backbone` must be a ConvNeXtV2Backbone. Received: {backbone!r}")
-        if encoder_path != "dense":
-            raise ValueError(f"`encoder_path` must be 'dense'. Received: {encoder_path!r}")
+        if encoder_path not in ("visible", "dense"):
+            raise ValueError(
+                f"`encoder_path` must be 'visible' or 'dense'. Received: {encoder_path!r}"
+            )
         if not isinstance(seed, int):
             raise ValueError(f"`seed` must be an int. Received: {seed!r}")
         super().__init__(name=name, trainable=trainable)
@@ -116,10 +121,7 @@ class FCMAE(keras.Model):
         Returns:
             (B, h, w, C_last), zero where hidden.
         """
-        images = self._checked_images(images)
-        hidden = self._checked_hidden(hidden)
-        features = self.backbone.encode(zero_where_hidden(images, hidden), hidden, training)
-        return zero_where_hidden(features[-1], hidden)
+        return self._encode(images, hidden, training, drawn=False)
 
     def call(self, images, hidden=None, training=False):
         """Predicts every patch from the visible ones.
@@ -135,20 +137,15 @@ class FCMAE(keras.Model):
         """
         if isinstance(images, dict):
             images, hidden = _split(images)
-        if hidden is None:
+        drawn = hidden is None
+        if drawn:
             hidden = self._draw(keras.ops.shape(images)[0], "evaluate")
-        features = self.encode(images, hidden, training)
-        prediction = self.decoder(features, hidden, training=training)
-        return {"prediction": keras.ops.cast(prediction, "float32"), "hidden": hidden}
+        prediction = self._predict(images, hidden, training, drawn)
+        return {"prediction": prediction, "hidden": hidden}
 
     def loss_on(self, images, hidden, training=False):
         """The training loss of images (B, H, W, C) under masks (B, h, w): a float32 scalar."""
-        # Not self(...): under half precision that would round the images the targets come from.
-        prediction = self.call(images, hidden, training)["prediction"]
-        targets = patchify(keras.ops.convert_to_tensor(images), self.patch_size)
-        if self.normalize_targets:
-            targets = normalize_patches(targets)
-        return hidden_patch_loss(targets, prediction, self._checked_hidden(hidden))
+        return self._loss(images, hidden, training, drawn=False)
 
     def reconstruct(self, images, hidden=None):
         """Images as the model sees, predicts and completes them.
@@ -224,9 +221,10 @@ class FCMAE(keras.Model):
     def step_loss(self, data):
         """The loss of one training step; a pure function of the weights, the step and the data."""
         images, hidden = _unpack(data)
-        if hidden is None:
+        drawn = hidden is None
+        if drawn:
             hidden = self.draw_hidden(keras.ops.shape(images)[0])
-        return self.loss_on(images, hidden, training=True)
+        return self._loss(images, hidden, True, drawn)
 
     def apply_step(self, data, loss, gradients):
         """Applies the (scaled) gradients of one training step and returns its logs."""
@@ -252,10 +250,11 @@ class FCMAE(keras.Model):
         """One step of `evaluate`: the loss under masks that follow from each image's place."""
         images, hidden = _unpack(data)
         batch_size = _batch_size(data)
-        if hidden is None:
+        drawn = hidden is None
+        if drawn:
             # The tracker has counted the images of the batches before this one.
             hidden = self._draw(batch_size, "evaluate", first_image=self.loss_tracker.count)
-        loss = self.loss_on(images, hidden)
+        loss = self._loss(images, hidden, False, drawn)
         self.loss_tracker.update_state(loss, sample_weight=batch_size)
         return {"loss": self.loss_tracker.result()}
 
@@ -276,6 +275,28 @@ class FCMAE(keras.Model):
     def from_config(cls, config):
         backbone = keras.saving.deserialize_keras_object(config["backbone"])
         return cls(**{**config, "backbone": backbone})
+
+    def _encode(self, images, hidden, training, drawn):
+        """As `encode`; `drawn` says that the masks are our own, with as many hidden in each."""
+        hidden = self._checked_hidden(hidden)
+        images = zero_where_hidden(self._checked_images(images), hidden)
+        if drawn and self.encoder_path == "visible":
+            placement = place_visible(hidden, self.num_visible)
+            strips = self.backbone.encode_visible(images, placement, training)
+            return scatter_visible(strips[-1], placement)
+        features = self.backbone.encode(images, hidden, training)
+        return zero_where_hidden(features[-1], hidden)
+
+    def _predict(self, images, hidden, training, drawn):
+        features = self._encode(images, hidden, training, drawn)
+        return keras.ops.cast(self.decoder(features, hidden, training=training), "float32")
+
+    def _loss(self, images, hidden, training, drawn):
+        prediction = self._predict(images, hidden, training, drawn)
+        targets = patchify(keras.ops.convert_to_tensor(images), self.patch_size)
+        if self.normalize_targets:
+            targets = normalize_patches(targets)
+        return hidden_patch_loss(targets, prediction, self._checked_hidden(hidden))
 
     def _draw(self, num_images, stream, step=0, first_image=0):
         num_patches = self.grid[0] * self.grid[1]

@@ -26,8 +26,11 @@ class ConvNeXtV2Block(keras.layers.Layer):
             visible positions depend on visible positions only; what hidden positions hold
             afterwards is not defined, and no further block reads it under the same mask.
 
+        placement: optional (B, K, h, w), in place of `hidden`: `x` is the strip of the visible
+            patches alone, (B, K * p, p, C); see `layers/visible_patches.py`.
+
     Returns:
-        (B, H, W, C).
+        The shape of `x`.
     """
 
     def __init__(self, width, drop_path_rate=0.0, seed=None, **kwargs):
@@ -65,8 +68,8 @@ class ConvNeXtV2Block(keras.layers.Layer):
         self.project.build(expanded_shape)
         self.stochastic_depth.build(input_shape)
 
-    def call(self, x, hidden=None, training=None):
-        branch = self.depthwise(x, hidden=hidden)
+    def call(self, x, hidden=None, placement=None, training=None):
+        branch = self.depthwise(x, hidden=hidden, placement=placement)
         branch = self.norm(branch)
         branch = self.expand(branch)
         branch = keras.activations.gelu(branch, approximate=False)
@@ -74,7 +77,7 @@ class ConvNeXtV2Block(keras.layers.Layer):
         branch = self.project(branch)
         return x + self.stochastic_depth(branch, training=training)
 
-    def compute_output_shape(self, x_shape, hidden_shape=None):
+    def compute_output_shape(self, x_shape, hidden_shape=None, placement_shape=None):
         return x_shape
 
     def get_config(self):

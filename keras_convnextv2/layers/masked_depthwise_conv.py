@@ -3,6 +3,7 @@ import keras
 from keras_convnextv2.layers import kernels
 from keras_convnextv2.layers.hidden_positions import zero_where_hidden
 from keras_convnextv2.layers.initializers import weight_initializer
+from keras_convnextv2.layers.visible_patches import gather_visible, scatter_visible
 
 
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
@@ -20,8 +21,11 @@ class MaskedDepthwiseConv2D(keras.layers.Layer):
         x: (B, H, W, C).
         hidden: optional (B, h, w), 1 = hidden, with h dividing H and w dividing W.
 
+        placement: optional (B, K, h, w), in place of `hidden`: `x` is the strip of the visible
+            patches alone, (B, K * p, p, C); see `layers/visible_patches.py`.
+
     Returns:
-        (B, H, W, C), zero at hidden positions.
+        (B, H, W, C), zero at hidden positions; with `placement` the strip (B, K * p, p, C).
     """
 
     def __init__(self, kernel_size=7, **kwargs):
@@ -41,12 +45,14 @@ class MaskedDepthwiseConv2D(keras.layers.Layer):
         )
         self.bias = self.add_weight(shape=(channels,), initializer="zeros", name="bias")
 
-    def call(self, x, hidden=None):
+    def call(self, x, hidden=None, placement=None):
+        if placement is not None:
+            return gather_visible(self.call(scatter_visible(x, placement)), placement)
         x = zero_where_hidden(x, hidden)
         x = kernels.depthwise_conv2d(x, keras.ops.convert_to_tensor(self.kernel)) + self.bias
         return zero_where_hidden(x, hidden)
 
-    def compute_output_shape(self, x_shape, hidden_shape=None):
+    def compute_output_shape(self, x_shape, hidden_shape=None, placement_shape=None):
         return x_shape
 
     def get_config(self):

@@ -6,6 +6,7 @@ from keras_convnextv2.layers import ConvNeXtV2Block
 from keras_convnextv2.layers.hidden_positions import hidden_at
 from keras_convnextv2.layers.initializers import weight_initializer
 from keras_convnextv2.layers.seeds import derive_seed
+from keras_convnextv2.layers.visible_patches import gather_visible
 from keras_convnextv2.models.variants import NUM_STAGES, resolve_variant
 
 
@@ -95,7 +96,23 @@ class ConvNeXtV2Backbone(keras.Model):
             List of four feature maps. What they hold at hidden positions is not defined.
         """
         layers = {layer.name: layer for layer in self.layers}
-        return _connect(layers, self.variant.depths, images, hidden, training)
+        return _connect(layers, self.variant.depths, images, hidden, training=training)
+
+    def encode_visible(self, images, placement, training=False):
+        """As `encode`, but computes the visible patches alone, of which each image has K.
+
+        Args:
+            images: (B, height, width, channels).
+            placement: (B, K, h, w); see `layers/visible_patches.py`.
+            training: bool, for stochastic depth.
+
+        Returns:
+            List of four strips, (B, K * p, p, C), p halving from each to the next.
+        """
+        strip = gather_visible(images, placement)  # (B, K * P, P, C)
+        layers = {layer.name: layer for layer in self.layers}
+        depths = self.variant.depths
+        return _connect(layers, depths, strip, placement=placement, training=training)
 
     def get_config(self):
         variant = self._config_variant
@@ -169,8 +186,8 @@ def _make_layers(variant, stem_stride, drop_path_rate, seed, dtype):
     }
 
 
-def _connect(layers, depths, x, hidden=None, training=None):
-    """The one wiring of the backbone: the output of each stage, with or without a mask."""
+def _connect(layers, depths, x, hidden=None, placement=None, training=None):
+    """The one wiring of the backbone: the output of each stage, in all three layouts."""
     features = []
     x = layers["stem"](x)
     for stage, depth in enumerate(depths):
@@ -178,6 +195,8 @@ def _connect(layers, depths, x, hidden=None, training=None):
             x = layers[f"stage{stage}_downsample"](x)
         stage_hidden = None if hidden is None else hidden_at(hidden, x)
         for block in range(depth):
-            x = layers[f"stage{stage}_block{block}"](x, hidden=stage_hidden, training=training)
+            x = layers[f"stage{stage}_block{block}"](
+                x, hidden=stage_hidden, placement=placement, training=training
+            )
         features.append(x)
     return features

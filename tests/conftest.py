@@ -1,0 +1,60 @@
+"""What the tests of all rooms share."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_convnextv2 as kc
+from tests.reference.random_weights import randomize
+
+
+@pytest.fixture(scope="session", autouse=True)
+def share_compilations(tmp_path_factory):
+    """Lets JAX compile equal programs once a session, not once a model."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jax")))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def clear_session():
+    yield
+    keras.utils.clear_session(free_memory=False)
+
+
+@pytest.fixture(autouse=True)
+def restore_dtype_policy():
+    policy = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def make_fcmae():
+    """Makes a small FCMAE of non-square images (16, 24, 3), patches of 8x8, with random weights.
+
+    Keywords are those of FCMAE, and `variant`, `drop_path_rate` and `dtype` for its backbone.
+    """
+
+    def make(variant=None, drop_path_rate=0.0, dtype=None, weights_seed=0, **options):
+        backbone = kc.ConvNeXtV2Backbone(
+            variant or kc.Variant((1, 1, 1, 1), (4, 6, 8, 12)),
+            image_shape=(16, 24, 3),
+            stem_stride=1,
+            drop_path_rate=drop_path_rate,
+            seed=0,
+            dtype=dtype,
+        )
+        fcmae = kc.FCMAE(backbone, **{"decoder_width": 8, **options})
+        randomize(fcmae, np.random.default_rng(weights_seed))
+        return fcmae
+
+    return make
