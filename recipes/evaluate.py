@@ -17,7 +17,7 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_string("weights", None, "A run's folder, or a .keras file.", required=True)
 flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
-training_flags.define_data_flags()
+training_flags.define_data_flags(batch_size=100)
 flags.adopt_module_key_flags(training_flags)
 
 

@@ -27,12 +27,9 @@ flags.DEFINE_string(
 flags.DEFINE_integer("labels_per_class", 0, "Train on this many images a class; 0: on all.")
 flags.DEFINE_float("drop_path_rate", 0.0, "Stochastic depth of the last block.")
 flags.DEFINE_bool("evaluate_each_epoch", False, "Evaluate after each epoch, not only at the end.")
-training_flags.define_data_flags()
+training_flags.define_data_flags(batch_size=20)
 training_flags.define_model_flags()
-training_flags.define_training_flags(
-    epochs=60, warmup_epochs=6, base_learning_rate=1e-2, weight_decay=0.05
-)
-flags.set_default(FLAGS["batch_size"], 20)
+training_flags.define_training_flags(epochs=60, base_learning_rate=1e-2, weight_decay=0.05)
 flags.adopt_module_key_flags(training_flags)
 
 
@@ -69,8 +66,7 @@ def main():
         saved_models.copy_weights(pretrained, backbone)
     classifier = kc.ConvNeXtV2Classifier(backbone, len(source.class_names))
 
-    num_steps = FLAGS.epochs * len(batches)
-    num_warmup_steps = int(FLAGS.warmup_epochs * len(batches))
+    num_steps, num_warmup_steps = training_flags.resolve_steps(len(batches))
     peak = training_flags.resolve_learning_rate()
     schedule = warmup_cosine(peak, num_steps, num_warmup_steps, minimum=min(1e-6, peak / 2))
     classifier.compile(

@@ -27,11 +27,9 @@ flags.DEFINE_enum(
     ["visible", "dense"],
     "Compute the visible patches alone, or the whole map with hidden positions at zero.",
 )
-training_flags.define_data_flags()
+training_flags.define_data_flags(batch_size=32)
 training_flags.define_model_flags()
-training_flags.define_training_flags(
-    epochs=8, warmup_epochs=1, base_learning_rate=3e-3, weight_decay=0.05
-)
+training_flags.define_training_flags(epochs=8, base_learning_rate=3e-3, weight_decay=0.05)
 flags.adopt_module_key_flags(training_flags)
 
 
@@ -70,8 +68,7 @@ def main():
         seed=FLAGS.seed,
     )
 
-    num_steps = FLAGS.epochs * len(batches)
-    num_warmup_steps = int(FLAGS.warmup_epochs * len(batches))
+    num_steps, num_warmup_steps = training_flags.resolve_steps(len(batches))
     peak = training_flags.resolve_learning_rate()
     schedule = warmup_cosine(peak, num_steps, num_warmup_steps)
     fcmae.compile(optimizer=adamw(fcmae, schedule, FLAGS.weight_decay, beta_2=0.95))
@@ -81,8 +78,8 @@ def main():
         images=source.description,
         model=f"{backbone.count_params():,} parameters in the backbone, "
         f"{fcmae.decoder.count_params():,} in the decoder",
-        masks=f"{fcmae.num_visible} of {fcmae.grid[0]} x {fcmae.grid[1]} patches of "
-        f"{fcmae.patch_size} x {fcmae.patch_size} pixels visible",
+        masks=f"{fcmae.num_visible} of {fcmae.grid[0] * fcmae.grid[1]} patches visible, each of "
+        f"{fcmae.patch_size} x {fcmae.patch_size} pixels",
         training=f"{FLAGS.epochs} epochs of {len(batches)} steps of {FLAGS.batch_size} images, "
         f"learning rate {peak:.3g} after {num_warmup_steps} steps",
     )

@@ -1,6 +1,7 @@
 """The flags that recipes share, and what they resolve to."""
 
 import re
+import sys
 
 from absl import flags
 
@@ -16,14 +17,14 @@ EMBEDDED_MODEL = {
 FOLDER_MODEL = {"variant": "atto", "image_size": "224", "stem_stride": 4}
 
 
-def define_data_flags():
+def define_data_flags(batch_size):
     flags.DEFINE_string(
         "data_dir",
         "",
         "Folder of images: train/ and test/ (or validation/ or val/) with a folder a class; or "
         "only folders a class; or train.npz and test.npz. Empty: the embedded images.",
     )
-    flags.DEFINE_integer("batch_size", 128, "Images a step.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", batch_size, "Images a step.", lower_bound=1)
     flags.DEFINE_integer("workers", 2, "Threads that read images.", lower_bound=1)
 
 
@@ -49,12 +50,15 @@ def define_model_flags():
     )
 
 
-def define_training_flags(epochs, warmup_epochs, base_learning_rate, weight_decay):
+def define_training_flags(epochs, base_learning_rate, weight_decay):
     flags.DEFINE_string("output_dir", None, "New folder for what the run leaves.")
     flags.mark_flag_as_required("output_dir")
     flags.DEFINE_integer("epochs", epochs, "Passes over the images.", lower_bound=1)
     flags.DEFINE_float(
-        "warmup_epochs", warmup_epochs, "Epochs of linear warm-up, then cosine.", lower_bound=0
+        "warmup_epochs",
+        None,
+        "Epochs of linear warm-up, then cosine. Default: a tenth of --epochs.",
+        lower_bound=0,
     )
     flags.DEFINE_float(
         "base_learning_rate", base_learning_rate, "Peak learning rate for 256 images a step."
@@ -107,6 +111,18 @@ def resolve_learning_rate():
     return FLAGS.learning_rate
 
 
+def resolve_steps(steps_per_epoch):
+    """(all steps, warm-up steps) of --epochs and --warmup_epochs."""
+    if FLAGS.warmup_epochs is None:
+        FLAGS.warmup_epochs = FLAGS.epochs / 10
+    if FLAGS.warmup_epochs >= FLAGS.epochs:
+        raise ValueError(
+            "--warmup_epochs must be less than --epochs. Received: "
+            f"{FLAGS.warmup_epochs:g} of {FLAGS.epochs}"
+        )
+    return FLAGS.epochs * steps_per_epoch, int(FLAGS.warmup_epochs * steps_per_epoch)
+
+
 def image_size():
     """(height, width) of --image_size."""
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", FLAGS.image_size)
@@ -139,6 +155,7 @@ def resolved_flags():
     """Every flag of this program and its value, as lines that --flagfile reads."""
     lines = []
     for module, module_flags in sorted(FLAGS.flags_by_module_dict().items()):
-        if not module.startswith("absl"):
+        # Of a recipe, not of a library; absl names the main module by its path.
+        if module.startswith("recipes.") or module == sys.argv[0]:
             lines += [flag.serialize() for flag in module_flags if flag.value is not None]
     return "\n".join(line for line in lines if line) + "\n"

@@ -1,0 +1,137 @@
+"""A run of each recipe, on tiny random images."""
+
+import json
+
+import keras
+import numpy as np
+import PIL.Image
+
+import keras_convnextv2 as kc
+
+
+def without_decoder(words):
+    return [word for word in words if not word.startswith("--decoder")]
+
+
+def settings_but_folder(folder):
+    lines = (folder / "settings.flags").read_text().splitlines()
+    return [line for line in lines if not line.startswith("--output_dir=")]
+
+
+def pretrain(run_recipe, tiny_run, folder, *more):
+    outcome = run_recipe("pretrain", *tiny_run, f"--output_dir={folder}", "--json", *more)
+    assert outcome.status == 0, outcome.err
+    return outcome
+
+
+def test_pretraining_leaves_a_model_a_log_settings_and_pictures(run_recipe, tiny_run, tmp_path):
+    folder = tmp_path / "run"
+    outcome = pretrain(run_recipe, tiny_run, folder)
+    assert outcome.result["model"] == str(folder / "model.keras")
+
+    backbone = keras.saving.load_model(folder / "model.keras")
+    assert backbone.variant == kc.Variant((1, 1, 1, 1), (4, 6, 8, 12))
+    assert backbone.image_shape == (16, 24, 3)
+    fcmae = keras.saving.load_model(folder / "checkpoints" / "last.keras")
+    for trained, saved in zip(fcmae.backbone.get_weights(), backbone.get_weights(), strict=True):
+        np.testing.assert_array_equal(trained, saved)
+
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert [line["step"] for line in lines] == [3, 6]
+    assert all(np.isfinite(line["loss"]) for line in lines)
+    assert outcome.result["loss"] == lines[-1]["loss"]
+
+    picture = PIL.Image.open(folder / "reconstructions.png")
+    assert picture.mode == "RGB"
+    # Eight columns of 24-pixel-wide images, each pixel drawn 8 wide, beside the labels.
+    assert picture.width > 8 * 24 * 8
+
+
+def test_settings_start_the_run_again_with_the_same_result(run_recipe, tiny_run, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    loss = pretrain(run_recipe, tiny_run, first).result["loss"]
+    again = run_recipe(
+        "pretrain", f"--flagfile={first / 'settings.flags'}", f"--output_dir={second}", "--json"
+    )
+    assert again.status == 0, again.err
+    assert again.result["loss"] == loss
+    assert settings_but_folder(first) == settings_but_folder(second)
+
+
+def test_finetuning_starts_from_what_pretraining_left(run_recipe, tiny_run, tmp_path, images_dir):
+    pretrained, finetuned = tmp_path / "pretrained", tmp_path / "finetuned"
+    pretrain(run_recipe, tiny_run, pretrained)
+    # A learning rate too small to move a float32 weight: the start is what is saved.
+    outcome = run_recipe(
+        "finetune",
+        f"--weights={pretrained}",
+        f"--data_dir={images_dir}",
+        f"--output_dir={finetuned}",
+        "--epochs=1",
+        "--batch_size=8",
+        "--learning_rate=1e-20",
+        "--json",
+    )
+    assert outcome.status == 0, outcome.err
+    backbone = keras.saving.load_model(pretrained / "model.keras")
+    classifier = keras.saving.load_model(finetuned / "model.keras")
+    for before, after in zip(
+        backbone.get_weights(), classifier.backbone.get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(after, before, atol=1e-12)
+    assert classifier.num_classes == 3
+    assert json.loads((finetuned / "class_names.json").read_text()) == ["boot", "coat", "dress"]
+    assert 0 <= outcome.result["test_accuracy"] <= 1
+    assert outcome.result["test_images"] == 9
+
+
+def test_evaluate_repeats_what_finetuning_reported(run_recipe, tiny_run, tmp_path, images_dir):
+    folder = tmp_path / "scratch"
+    words = without_decoder(tiny_run)
+    outcome = run_recipe(
+        "finetune", *words, f"--output_dir={folder}", "--labels_per_class=4", "--json"
+    )
+    assert outcome.status == 0, outcome.err
+    assert outcome.result["train_images"] == 12
+    evaluated = run_recipe(
+        "evaluate", f"--weights={folder}", f"--data_dir={images_dir}", "--batch_size=4", "--json"
+    )
+    assert evaluated.status == 0, evaluated.err
+    assert evaluated.result["accuracy"] == outcome.result["test_accuracy"]
+    # The batches differ, so the sums are rounded differently.
+    np.testing.assert_allclose(evaluated.result["loss"], outcome.result["test_loss"], rtol=1e-5)
+
+
+def test_evaluate_measures_a_pretraining_under_fixed_masks(
+    run_recipe, tiny_run, tmp_path, images_dir
+):
+    pretrain(run_recipe, tiny_run, tmp_path / "run")
+    words = (f"--weights={tmp_path / 'run/checkpoints/last.keras'}", f"--data_dir={images_dir}")
+    losses = [run_recipe("evaluate", *words, "--json").result["loss"] for _ in range(2)]
+    assert losses[0] == losses[1]
+    assert np.isfinite(losses[0])
+
+
+def test_half_precision_is_a_flag(run_recipe, tiny_run, tmp_path):
+    folder = tmp_path / "run"
+    outcome = pretrain(run_recipe, tiny_run, folder, "--precision=bfloat16", "--epochs=1")
+    assert np.isfinite(outcome.result["loss"])
+    backbone = keras.saving.load_model(folder / "model.keras")
+    assert backbone.dtype_policy.name == "mixed_bfloat16"
+
+
+def test_a_dry_run_writes_nothing(run_recipe, tiny_run, tmp_path):
+    folder = tmp_path / "run"
+    outcome = run_recipe("pretrain", *tiny_run, f"--output_dir={folder}", "--dry_run")
+    assert outcome.status == 0
+    assert "2 epochs of 3 steps of 8 images" in outcome.err
+    assert not folder.exists()
+
+
+def test_progress_says_images_a_second_and_time_left(run_recipe, tiny_run, tmp_path):
+    outcome = pretrain(run_recipe, tiny_run, tmp_path / "run")
+    last = [line for line in outcome.err.splitlines() if line.startswith("pretraining")][-1]
+    assert "epoch 2/2" in last
+    assert "images/s" in last
+    assert "0:00 left" in last
