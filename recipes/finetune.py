@@ -27,17 +27,24 @@ flags.DEFINE_string(
 flags.DEFINE_integer("labels_per_class", 0, "Train on this many images a class; 0: on all.")
 flags.DEFINE_float("drop_path_rate", 0.0, "Stochastic depth of the last block.")
 flags.DEFINE_bool("evaluate_each_epoch", False, "Evaluate after each epoch, not only at the end.")
-training_flags.define_data_flags(batch_size=20)
+training_flags.define_data_flags()
 training_flags.define_model_flags()
-training_flags.define_training_flags(epochs=60, base_learning_rate=1e-2, weight_decay=0.05)
+training_flags.define_training_flags()
 flags.adopt_module_key_flags(training_flags)
 
 
+# For the embedded images: with 10 labels a class, 60 epochs * 5 steps = 300 steps. For a folder:
+# the base rate of the paper's smaller models (table 11).
+EMBEDDED_RUN = {"batch_size": 20, "epochs": 60, "learning_rate": 1e-3}
+FOLDER_RUN = {"batch_size": 64, "epochs": 50, "base_learning_rate": 2e-4}
+
+
 def main():
-    pretrained = (
-        saved_models.backbone_of(saved_models.load(FLAGS.weights)) if FLAGS.weights else None
-    )
-    training_flags.resolve_model_flags(pretrained and saved_models.model_flags(pretrained))
+    pretrained, model_defaults = None, None
+    if FLAGS.weights:
+        pretrained = saved_models.backbone_of(saved_models.load(FLAGS.weights))
+        model_defaults = saved_models.model_flags(pretrained)
+    training_flags.resolve((EMBEDDED_RUN, FOLDER_RUN), model_defaults)
     size = training_flags.image_size()
     variant = training_flags.chosen_variant()
     source = images.open_images("train")
@@ -67,8 +74,9 @@ def main():
     classifier = kc.ConvNeXtV2Classifier(backbone, len(source.class_names))
 
     num_steps, num_warmup_steps = training_flags.resolve_steps(len(batches))
-    peak = training_flags.resolve_learning_rate()
-    schedule = warmup_cosine(peak, num_steps, num_warmup_steps, minimum=min(1e-6, peak / 2))
+    schedule = warmup_cosine(
+        FLAGS.learning_rate, num_steps, num_warmup_steps, minimum=FLAGS.learning_rate / 1000
+    )
     classifier.compile(
         optimizer=adamw(classifier, schedule, FLAGS.weight_decay),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -81,7 +89,7 @@ def main():
         start=FLAGS.weights or "from scratch",
         model=f"{classifier.count_params():,} parameters",
         training=f"{FLAGS.epochs} epochs of {len(batches)} steps of {FLAGS.batch_size} images, "
-        f"learning rate {peak:.3g} after {num_warmup_steps} steps",
+        f"learning rate {FLAGS.learning_rate:.3g} after {num_warmup_steps} steps",
     )
     if FLAGS.dry_run:
         return

@@ -15,9 +15,11 @@ EMBEDDED_MODEL = {
     "stem_stride": 1,
 }
 FOLDER_MODEL = {"variant": "atto", "image_size": "224", "stem_stride": 4}
+_SIZE_FLAGS = ("variant", "depths", "widths")
+_RATE_FLAGS = ("learning_rate", "base_learning_rate")
 
 
-def define_data_flags(batch_size):
+def define_data_flags(batch_size=None):
     flags.DEFINE_string(
         "data_dir",
         "",
@@ -50,23 +52,21 @@ def define_model_flags():
     )
 
 
-def define_training_flags(epochs, base_learning_rate, weight_decay):
+def define_training_flags():
     flags.DEFINE_string("output_dir", None, "New folder for what the run leaves.")
     flags.mark_flag_as_required("output_dir")
-    flags.DEFINE_integer("epochs", epochs, "Passes over the images.", lower_bound=1)
+    flags.DEFINE_integer("epochs", None, "Passes over the images.", lower_bound=1)
     flags.DEFINE_float(
         "warmup_epochs",
         None,
         "Epochs of linear warm-up, then cosine. Default: a tenth of --epochs.",
         lower_bound=0,
     )
-    flags.DEFINE_float(
-        "base_learning_rate", base_learning_rate, "Peak learning rate for 256 images a step."
-    )
+    flags.DEFINE_float("base_learning_rate", None, "Peak learning rate for 256 images a step.")
     flags.DEFINE_float(
         "learning_rate", None, "Peak learning rate as it is, in place of --base_learning_rate."
     )
-    flags.DEFINE_float("weight_decay", weight_decay, "AdamW's decay, of kernels only.")
+    flags.DEFINE_float("weight_decay", 0.05, "AdamW's decay, of kernels only.")
     flags.DEFINE_integer("seed", 0, "Of weights, order, masks and chosen labels.", lower_bound=0)
     flags.DEFINE_enum(
         "precision",
@@ -84,31 +84,36 @@ def define_training_flags(epochs, base_learning_rate, weight_decay):
     flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
 
 
-def resolve_model_flags(defaults=None):
-    """Fills the flags that were not given, from `defaults` or by the data."""
-    if defaults is None:
-        defaults = FOLDER_MODEL if FLAGS.data_dir else EMBEDDED_MODEL
+def resolve(run_defaults, model_defaults=None):
+    """Fills the flags that were not given.
+
+    Args:
+        run_defaults: (values by flag for the embedded images, the same for a folder's).
+        model_defaults: values by flag of the model; None takes those that suit the data.
+    """
     if (FLAGS.depths is None) != (FLAGS.widths is None):
         raise ValueError("--depths and --widths go together, four numbers each.")
     if FLAGS.variant and FLAGS.depths:
         raise ValueError("Give --variant, or --depths and --widths, not both.")
+    if FLAGS.learning_rate is not None and FLAGS.base_learning_rate is not None:
+        raise ValueError("Give --learning_rate or --base_learning_rate, not both.")
+    if model_defaults is None:
+        model_defaults = FOLDER_MODEL if FLAGS.data_dir else EMBEDDED_MODEL
+    settled = set()  # by flags that were given
     if FLAGS.variant or FLAGS.depths:
-        defaults = {k: v for k, v in defaults.items() if k not in ("variant", "depths", "widths")}
-    for name, value in defaults.items():
-        if FLAGS[name].value is None:
+        settled.update(_SIZE_FLAGS)
+    if FLAGS.learning_rate is not None or FLAGS.base_learning_rate is not None:
+        settled.update(_RATE_FLAGS)
+    for name, value in {**model_defaults, **run_defaults[bool(FLAGS.data_dir)]}.items():
+        if FLAGS[name].value is None and name not in settled:
             FLAGS[name].value = value
-    height, width = image_size()
-    if FLAGS.max_shift is None:
-        FLAGS.max_shift = min(height, width) // 16
-
-
-def resolve_learning_rate():
-    """The peak learning rate, from the base rate for 256 images or as given."""
     if FLAGS.learning_rate is None:
         FLAGS.learning_rate = FLAGS.base_learning_rate * FLAGS.batch_size / 256
+        FLAGS["base_learning_rate"].value = None  # said by --learning_rate in settings.flags
     if not FLAGS.learning_rate > 0:
         raise ValueError(f"The learning rate must be positive. Received: {FLAGS.learning_rate}")
-    return FLAGS.learning_rate
+    if FLAGS.max_shift is None:
+        FLAGS.max_shift = min(image_size()) // 16
 
 
 def resolve_steps(steps_per_epoch):

@@ -9,6 +9,8 @@ from keras_convnextv2.layers.visible_patches import place_visible, scatter_visib
 from keras_convnextv2.models import ConvNeXtV2Backbone
 from keras_convnextv2.training.callbacks import StopOnNonFiniteLoss
 
+_NO_SAMPLE_WEIGHTS = "FCMAE takes no sample weights: its loss is a mean over hidden patches."
+
 
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
 class FCMAE(keras.Model):
@@ -204,6 +206,8 @@ class FCMAE(keras.Model):
         self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs
     ):
         """As `keras.Model.fit`; stops with a FloatingPointError when the loss is not finite."""
+        if kwargs.get("sample_weight") is not None:
+            raise ValueError(_NO_SAMPLE_WEIGHTS)  # without labels, Keras drops them in silence
         watch = StopOnNonFiniteLoss()
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(watch)
@@ -226,8 +230,8 @@ class FCMAE(keras.Model):
             hidden = self.draw_hidden(keras.ops.shape(images)[0])
         return self._loss(images, hidden, True, drawn)
 
-    def apply_step(self, data, loss, gradients):
-        """Applies the (scaled) gradients of one training step and returns its logs."""
+    def record_step(self, data, loss, gradients):
+        """Counts one training step, before its (scaled) gradients are applied; returns its logs."""
         ops = keras.ops
         scale = ops.cast(self.optimizer.scale_loss(ops.ones(())), "float32")
         squares = [
@@ -236,7 +240,6 @@ class FCMAE(keras.Model):
             if gradient is not None
         ]
         norm = ops.sqrt(sum(squares))
-        self.optimizer.apply(gradients, self.trainable_weights)
         self.step.assign_add(1)
         self.loss_tracker.update_state(loss, sample_weight=_batch_size(data))
         # float16 training skips the steps whose scaled gradients overflow; so does their mean.
@@ -364,7 +367,7 @@ def _unpack(data):
     """Images and masks (or None) of a batch as Keras passes it; labels are ignored."""
     x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     if sample_weight is not None:
-        raise ValueError("FCMAE takes no sample weights: its loss is a mean over hidden patches.")
+        raise ValueError(_NO_SAMPLE_WEIGHTS)
     return _split(x) if isinstance(x, dict) else (x, None)
 
 

@@ -1,7 +1,7 @@
 """One training and one evaluation step of FCMAE on each backend.
 
-Only the way to a gradient differs. What a step computes is `FCMAE.step_loss`, and what it does
-with the gradients is `FCMAE.apply_step`; both are shared.
+Only the way to a gradient and the call that applies it differ. What a step computes is
+`FCMAE.step_loss`, and what it counts and reports is `FCMAE.record_step`; both are shared.
 """
 
 import keras
@@ -27,7 +27,9 @@ def _tensorflow_step(model, data):
         loss = model.step_loss(data)
         scaled_loss = model.optimizer.scale_loss(loss)
     gradients = tape.gradient(scaled_loss, model.trainable_weights)
-    return model.apply_step(data, loss, gradients)
+    logs = model.record_step(data, loss, gradients)
+    model.optimizer.apply(gradients, model.trainable_weights)
+    return logs
 
 
 def _torch_step(model, data):
@@ -38,7 +40,9 @@ def _torch_step(model, data):
     model.optimizer.scale_loss(loss).backward()
     gradients = [weight.value.grad for weight in model.trainable_weights]
     with torch.no_grad():
-        return model.apply_step(data, loss.detach(), gradients)
+        logs = model.record_step(data, loss.detach(), gradients)
+        model.optimizer.apply(gradients, model.trainable_weights)
+    return logs
 
 
 def _jax_step(model, state, data):
@@ -58,10 +62,12 @@ def _jax_step(model, state, data):
         return scaled, (loss, _values(groups[1], scope))
 
     gradients, (loss, non_trainable) = jax.grad(scaled_loss, has_aux=True)(state[0])
-    state = (state[0], non_trainable, *state[2:])
-    with keras.StatelessScope(_mapping(groups, state)) as scope:
-        logs = model.apply_step(data, loss, gradients)
-    return logs, tuple(_values(group, scope) for group in groups)
+    with keras.StatelessScope(_mapping(groups, (state[0], non_trainable, *state[2:]))) as scope:
+        logs = model.record_step(data, loss, gradients)
+    # Not `apply` in the scope: the conditions of float16's loss scaling would leak out of it.
+    trainable, optimizer = model.optimizer.stateless_apply(state[2], gradients, state[0])
+    non_trainable, metrics = _values(groups[1], scope), _values(groups[3], scope)
+    return logs, (trainable, non_trainable, optimizer, metrics)
 
 
 def _jax_test_step(model, state, data):

@@ -2,13 +2,32 @@
 
 import keras
 
+# On torch, Keras swaps its AdamW for one that updates all weights in one call, but not a subclass
+# of it; and it saves that class under a name that no other backend can use. Subclassing what the
+# backend makes of AdamW, under a name of our own, has the fast update and portable files.
+_BackendAdamW = type(keras.optimizers.AdamW.__new__(keras.optimizers.AdamW))
 
-def adamw(model, learning_rate, weight_decay, beta_2=0.999):
-    """AdamW (beta_1 .9) that decays only the kernels of `model`.
+
+@keras.saving.register_keras_serializable(package="keras_convnextv2")
+class KernelDecayAdamW(_BackendAdamW):
+    """AdamW that decays kernels only, also after it was loaded from a file.
 
     Weights of fewer than two dimensions are left out of the decay: biases, the scales and shifts
-    of LayerNorm and GRN, and the mask token. The official code decays GRN and the mask token in
-    pretraining, which pulls GRN back to the identity.
+    of LayerNorm and GRN, and the mask token. What `exclude_from_weight_decay` is told is not in
+    Keras's config of an optimizer; here it follows from the weights.
+    """
+
+    def build(self, variables):
+        if not self.built:
+            self.exclude_from_weight_decay([v for v in variables if len(v.shape) < 2])
+        super().build(variables)
+
+
+def adamw(model, learning_rate, weight_decay, beta_2=0.999):
+    """AdamW (beta_1 .9) for the trainable weights of `model`, which decays only its kernels.
+
+    The official code decays GRN and the mask token in pretraining, which pulls GRN back to the
+    identity.
 
     Args:
         model: a built model.
@@ -16,10 +35,8 @@ def adamw(model, learning_rate, weight_decay, beta_2=0.999):
         weight_decay: float.
         beta_2: float, .999 for fine-tuning and .95 for pretraining (paper tables 8 to 13).
     """
-    optimizer = keras.optimizers.AdamW(
+    optimizer = KernelDecayAdamW(
         learning_rate, weight_decay=weight_decay, beta_1=0.9, beta_2=beta_2
     )
-    optimizer.exclude_from_weight_decay(
-        [weight for weight in model.trainable_variables if len(weight.shape) < 2]
-    )
+    optimizer.build(model.trainable_variables)
     return optimizer

@@ -102,9 +102,7 @@ def loss_of(weights, images, hidden):
     for stage, depth in enumerate(DEPTHS):
         if stage > 0:
             x = norm(weights, f"stage{stage}_downsample/norm", x.permute(0, 2, 3, 1))
-            x = convolve(
-                weights, f"stage{stage}_downsample/conv", x.permute(0, 3, 1, 2), stride=2
-            )
+            x = convolve(weights, f"stage{stage}_downsample/conv", x.permute(0, 3, 1, 2), stride=2)
         for index in range(depth):
             x = block(weights, f"stage{stage}_block{index}", x, visible_at(x))
 
@@ -113,8 +111,9 @@ def loss_of(weights, images, hidden):
     x = block(weights, "decoder/block0", x.permute(0, 3, 1, 2), torch.ones_like(visible))
     prediction = linear(weights, "decoder/predict_pixels", x.permute(0, 2, 3, 1))
 
+    # (B, h, w, C, P, P), then (B, h, w, P * P * C)
     patches = images.unfold(1, PATCH_SIZE, PATCH_SIZE).unfold(2, PATCH_SIZE, PATCH_SIZE)
-    patches = patches.permute(0, 1, 2, 4, 5, 3).flatten(3)  # (B, h, w, C, P, P) before
+    patches = patches.permute(0, 1, 2, 4, 5, 3).flatten(3)
     variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
     targets = (patches - mean) / torch.sqrt(variance + 1e-6)
     error = ((prediction - targets) ** 2).mean(dim=-1)

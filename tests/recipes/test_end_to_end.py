@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import PIL.Image
+import pytest
 
 import keras_convnextv2 as kc
 
@@ -57,6 +58,17 @@ def test_settings_start_the_run_again_with_the_same_result(run_recipe, tiny_run,
     assert again.status == 0, again.err
     assert again.result["loss"] == loss
     assert settings_but_folder(first) == settings_but_folder(second)
+
+
+@pytest.mark.parametrize(
+    ("flag", "rate"), [("--base_learning_rate=0.32", 0.01), ("--learning_rate=0.04", 0.04)]
+)
+def test_the_base_learning_rate_is_for_256_images(
+    run_recipe, tiny_run, tmp_path, images_dir, flag, rate
+):
+    words = [word for word in tiny_run if "learning_rate" not in word]
+    outcome = run_recipe("pretrain", *words, f"--output_dir={tmp_path / 'run'}", "--dry_run", flag)
+    assert f"learning rate {rate:.3g} " in outcome.err
 
 
 def test_finetuning_starts_from_what_pretraining_left(run_recipe, tiny_run, tmp_path, images_dir):

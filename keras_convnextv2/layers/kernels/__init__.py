@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_convnextv2.layers.kernels import jax_shifted
+
 
 def depthwise_conv2d(x, kernel):
     """Depthwise convolution, stride 1, "same" padding.
@@ -13,6 +15,8 @@ def depthwise_conv2d(x, kernel):
     Returns:
         (B, H, W, C).
     """
+    if keras.backend.backend() == "jax" and _jax_runs_on_cpu() and None not in x.shape[1:]:
+        return jax_shifted.depthwise()(x, kernel)
     return keras.ops.depthwise_conv(x, kernel, padding="same", data_format="channels_last")
 
 
@@ -27,3 +31,9 @@ def depthwise_gains_from_jit():
     import tensorflow as tf
 
     return bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
+
+
+def _jax_runs_on_cpu():
+    import jax
+
+    return jax.default_backend() == "cpu"

@@ -1,0 +1,51 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import keras_convnextv2 as kc
+from keras_convnextv2.training.optimizers import adamw
+from tests.reference.random_weights import randomize
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_models_saved_here_are_equal_on_the_other_backends(tmp_path, make_fcmae):
+    fcmae = make_fcmae()
+    classifier = kc.ConvNeXtV2Classifier(fcmae.backbone, 5)
+    randomize(classifier, np.random.default_rng(1))
+    images = np.random.default_rng(5).normal(size=(4, 16, 24, 3)).astype("float32")
+    fcmae.compile(optimizer=adamw(fcmae, 1e-3, 0.05))
+    fcmae.fit(images, batch_size=2, verbose=0)
+
+    outputs = fcmae(images)
+    arrays = {
+        "images": images,
+        "features": fcmae.backbone(images),
+        "logits": classifier(images),
+        "prediction": outputs["prediction"],
+        "hidden": outputs["hidden"],
+        "loss": fcmae.loss_on(images, outputs["hidden"]),
+        "step": fcmae.step.value,
+    }
+    arrays = {name: keras.ops.convert_to_numpy(value) for name, value in arrays.items()}
+    np.savez(tmp_path / "arrays.npz", **arrays)
+    fcmae.backbone.save(tmp_path / "backbone.keras")
+    classifier.save(tmp_path / "classifier.keras")
+    fcmae.save(tmp_path / "fcmae.keras")
+
+    for backend in {"tensorflow", "jax", "torch"} - {keras.backend.backend()}:
+        process = subprocess.run(
+            [sys.executable, "tests/reference/load_saved.py", str(tmp_path)],
+            cwd=ROOT,
+            env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        assert process.returncode == 0, process.stderr[-3000:]
+        assert f"equal on {backend}" in process.stdout

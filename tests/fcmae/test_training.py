@@ -1,0 +1,109 @@
+import keras
+import numpy as np
+import pytest
+
+import keras_convnextv2 as kc
+from keras_convnextv2.training.optimizers import adamw
+from tests.reference.gradients import gradients_of
+from tests.reference.random_weights import named_weights
+
+HIDDEN = np.array([[[1, 0, 1], [1, 1, 0]], [[0, 0, 1], [0, 0, 0]]], "int32")
+
+
+def smooth_images(rng, count):
+    """Images whose hidden patches can be told from the visible ones: plane waves."""
+    rows, columns = np.mgrid[:16, :24].astype("float32")
+    slopes = rng.normal(scale=0.3, size=(2, count, 1, 1, 3))
+    phase = slopes[0] * rows[..., None] + slopes[1] * columns[..., None]
+    return np.sin(phase + rng.uniform(0, 6, (count, 1, 1, 3))).astype("float32")
+
+
+def fit(fcmae, images, epochs=2):
+    """The losses of `epochs` epochs of 2 steps, in an order that Keras's seed fixes."""
+    keras.utils.set_random_seed(5)
+    fcmae.compile(optimizer=adamw(fcmae, 3e-3, 0.05, beta_2=0.95))
+    return fcmae.fit(
+        images, batch_size=len(images) // 2, epochs=epochs, shuffle=False, verbose=0
+    ).history
+
+
+def test_every_trainable_weight_gets_a_finite_gradient_that_is_not_zero(rng, make_fcmae):
+    fcmae = make_fcmae(kc.Variant((1, 1, 2, 1), (4, 6, 8, 12)), decoder_depth=2)
+    images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
+    gradients = gradients_of(
+        lambda: fcmae.loss_on(images, HIDDEN, training=True), fcmae.trainable_weights
+    )
+    assert len(gradients) == 91  # 66 of the backbone, 10 a block of the decoder, 5 more
+    for weight, gradient in zip(fcmae.trainable_weights, gradients, strict=True):
+        assert gradient is not None and np.isfinite(gradient).all(), weight.path
+        assert np.abs(gradient).max() > 1e-7, weight.path
+
+
+def test_training_lowers_the_loss_and_moves_every_weight(rng, make_fcmae):
+    fcmae = make_fcmae()
+    before = named_weights(fcmae)
+    losses = fit(fcmae, smooth_images(rng, 8), epochs=20)["loss"]
+    # A tenth is far beyond what masks, drawn anew each step, make the loss vary by.
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:2])
+    for path, value in named_weights(fcmae).items():
+        assert (value != before[path]).any(), path
+
+
+def test_equal_seeds_give_equal_runs_and_others_do_not(rng, make_fcmae):
+    images = smooth_images(rng, 4)
+    first, second, other = (
+        fit(make_fcmae(seed=seed, drop_path_rate=0.5), images) for seed in (1, 1, 2)
+    )
+    assert first == second  # to the last bit
+    assert first["loss"] != other["loss"]
+
+
+def test_masks_follow_the_steps_of_the_run(rng, make_fcmae):
+    fcmae = make_fcmae(seed=4)
+    images = smooth_images(rng, 4)
+    fcmae.compile(optimizer=keras.optimizers.SGD(0.0))
+    losses = fcmae.fit(images, batch_size=4, epochs=3, shuffle=False, verbose=0).history["loss"]
+    assert int(fcmae.step.numpy()) == 3
+    for step, loss in enumerate(losses):
+        expected = float(fcmae.loss_on(images, fcmae.draw_hidden(4, step=step)))
+        # The step is compiled, this is not: float32 sums in another order.
+        assert abs(loss / expected - 1) < 1e-5
+
+
+def test_the_reported_gradient_norm_is_that_of_all_gradients(rng, make_fcmae):
+    fcmae = make_fcmae()
+    images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
+    gradients = gradients_of(
+        lambda: fcmae.loss_on(images, HIDDEN, training=True), fcmae.trainable_weights
+    )
+    expected = np.sqrt(sum((gradient.astype("float64") ** 2).sum() for gradient in gradients))
+    fcmae.compile(optimizer=keras.optimizers.SGD(0.1))
+    data = {"images": images, "hidden": HIDDEN}
+    history = fcmae.fit(data, batch_size=2, verbose=0).history
+    assert abs(history["gradient_norm"][0] / expected - 1) < 1e-4  # the project's for gradients
+
+
+def test_the_backbone_trained_inside_is_that_of_a_classifier_on_it(rng, make_fcmae):
+    fcmae = make_fcmae()
+    classifier = kc.ConvNeXtV2Classifier(fcmae.backbone, 3)
+    images = smooth_images(rng, 4)
+    before = keras.ops.convert_to_numpy(classifier.backbone(images))
+    fit(fcmae, images, epochs=1)
+    after = keras.ops.convert_to_numpy(fcmae.backbone(images))
+    assert np.abs(after - before).max() > 1e-3
+    np.testing.assert_array_equal(
+        after, keras.ops.convert_to_numpy(classifier.get_layer(fcmae.backbone.name)(images))
+    )
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains(rng, make_fcmae, dtype):
+    fcmae = make_fcmae(dtype=dtype)
+    before = named_weights(fcmae)
+    history = fit(fcmae, smooth_images(rng, 4), epochs=4)
+    scales_loss = isinstance(fcmae.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert scales_loss == (dtype == "mixed_float16")
+    assert np.isfinite(history["loss"]).all() and np.isfinite(history["gradient_norm"]).all()
+    assert history["loss"][-1] < history["loss"][0]
+    for path, value in named_weights(fcmae).items():
+        assert np.isfinite(value).all() and (value != before[path]).any(), path

@@ -1,0 +1,81 @@
+"""Computing the visible patches alone equals computing the whole map with zeros where hidden."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_convnextv2 as kc
+from tests.reference.gradients import gradients_of
+from tests.reference.random_weights import randomize
+
+to_numpy = keras.ops.convert_to_numpy
+
+
+def make_pair(image_shape, mask_ratio, stem_stride):
+    """Two FCMAEs that share a backbone and a decoder's weights, one for each path."""
+    sizes = kc.Variant((1, 1, 2, 1), (4, 6, 8, 12))
+    backbone = kc.ConvNeXtV2Backbone(sizes, image_shape, stem_stride=stem_stride)
+    pair = [
+        kc.FCMAE(backbone, mask_ratio=mask_ratio, decoder_width=8, encoder_path=path)
+        for path in ("visible", "dense")
+    ]
+    randomize(pair[0], np.random.default_rng(1))
+    pair[1].set_weights(pair[0].get_weights())
+    return pair
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "mask_ratio", "stem_stride"),
+    [((16, 24, 3), 0.6, 1), ((40, 16, 1), 0.35, 1), ((16, 48, 4), 0.6, 2)],
+)
+def test_loss_and_every_gradient_are_equal(rng, image_shape, mask_ratio, stem_stride):
+    visible, dense = make_pair(image_shape, mask_ratio, stem_stride)
+    images = rng.normal(size=(3, *image_shape)).astype("float32")
+    losses, gradients = [], []
+    for fcmae in (visible, dense):
+        losses.append(to_numpy(fcmae.step_loss(images)))
+        gradients.append(
+            gradients_of(lambda model=fcmae: model.step_loss(images), fcmae.trainable_weights)
+        )
+    # float32; the sums run over the same numbers in another order.
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    for weight, one, other in zip(visible.trainable_weights, *gradients, strict=True):
+        assert np.linalg.norm(one - other) <= 1e-4 * np.linalg.norm(other), weight.path
+
+
+def test_three_steps_of_training_are_equal(rng):
+    visible, dense = make_pair((16, 24, 3), 0.6, 1)
+    start = [np.array(weight) for weight in visible.get_weights()]
+    images = rng.normal(size=(4, 16, 24, 3)).astype("float32")
+    ends = []
+    for fcmae in (visible, dense):  # they share the backbone: one after the other
+        fcmae.set_weights(start)
+        fcmae.compile(optimizer=keras.optimizers.SGD(0.1))
+        fcmae.fit(images, batch_size=4, epochs=3, verbose=0, shuffle=False)
+        ends.append([np.array(weight) for weight in fcmae.get_weights()])
+    for one, other in zip(*ends, strict=True):
+        # Rounding, grown over three steps; the weights moved by far more.
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    moved = [np.abs(one - before).max() for one, before in zip(ends[0], start, strict=True)]
+    assert max(moved) > 1e-3
+
+
+def test_predictions_under_drawn_masks_equal_those_under_the_same_masks_from_outside(rng):
+    visible, _ = make_pair((16, 24, 3), 0.6, 1)
+    images = rng.normal(size=(3, 16, 24, 3)).astype("float32")
+    drawn = visible(images)
+    given = visible(images, hidden=drawn["hidden"])  # masks from outside take the dense path
+    # float32 sums in another order.
+    np.testing.assert_allclose(
+        to_numpy(drawn["prediction"]), to_numpy(given["prediction"]), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_hidden_pixels_change_no_visible_prediction(rng):
+    visible, _ = make_pair((16, 24, 3), 0.6, 1)
+    images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
+    before = visible(images)
+    spread = np.kron(to_numpy(before["hidden"]), np.ones((1, 8, 8)))[..., None]
+    changed = np.where(spread == 1, np.float32(np.nan), images).astype("float32")
+    after = visible(changed)
+    np.testing.assert_array_equal(to_numpy(before["prediction"]), to_numpy(after["prediction"]))

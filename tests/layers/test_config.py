@@ -1,0 +1,70 @@
+"""Every constructor argument survives `get_config`, judged by what the rebuilt layer does."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+
+import keras_convnextv2 as kc
+from keras_convnextv2.fcmae.decoder import FCMAEDecoder
+from tests.reference.random_weights import randomize
+
+# No value is its argument's default.
+LAYERS = {
+    kc.GlobalResponseNormalization: {"epsilon": 0.3},
+    kc.MaskedDepthwiseConv2D: {"kernel_size": 3},
+    kc.StochasticDepth: {"rate": 0.4, "seed": 11},
+    kc.ConvNeXtV2Block: {"width": 3, "drop_path_rate": 0.4, "seed": 12},
+    FCMAEDecoder: {"num_values": 7, "width": 5, "depth": 2},
+}
+HIDDEN = np.array([[[1, 0, 1], [0, 1, 1]]] * 8, "int32")
+
+
+def rebuilt(layer):
+    return keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+
+
+def output(layer, x):
+    arguments = {"hidden": HIDDEN} if isinstance(layer, FCMAEDecoder) else {}
+    if "training" in inspect.signature(layer.call).parameters:
+        arguments["training"] = True
+    return keras.ops.convert_to_numpy(layer(x, **arguments))
+
+
+@pytest.mark.parametrize("kind", LAYERS, ids=lambda kind: kind.__name__)
+def test_the_cases_above_give_every_argument_a_value_other_than_its_default(kind):
+    parameters = dict(inspect.signature(kind).parameters)
+    del parameters["kwargs"]
+    assert set(parameters) == set(LAYERS[kind])
+    for name, parameter in parameters.items():
+        assert parameter.default != LAYERS[kind][name]
+
+
+@pytest.mark.parametrize("kind", LAYERS, ids=lambda kind: kind.__name__)
+def test_a_layer_rebuilt_from_its_config_has_equal_arguments(kind):
+    layer = rebuilt(kind(**LAYERS[kind], name="renamed", dtype="mixed_bfloat16"))
+    assert {name: getattr(layer, name) for name in LAYERS[kind]} == LAYERS[kind]
+    assert layer.name == "renamed"
+    assert layer.dtype_policy.name == "mixed_bfloat16"
+
+
+@pytest.mark.parametrize("kind", LAYERS, ids=lambda kind: kind.__name__)
+def test_a_layer_rebuilt_from_its_config_behaves_equally(rng, kind):
+    layer = kind(**LAYERS[kind])
+    x = rng.normal(size=(8, 2, 3, 3)).astype("float32")
+    layer.build(x.shape)
+    randomize(layer, rng)
+    copy = rebuilt(layer)
+    copy.set_weights(layer.get_weights())
+    # The same program on the same numbers; with equal seeds stochastic depth draws equally too.
+    np.testing.assert_array_equal(output(layer, x), output(copy, x))
+
+
+@pytest.mark.parametrize("argument", ["width", "depth"])
+@pytest.mark.parametrize("value", [0, 1.5])
+def test_the_decoder_refuses_a_bad_size(argument, value):
+    with pytest.raises(
+        ValueError, match=f"decoder's {argument} must be a positive int. Received: {value}"
+    ):
+        FCMAEDecoder(num_values=7, **{argument: value})

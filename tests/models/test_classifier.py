@@ -1,0 +1,95 @@
+import keras
+import numpy as np
+import pytest
+
+import keras_convnextv2 as kc
+from tests.reference.random_weights import randomize
+
+
+def make_backbone(**options):
+    sizes = kc.Variant((1, 1, 1, 1), (4, 6, 8, 12))
+    return kc.ConvNeXtV2Backbone(sizes, (None, None, 3), stem_stride=1, **options)
+
+
+def test_logits_are_pool_then_norm_then_linear(rng):
+    backbone = make_backbone()
+    classifier = kc.ConvNeXtV2Classifier(backbone, 5)
+    randomize(classifier, rng)
+    images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
+    pooled = keras.ops.convert_to_numpy(backbone(images)).astype("float64").mean(axis=(1, 2))
+    gamma, beta = classifier.get_layer("norm").get_weights()
+    normed = pooled - pooled.mean(axis=1, keepdims=True)
+    normed = normed / np.sqrt(pooled.var(axis=1, keepdims=True) + 1e-6) * gamma + beta
+    kernel, bias = classifier.get_layer("head").get_weights()
+    logits = keras.ops.convert_to_numpy(classifier(images))
+    # Float32 rounding of values near 1.
+    np.testing.assert_allclose(logits, normed @ kernel + bias, atol=1e-5)
+
+
+def test_the_backbone_is_shared_not_copied(rng):
+    backbone = make_backbone()
+    classifier = kc.ConvNeXtV2Classifier(backbone, 5)
+    assert classifier.backbone is backbone
+    shared = {id(weight) for weight in classifier.weights}
+    assert all(id(weight) in shared for weight in backbone.weights)
+
+
+@pytest.mark.parametrize("scale", [0.001, 0.5])
+def test_the_head_starts_small(scale):
+    classifier = kc.ConvNeXtV2Classifier(make_backbone(), 1000, head_init_scale=scale)
+    kernel, bias = classifier.get_layer("head").get_weights()
+    # Standard error of a deviation of n values: 1 / sqrt(2 n), five of them.
+    assert abs(kernel.std() / (0.02 * scale) - 1) < 5 / np.sqrt(2 * kernel.size)
+    assert (bias == 0).all()
+
+
+def test_the_default_head_scale_is_the_papers():
+    assert kc.ConvNeXtV2Classifier(make_backbone(), 3).head_init_scale == 0.001
+
+
+def test_an_activation_makes_probabilities(rng):
+    classifier = kc.ConvNeXtV2Classifier(make_backbone(), 5, activation="softmax")
+    randomize(classifier, rng)
+    y = keras.ops.convert_to_numpy(classifier(rng.normal(size=(3, 16, 8, 3)).astype("float32")))
+    np.testing.assert_allclose(y.sum(axis=1), 1.0, rtol=1e-5)  # five float32 quotients
+    assert y.std() > 0.01
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_logits_are_float32_under_mixed_precision(rng, dtype):
+    classifier = kc.ConvNeXtV2Classifier(make_backbone(dtype=dtype), 5)
+    randomize(classifier, rng)
+    y = classifier(rng.normal(size=(2, 16, 8, 3)).astype("float32"))
+    assert keras.backend.standardize_dtype(y.dtype) == "float32"
+    assert np.isfinite(keras.ops.convert_to_numpy(y)).all()
+
+
+def test_a_classifier_rebuilt_from_its_config_is_equal(rng):
+    arguments = {
+        "num_classes": 5,
+        "activation": keras.activations.softmax,
+        "head_init_scale": 0.5,
+        "name": "renamed",
+        "trainable": False,
+    }
+    classifier = kc.ConvNeXtV2Classifier(make_backbone(), **arguments)
+    randomize(classifier.backbone, rng)
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(classifier))
+    assert {name: getattr(copy, name) for name in arguments} == arguments
+    assert copy.backbone.variant == classifier.backbone.variant
+    copy.set_weights(classifier.get_weights())
+    images = rng.normal(size=(2, 16, 8, 3)).astype("float32")
+    np.testing.assert_array_equal(  # equal programs
+        *(keras.ops.convert_to_numpy(model(images)) for model in (classifier, copy))
+    )
+
+
+def test_something_else_than_a_backbone_is_refused():
+    with pytest.raises(ValueError, match="`backbone` must be a ConvNeXtV2Backbone.*'atto'"):
+        kc.ConvNeXtV2Classifier("atto")
+
+
+@pytest.mark.parametrize("num_classes", [0, 10.0])
+def test_a_number_of_classes_that_is_none_is_refused(num_classes):
+    with pytest.raises(ValueError, match=f"positive int. Received: {num_classes}"):
+        kc.ConvNeXtV2Classifier(make_backbone(), num_classes)

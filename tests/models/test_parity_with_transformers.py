@@ -1,0 +1,62 @@
+"""The same numbers as the PyTorch implementation of Hugging Face's transformers."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+import transformers
+
+import keras_convnextv2 as kc
+from tests.reference.transformers_weights import keras_weights
+
+
+def make_reference(variant, num_classes):
+    """A reference model of which every weight is random, at scales that keep activations near 1."""
+    config = transformers.ConvNextV2Config(
+        hidden_sizes=list(variant.widths),
+        depths=list(variant.depths),
+        layer_norm_eps=1e-6,  # as the official code; transformers' own default is 1e-12
+        num_labels=num_classes,
+    )
+    model = transformers.ConvNextV2ForImageClassification(config).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for key, weight in model.named_parameters():
+            noise = torch.randn(weight.shape, generator=generator)
+            if key.endswith("weight") and "norm" in key:
+                weight.copy_(1 + 0.2 * noise)
+            elif key.endswith("weight") and "grn" not in key:
+                weight.copy_(noise / weight[0].numel() ** 0.5)
+            else:
+                weight.copy_(0.3 * noise)
+    return model
+
+
+def transfer(reference, classifier):
+    weights = keras_weights(reference.state_dict())
+    for weight in classifier.weights:
+        weight.assign(weights.pop(weight.path))  # assign refuses another shape
+    assert not weights
+
+
+@pytest.mark.parametrize("name", ["atto", pytest.param("tiny", marks=pytest.mark.slow)])
+def test_logits_and_stage_outputs_equal_the_reference(name):
+    images = np.random.default_rng(0).normal(size=(2, 96, 64, 3)).astype("float32")
+    reference = make_reference(kc.VARIANTS[name], num_classes=17)
+    with torch.no_grad():
+        expected = reference(torch.tensor(images).permute(0, 3, 1, 2), output_hidden_states=True)
+    backbone = kc.ConvNeXtV2Backbone(name, (96, 64, 3))
+    classifier = kc.ConvNeXtV2Classifier(backbone, 17)
+    transfer(reference, classifier)
+    pyramid = keras.Model(backbone.input, list(backbone.pyramid_outputs.values()))
+    outputs = [classifier.output, *pyramid(classifier.input)]
+    logits, *features = keras.Model(classifier.input, outputs).predict(images, verbose=0)
+
+    assert expected.logits.std() > 0.1  # or closeness would mean little
+    # Float32 against float32 through 12 or 18 blocks; the project's bound.
+    np.testing.assert_allclose(logits, expected.logits.numpy(), atol=1e-4)
+    assert len(features) == 4
+    for feature, theirs in zip(features, expected.hidden_states[1:], strict=True):
+        theirs = theirs.permute(0, 2, 3, 1).numpy()
+        # The maps hold values in the tens: 1e-4 of their scale.
+        np.testing.assert_allclose(feature, theirs, atol=1e-4 * np.abs(theirs).max())

@@ -1,0 +1,40 @@
+"""Loads the models of a folder under the current backend and compares their outputs.
+
+KERAS_BACKEND=jax python tests/reference/load_saved.py FOLDER
+"""
+
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import keras_convnextv2  # noqa: F401  its classes must be known to load them
+
+
+def main(folder):
+    arrays = np.load(folder / "arrays.npz")
+    backbone, classifier, fcmae = (
+        keras.saving.load_model(folder / f"{name}.keras")
+        for name in ("backbone", "classifier", "fcmae")
+    )
+    outputs = {
+        "features": backbone(arrays["images"]),
+        "logits": classifier(arrays["images"]),
+        "prediction": fcmae(arrays["images"])["prediction"],
+        "hidden": fcmae(arrays["images"])["hidden"],
+        "loss": fcmae.loss_on(arrays["images"], arrays["hidden"]),
+        "step": fcmae.step.value,
+    }
+    for name, output in outputs.items():
+        # The project's bound for float32 parity between backends.
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(output), arrays[name], atol=1e-4, err_msg=name
+        )
+    history = fcmae.fit(arrays["images"], epochs=1, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    print("equal on", keras.backend.backend())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,46 @@
+import keras
+import numpy as np
+
+from keras_convnextv2.training.optimizers import adamw
+from keras_convnextv2.training.schedules import warmup_cosine
+from tests.reference.random_weights import named_weights
+
+
+def test_only_kernels_shrink_where_the_gradient_is_zero(make_fcmae):
+    fcmae = make_fcmae()
+    before = named_weights(fcmae)
+    optimizer = adamw(fcmae, learning_rate=0.1, weight_decay=0.2)
+    gradients = [keras.ops.zeros(weight.shape) for weight in fcmae.trainable_weights]
+    optimizer.apply(gradients, fcmae.trainable_weights)
+    kept = {"bias", "gamma", "beta", "mask_token"}
+    for weight in fcmae.trainable_weights:
+        factor = 1.0 if weight.name in kept else 1 - 0.1 * 0.2
+        assert weight.name in kept or weight.name == "kernel"
+        # One float32 product.
+        np.testing.assert_allclose(
+            weight.numpy(), factor * before[weight.path], rtol=1e-6, err_msg=weight.path
+        )
+
+
+def test_the_schedule_and_beta_2_are_used(make_fcmae):
+    schedule = warmup_cosine(0.3, 10, 2)
+    optimizer = adamw(make_fcmae(), schedule, 0.05, beta_2=0.95)
+    assert (optimizer.beta_1, optimizer.beta_2, optimizer.weight_decay) == (0.9, 0.95, 0.05)
+    assert float(optimizer.learning_rate) == 0.0  # the warm-up's first
+    assert adamw(make_fcmae(), 0.1, 0.05).beta_2 == 0.999
+
+
+def test_a_saved_optimizer_decays_the_same_weights_when_it_is_loaded(make_fcmae):
+    fcmae = make_fcmae()
+    before = named_weights(fcmae)
+    config = keras.saving.serialize_keras_object(adamw(fcmae, 0.1, 0.2))
+    assert config["module"].startswith("keras_convnextv2.")  # no backend's class in a file
+    optimizer = keras.saving.deserialize_keras_object(config)
+    gradients = [keras.ops.zeros(weight.shape) for weight in fcmae.trainable_weights]
+    optimizer.apply(gradients, fcmae.trainable_weights)
+    for weight in fcmae.trainable_weights:
+        factor = 1 - 0.1 * 0.2 if weight.name == "kernel" else 1.0
+        # One float32 product.
+        np.testing.assert_allclose(
+            weight.numpy(), factor * before[weight.path], rtol=1e-6, err_msg=weight.path
+        )
