@@ -37,7 +37,7 @@ def test_values_and_gradients_equal_the_loops(rng, shape, size):
 
     def weighted_sum():
         y = kernels.depthwise_conv2d(x_variable.value, kernel_variable.value)
-        return keras.ops.sum(y * upstream.astype("float32"))
+        return keras.ops.sum(keras.ops.multiply(y, upstream.astype("float32")))
 
     x_gradient, kernel_gradient = gradients_of(weighted_sum, [x_variable, kernel_variable])
     # The sum is bilinear: each gradient is the sum at the unit vectors, taken here as another
