@@ -65,11 +65,11 @@ def test_sample_weights_are_refused(fcmae):
         fcmae.evaluate(IMAGES, np.arange(2), sample_weight=np.ones(2), verbose=0)
 
 
-def test_uint8_images_are_refused_with_the_function_that_helps(fcmae):
-    images = np.zeros(IMAGES.shape, "uint8")
-    for use in (fcmae, lambda x: fcmae.predict(x, verbose=0), lambda x: fcmae.fit(x, verbose=0)):
-        with pytest.raises(ValueError, match="must be float.*dtype uint8.*preprocess"):
-            use(images)
+@pytest.mark.parametrize("use", ["__call__", "fit", "evaluate", "predict"])
+def test_uint8_images_are_refused_with_the_function_that_helps(fcmae, use):
+    options = {} if use == "__call__" else {"verbose": 0}
+    with pytest.raises(ValueError, match="must be float.*dtype uint8.*preprocess"):
+        getattr(fcmae, use)(np.zeros(IMAGES.shape, "uint8"), **options)
 
 
 def test_images_of_another_shape_are_refused(fcmae):
