@@ -27,7 +27,7 @@ flags.DEFINE_string("output_dir", "runs/demo", "Folder for everything; made anew
 flags.DEFINE_integer("seeds", 1, "Runs of everything, of seeds 0, 1, ...", lower_bound=1)
 flags.DEFINE_list("labels_per_class", ["10"], "Label budgets to fine-tune with.")
 flags.DEFINE_integer("pretraining_epochs", 12, "Epochs of pretraining.", lower_bound=1)
-flags.DEFINE_integer("finetuning_epochs", 60, "Epochs of fine-tuning.", lower_bound=1)
+flags.DEFINE_integer("finetuning_epochs", 30, "Epochs of fine-tuning.", lower_bound=1)
 
 
 def main():

@@ -9,11 +9,12 @@ from tests.reference.random_weights import randomize
 
 
 @pytest.fixture(scope="session", autouse=True)
-def share_compilations(tmp_path_factory):
-    """Lets JAX compile equal programs once a session, not once a model."""
+def compile_quickly(tmp_path_factory):
+    """Lets JAX compile equal programs once a session, and with little care for their speed."""
     if keras.backend.backend() == "jax":
         import jax
 
+        jax.config.update("jax_disable_most_optimizations", True)
         jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jax")))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -30,6 +31,14 @@ def restore_dtype_policy():
     policy = keras.config.dtype_policy()
     yield
     keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture
+def without_weights():
+    """Models made in the test have weights of known shapes but no values."""
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+    keras.utils.clear_session(free_memory=False)  # or the next scope would make them after all
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """Nothing of a hidden patch reaches the encoder."""
 
-import keras
 import numpy as np
 import pytest
 
 import keras_convnextv2 as kc
+from tests.reference.compute import compute
 from tests.reference.gradients import gradients_of
 
 HIDDEN = np.array([[[1, 0, 1], [1, 1, 0]], [[0, 0, 1], [0, 0, 0]]], "int32")
@@ -16,7 +16,7 @@ def spread(hidden):
 
 
 def encode(fcmae, images, hidden=HIDDEN):
-    return keras.ops.convert_to_numpy(fcmae.encode(images, hidden))
+    return compute(fcmae.encode, images, hidden)
 
 
 @pytest.mark.parametrize("content", ["other images", np.nan, np.inf, 1e30])
@@ -43,7 +43,7 @@ def test_nothing_hidden_equals_the_unmasked_backbone(rng, make_fcmae):
     # The same operations, and selections that select all.
     np.testing.assert_array_equal(
         encode(fcmae, images, np.zeros_like(HIDDEN)),
-        keras.ops.convert_to_numpy(fcmae.backbone(images)),
+        compute(fcmae.backbone, images),
     )
 
 
@@ -73,9 +73,9 @@ def test_all_but_one_patch_hidden_gives_finite_values_and_gradients(rng, make_fc
 def test_the_prediction_changes_with_the_mask_token(rng, make_fcmae):
     fcmae = make_fcmae()
     images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
-    before = keras.ops.convert_to_numpy(fcmae(images, HIDDEN)["prediction"])
+    before = compute(fcmae, images, hidden=HIDDEN)["prediction"]
     fcmae.decoder.mask_token.assign(fcmae.decoder.mask_token + 1.0)
-    after = keras.ops.convert_to_numpy(fcmae(images, HIDDEN)["prediction"])
+    after = compute(fcmae, images, hidden=HIDDEN)["prediction"]
     assert np.abs(after - before)[HIDDEN == 1].max() > 1e-2
 
 
@@ -89,7 +89,7 @@ def test_images_are_rebuilt_from_visible_pixels_and_predictions(rng, make_fcmae)
     np.testing.assert_array_equal(results["pasted"][~hidden], images[~hidden])
     np.testing.assert_array_equal(results["pasted"][hidden], results["reconstruction"][hidden])
     # A patch of the reconstruction is its prediction times the original's deviation, plus its mean.
-    prediction = keras.ops.convert_to_numpy(fcmae(images, HIDDEN)["prediction"])[0, 1, 2]
+    prediction = compute(fcmae, images, hidden=HIDDEN)["prediction"][0, 1, 2]
     patch = images[0, 8:16, 16:24]
     expected = prediction.reshape(8, 8, 3) * patch.std(ddof=1) + patch.mean()
     # Float32 rounding of values near 10.

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 import keras_convnextv2 as kc
+from tests.reference.compute import compute
 from tests.reference.gradients import gradients_of
 from tests.reference.random_weights import randomize
-
-to_numpy = keras.ops.convert_to_numpy
 
 
 def make_pair(image_shape, mask_ratio, stem_stride):
@@ -33,7 +32,7 @@ def test_loss_and_every_gradient_are_equal(rng, image_shape, mask_ratio, stem_st
     images = rng.normal(size=(3, *image_shape)).astype("float32")
     losses, gradients = [], []
     for fcmae in (visible, dense):
-        losses.append(to_numpy(fcmae.step_loss(images)))
+        losses.append(compute(fcmae.step_loss, images))
         gradients.append(
             gradients_of(lambda model=fcmae: model.step_loss(images), fcmae.trainable_weights)
         )
@@ -63,19 +62,19 @@ def test_three_steps_of_training_are_equal(rng):
 def test_predictions_under_drawn_masks_equal_those_under_the_same_masks_from_outside(rng):
     visible, _ = make_pair((16, 24, 3), 0.6, 1)
     images = rng.normal(size=(3, 16, 24, 3)).astype("float32")
-    drawn = visible(images)
-    given = visible(images, hidden=drawn["hidden"])  # masks from outside take the dense path
+    drawn = compute(visible, images)
+    given = compute(
+        visible, images, hidden=drawn["hidden"]
+    )  # masks from outside take the dense path
     # float32 sums in another order.
-    np.testing.assert_allclose(
-        to_numpy(drawn["prediction"]), to_numpy(given["prediction"]), rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(drawn["prediction"], given["prediction"], rtol=1e-4, atol=1e-5)
 
 
 def test_hidden_pixels_change_no_visible_prediction(rng):
     visible, _ = make_pair((16, 24, 3), 0.6, 1)
     images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
-    before = visible(images)
-    spread = np.kron(to_numpy(before["hidden"]), np.ones((1, 8, 8)))[..., None]
+    before = compute(visible, images)
+    spread = np.kron(before["hidden"], np.ones((1, 8, 8)))[..., None]
     changed = np.where(spread == 1, np.float32(np.nan), images).astype("float32")
-    after = visible(changed)
-    np.testing.assert_array_equal(to_numpy(before["prediction"]), to_numpy(after["prediction"]))
+    after = compute(visible, changed)
+    np.testing.assert_array_equal(before["prediction"], after["prediction"])

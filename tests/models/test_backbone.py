@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import keras_convnextv2 as kc
+from tests.reference.compute import compute
 from tests.reference.random_weights import randomize
 
 SIZES = kc.Variant((1, 1, 2, 1), (4, 6, 8, 12))
@@ -12,6 +13,7 @@ def blocks_of(backbone):
     return [layer for layer in backbone.layers if isinstance(layer, kc.ConvNeXtV2Block)]
 
 
+@pytest.mark.usefixtures("without_weights")
 def test_layers_are_named_after_their_stage_and_place():
     backbone = kc.ConvNeXtV2Backbone(SIZES, (32, 64, 3))
     assert [layer.name for layer in backbone.layers] == [
@@ -29,6 +31,7 @@ def test_layers_are_named_after_their_stage_and_place():
 
 
 @pytest.mark.parametrize("stem_stride, first_level", [(4, 2), (2, 1), (1, 0)])
+@pytest.mark.usefixtures("without_weights")
 def test_pyramid_outputs_are_named_by_the_log_of_their_stride(stem_stride, first_level):
     backbone = kc.ConvNeXtV2Backbone(SIZES, (64, 96, 3), stem_stride=stem_stride)
     assert backbone.total_stride == 8 * stem_stride
@@ -44,11 +47,9 @@ def test_pyramid_outputs_are_those_of_encode(rng):
     backbone = kc.ConvNeXtV2Backbone(SIZES, (16, 24, 3), stem_stride=1)
     randomize(backbone, rng)
     images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
-    pyramid = keras.Model(backbone.input, backbone.pyramid_outputs)(images)
-    for output, feature in zip(pyramid.values(), backbone.encode(images), strict=True):
-        np.testing.assert_array_equal(
-            keras.ops.convert_to_numpy(output), keras.ops.convert_to_numpy(feature)
-        )
+    pyramid = compute(keras.Model(backbone.input, backbone.pyramid_outputs), images)
+    for output, feature in zip(pyramid.values(), compute(backbone.encode, images), strict=True):
+        np.testing.assert_array_equal(output, feature)
 
 
 @pytest.mark.parametrize(
@@ -62,18 +63,20 @@ def test_a_size_that_is_no_multiple_of_the_stride_is_cut(rng, stem_stride, size,
     )
     randomize(known, rng)
     unknown.set_weights(known.get_weights())
-    y = keras.ops.convert_to_numpy(known(images))
+    y = compute(known, images)
     assert y.shape == (2, *output_size, 12) and np.isfinite(y).all()
     # The same operations on the same numbers.
-    np.testing.assert_array_equal(y, keras.ops.convert_to_numpy(unknown(images)))
+    np.testing.assert_array_equal(y, compute(unknown, images))
 
 
+@pytest.mark.usefixtures("without_weights")
 def test_one_side_of_the_images_may_be_unknown():
     backbone = kc.ConvNeXtV2Backbone(SIZES, (None, 64, 1))
     assert tuple(backbone.output.shape) == (None, None, 2, 12)
     assert tuple(backbone.input.shape) == (None, None, 64, 1)
 
 
+@pytest.mark.usefixtures("without_weights")
 def test_drop_path_rates_grow_linearly_over_all_blocks():
     backbone = kc.ConvNeXtV2Backbone(SIZES, (32, 64, 3), drop_path_rate=0.4)
     rates = [block.drop_path_rate for block in blocks_of(backbone)]
@@ -85,10 +88,7 @@ def test_drop_path_works_in_training_only(rng):
     backbone = kc.ConvNeXtV2Backbone(SIZES, (8, 16, 3), stem_stride=1, drop_path_rate=0.5, seed=0)
     randomize(backbone, rng)
     images = np.repeat(rng.normal(size=(1, 8, 16, 3)).astype("float32"), 12, axis=0)
-    trained, inferred = (
-        keras.ops.convert_to_numpy(backbone(images, training=training))
-        for training in (True, False)
-    )
+    trained, inferred = (compute(backbone, images, training=training) for training in (True, False))
     assert np.ptp(trained, axis=0).max() > 0.1  # equal images were dropped differently
     # Equal images of a batch; their place in it may change an instruction's rounding.
     np.testing.assert_allclose(inferred, inferred[:1].repeat(12, axis=0), atol=1e-5)
@@ -127,20 +127,20 @@ def test_a_backbone_rebuilt_from_its_config_is_equal(rng):
     assert {**attributes, "dtype": copy.dtype_policy.name} == arguments
     copy.set_weights(backbone.get_weights())
     images = rng.normal(size=(6, 16, 32, 2)).astype("float32")
-    # Equal programs, and equal seeds for stochastic depth.
-    np.testing.assert_array_equal(
-        *(
-            keras.ops.convert_to_numpy(keras.ops.cast(model(images, training=True), "float32"))
-            for model in (backbone, copy)
-        )
+    one, other = (
+        compute(lambda x, model=model: keras.ops.cast(model(x, training=True), "float32"), images)
+        for model in (backbone, copy)
     )
+    np.testing.assert_array_equal(one, other)  # equal programs, and equal seeds
 
 
+@pytest.mark.usefixtures("without_weights")
 def test_a_named_variant_stays_a_name_in_the_config():
     assert kc.ConvNeXtV2Backbone("atto", (32, 32, 3)).get_config()["variant"] == "atto"
 
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.usefixtures("without_weights")
 def test_the_global_dtype_policy_is_followed(dtype):
     keras.config.set_dtype_policy(dtype)
     backbone = kc.ConvNeXtV2Backbone(SIZES, (32, 64, 3))
