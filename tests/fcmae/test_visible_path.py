@@ -25,7 +25,11 @@ def make_pair(image_shape, mask_ratio, stem_stride):
 
 @pytest.mark.parametrize(
     ("image_shape", "mask_ratio", "stem_stride"),
-    [((16, 24, 3), 0.6, 1), ((40, 16, 1), 0.35, 1), ((16, 48, 4), 0.6, 2)],
+    [
+        ((16, 24, 3), 0.6, 1),
+        pytest.param((40, 16, 1), 0.35, 1, marks=pytest.mark.slow),
+        pytest.param((16, 48, 4), 0.6, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_loss_and_every_gradient_are_equal(rng, image_shape, mask_ratio, stem_stride):
     visible, dense = make_pair(image_shape, mask_ratio, stem_stride)

@@ -49,7 +49,8 @@ def test_pyramid_outputs_are_those_of_encode(rng):
     images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
     pyramid = compute(keras.Model(backbone.input, backbone.pyramid_outputs), images)
     for output, feature in zip(pyramid.values(), compute(backbone.encode, images), strict=True):
-        np.testing.assert_array_equal(output, feature)
+        # Two programs: float32 sums in another order.
+        np.testing.assert_allclose(output, feature, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

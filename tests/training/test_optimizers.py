@@ -7,13 +7,13 @@ from tests.reference.random_weights import named_weights
 
 
 def test_only_kernels_shrink_where_the_gradient_is_zero(make_fcmae):
-    fcmae = make_fcmae()
-    before = named_weights(fcmae)
-    optimizer = adamw(fcmae, learning_rate=0.1, weight_decay=0.2)
-    gradients = [keras.ops.zeros(weight.shape) for weight in fcmae.trainable_weights]
-    optimizer.apply(gradients, fcmae.trainable_weights)
+    decoder = make_fcmae().decoder
+    before = named_weights(decoder)
+    optimizer = adamw(decoder, learning_rate=0.1, weight_decay=0.2)
+    gradients = [keras.ops.zeros(weight.shape) for weight in decoder.trainable_weights]
+    optimizer.apply(gradients, decoder.trainable_weights)
     kept = {"bias", "gamma", "beta", "mask_token"}
-    for weight in fcmae.trainable_weights:
+    for weight in decoder.trainable_weights:
         factor = 1.0 if weight.name in kept else 1 - 0.1 * 0.2
         assert weight.name in kept or weight.name == "kernel"
         # One float32 product.
@@ -31,14 +31,14 @@ def test_the_schedule_and_beta_2_are_used(make_fcmae):
 
 
 def test_a_saved_optimizer_decays_the_same_weights_when_it_is_loaded(make_fcmae):
-    fcmae = make_fcmae()
-    before = named_weights(fcmae)
-    config = keras.saving.serialize_keras_object(adamw(fcmae, 0.1, 0.2))
+    decoder = make_fcmae().decoder
+    before = named_weights(decoder)
+    config = keras.saving.serialize_keras_object(adamw(decoder, 0.1, 0.2))
     assert config["module"].startswith("keras_convnextv2.")  # no backend's class in a file
     optimizer = keras.saving.deserialize_keras_object(config)
-    gradients = [keras.ops.zeros(weight.shape) for weight in fcmae.trainable_weights]
-    optimizer.apply(gradients, fcmae.trainable_weights)
-    for weight in fcmae.trainable_weights:
+    gradients = [keras.ops.zeros(weight.shape) for weight in decoder.trainable_weights]
+    optimizer.apply(gradients, decoder.trainable_weights)
+    for weight in decoder.trainable_weights:
         factor = 1 - 0.1 * 0.2 if weight.name == "kernel" else 1.0
         # One float32 product.
         np.testing.assert_allclose(
