@@ -47,8 +47,10 @@ def test_pyramid_outputs_are_those_of_encode(rng):
     backbone = kc.ConvNeXtV2Backbone(SIZES, (16, 24, 3), stem_stride=1)
     randomize(backbone, rng)
     images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
-    pyramid = compute(keras.Model(backbone.input, backbone.pyramid_outputs), images)
-    for output, feature in zip(pyramid.values(), compute(backbone.encode, images), strict=True):
+    pyramid = keras.Model(backbone.input, list(backbone.pyramid_outputs.values()))
+    for output, feature in zip(
+        compute(pyramid, images), compute(backbone.encode, images), strict=True
+    ):
         # Two programs: float32 sums in another order.
         np.testing.assert_allclose(output, feature, rtol=1e-5, atol=1e-5)
 
