@@ -5,7 +5,7 @@ and prints one table. Each step is a recipe run as a program of its own, and its
 Both arms fine-tune with the same flags, hence at equal cost.
 
     python -m recipes.demo
-    python -m recipes.demo --seeds=5 --output_dir=runs/five_seeds     # what README quotes
+    python -m recipes.demo --seeds=5 --output_dir=runs/five_seeds
 """
 
 import json

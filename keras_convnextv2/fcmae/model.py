@@ -2,14 +2,20 @@ import keras
 
 from keras_convnextv2.fcmae import masking, train_steps
 from keras_convnextv2.fcmae.decoder import FCMAEDecoder
+from keras_convnextv2.fcmae.inputs import (
+    NO_SAMPLE_WEIGHTS,
+    checked_hidden,
+    checked_images,
+    patch_grid,
+    split_dict,
+    unpack,
+)
 from keras_convnextv2.fcmae.loss import hidden_patch_loss, normalize_patches, patch_statistics
 from keras_convnextv2.fcmae.patches import patchify, unpatchify
 from keras_convnextv2.layers.hidden_positions import zero_where_hidden
 from keras_convnextv2.layers.visible_patches import place_visible, scatter_visible
 from keras_convnextv2.models import ConvNeXtV2Backbone
 from keras_convnextv2.training.callbacks import StopOnNonFiniteLoss
-
-_NO_SAMPLE_WEIGHTS = "FCMAE takes no sample weights: its loss is a mean over hidden patches."
 
 
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
@@ -78,7 +84,7 @@ class FCMAE(keras.Model):
         self.encoder_path = encoder_path
         self.seed = seed
         self.patch_size = backbone.total_stride
-        self.grid = _patch_grid(backbone)
+        self.grid = patch_grid(backbone)
         num_patches = self.grid[0] * self.grid[1]
         self.num_visible = masking.num_visible_patches(num_patches, mask_ratio)
 
@@ -138,7 +144,7 @@ class FCMAE(keras.Model):
              "hidden": (B, h, w)}.
         """
         if isinstance(images, dict):
-            images, hidden = _split(images)
+            images, hidden = split_dict(images)
         drawn = hidden is None
         if drawn:
             hidden = self._draw(keras.ops.shape(images)[0], "evaluate")
@@ -164,10 +170,10 @@ class FCMAE(keras.Model):
             the mean and deviation of each patch are taken from the original.
         """
         ops = keras.ops
-        images = self._checked_images(images)
+        images = checked_images(images, self.backbone.image_shape)
         if hidden is None:
             hidden = self._draw(images.shape[0], "evaluate")
-        hidden = self._checked_hidden(hidden)
+        hidden = checked_hidden(hidden, self.grid)
         patches = self.predict_on_batch({"images": images, "hidden": hidden})["prediction"]
         patches = ops.convert_to_tensor(patches)
         if self.normalize_targets:
@@ -207,7 +213,7 @@ class FCMAE(keras.Model):
     ):
         """As `keras.Model.fit`; stops with a FloatingPointError when the loss is not finite."""
         if kwargs.get("sample_weight") is not None:
-            raise ValueError(_NO_SAMPLE_WEIGHTS)  # without labels, Keras drops them in silence
+            raise ValueError(NO_SAMPLE_WEIGHTS)  # without labels, Keras drops them in silence
         watch = StopOnNonFiniteLoss()
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(watch)
@@ -215,6 +221,12 @@ class FCMAE(keras.Model):
             # First, so that it stops the run before another callback saves the broken weights.
             callbacks = [watch, *keras.tree.flatten(callbacks or [])]
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def evaluate(self, *arguments, sample_weight=None, **options):
+        """As `keras.Model.evaluate`."""
+        if sample_weight is not None:
+            raise ValueError(NO_SAMPLE_WEIGHTS)
+        return super().evaluate(*arguments, **options)
 
     def train_step(self, *arguments):
         return train_steps.train_step(self, *arguments)
@@ -224,7 +236,7 @@ class FCMAE(keras.Model):
 
     def step_loss(self, data):
         """The loss of one training step; a pure function of the weights, the step and the data."""
-        images, hidden = _unpack(data)
+        images, hidden = unpack(data)
         drawn = hidden is None
         if drawn:
             hidden = self.draw_hidden(keras.ops.shape(images)[0])
@@ -241,7 +253,7 @@ class FCMAE(keras.Model):
         ]
         norm = ops.sqrt(sum(squares))
         self.step.assign_add(1)
-        self.loss_tracker.update_state(loss, sample_weight=_batch_size(data))
+        self.loss_tracker.update_state(loss, sample_weight=keras.ops.shape(unpack(data)[0])[0])
         # float16 training skips the steps whose scaled gradients overflow; so does their mean.
         finite = ops.isfinite(norm)
         self.gradient_norm_tracker.update_state(
@@ -251,8 +263,8 @@ class FCMAE(keras.Model):
 
     def evaluate_step(self, data):
         """One step of `evaluate`: the loss under masks that follow from each image's place."""
-        images, hidden = _unpack(data)
-        batch_size = _batch_size(data)
+        images, hidden = unpack(data)
+        batch_size = keras.ops.shape(unpack(data)[0])[0]
         drawn = hidden is None
         if drawn:
             # The tracker has counted the images of the batches before this one.
@@ -281,8 +293,8 @@ class FCMAE(keras.Model):
 
     def _encode(self, images, hidden, training, drawn):
         """As `encode`; `drawn` says that the masks are our own, with as many hidden in each."""
-        hidden = self._checked_hidden(hidden)
-        images = zero_where_hidden(self._checked_images(images), hidden)
+        hidden = checked_hidden(hidden, self.grid)
+        images = zero_where_hidden(checked_images(images, self.backbone.image_shape), hidden)
         if drawn and self.encoder_path == "visible":
             placement = place_visible(hidden, self.num_visible)
             strips = self.backbone.encode_visible(images, placement, training)
@@ -299,77 +311,10 @@ class FCMAE(keras.Model):
         targets = patchify(keras.ops.convert_to_tensor(images), self.patch_size)
         if self.normalize_targets:
             targets = normalize_patches(targets)
-        return hidden_patch_loss(targets, prediction, self._checked_hidden(hidden))
+        return hidden_patch_loss(targets, prediction, checked_hidden(hidden, self.grid))
 
     def _draw(self, num_images, stream, step=0, first_image=0):
         num_patches = self.grid[0] * self.grid[1]
         noise = masking.draw_noise(self.seed, stream, step, first_image, num_images, num_patches)
         hidden = masking.hide_all_but(self.num_visible, noise)
         return keras.ops.reshape(hidden, (-1, *self.grid))
-
-    def _checked_images(self, images):
-        images = keras.ops.convert_to_tensor(images)
-        dtype = keras.backend.standardize_dtype(images.dtype)
-        if not keras.backend.is_float_dtype(dtype):
-            raise ValueError(
-                f"Images must be float and normalised. Received dtype {dtype}: for uint8 images "
-                "see keras_convnextv2.preprocess."
-            )
-        if tuple(images.shape[1:]) != self.backbone.image_shape:
-            raise ValueError(
-                f"This FCMAE takes batches of images of shape {self.backbone.image_shape}. "
-                f"Received a batch of shape {tuple(images.shape)}."
-            )
-        return images
-
-    def _checked_hidden(self, hidden):
-        hidden = keras.ops.cast(hidden, "int32")
-        if len(hidden.shape) != 3 or tuple(hidden.shape[1:]) != self.grid:
-            raise ValueError(
-                f"`hidden` must have shape (batch, {self.grid[0]}, {self.grid[1]}), one value a "
-                f"patch, 1 = hidden. Received shape {tuple(hidden.shape)}."
-            )
-        return hidden
-
-
-def _patch_grid(backbone):
-    height, width, _ = backbone.image_shape
-    stride = backbone.total_stride
-    if height is None or width is None:
-        raise ValueError(
-            "FCMAE needs a backbone of known image height and width. Received: "
-            f"image_shape={backbone.image_shape}"
-        )
-    if height % stride or width % stride:
-        raise ValueError(
-            f"FCMAE needs image sides that are multiples of the total stride, {stride} pixels. "
-            f"Received: image_shape={backbone.image_shape}. The nearest sizes are "
-            f"{_nearest(height, stride)} x {_nearest(width, stride)}."
-        )
-    return height // stride, width // stride
-
-
-def _nearest(size, stride):
-    return max(round(size / stride), 1) * stride
-
-
-def _split(images):
-    unknown = set(images) - {"images", "hidden"}
-    if unknown or "images" not in images:
-        raise ValueError(
-            'A dict given to FCMAE must hold "images" and may hold "hidden". '
-            f"Received keys: {sorted(images)}"
-        )
-    return images["images"], images.get("hidden")
-
-
-def _unpack(data):
-    """Images and masks (or None) of a batch as Keras passes it; labels are ignored."""
-    x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    if sample_weight is not None:
-        raise ValueError(_NO_SAMPLE_WEIGHTS)
-    return _split(x) if isinstance(x, dict) else (x, None)
-
-
-def _batch_size(data):
-    return keras.ops.shape(_unpack(data)[0])[0]

@@ -63,6 +63,8 @@ def test_sample_weights_are_refused(fcmae):
         fcmae.fit(IMAGES, sample_weight=np.ones(2), verbose=0)
     with pytest.raises(ValueError, match="takes no sample weights"):
         fcmae.evaluate(IMAGES, np.arange(2), sample_weight=np.ones(2), verbose=0)
+    with pytest.raises(ValueError, match="takes no sample weights"):
+        fcmae.evaluate(IMAGES, sample_weight=np.ones(2), verbose=0)
 
 
 @pytest.mark.parametrize("use", ["__call__", "fit", "evaluate", "predict"])

@@ -1,0 +1,74 @@
+"""What FCMAE takes, and what it says of what it cannot take."""
+
+import keras
+
+NO_SAMPLE_WEIGHTS = "FCMAE takes no sample weights: its loss is a mean over hidden patches."
+
+
+def checked_images(images, image_shape):
+    """The images as a tensor, if they are float and of the backbone's shape."""
+    images = keras.ops.convert_to_tensor(images)
+    dtype = keras.backend.standardize_dtype(images.dtype)
+    if not keras.backend.is_float_dtype(dtype):
+        raise ValueError(
+            f"Images must be float and normalised. Received dtype {dtype}: for uint8 images "
+            "see keras_convnextv2.preprocess."
+        )
+    if tuple(images.shape[1:]) != image_shape:
+        raise ValueError(
+            f"This FCMAE takes batches of images of shape {image_shape}. "
+            f"Received a batch of shape {tuple(images.shape)}."
+        )
+    return images
+
+
+def checked_hidden(hidden, grid):
+    """The masks as int32, if they are (B, h, w) of the grid (h, w)."""
+    hidden = keras.ops.cast(hidden, "int32")
+    if len(hidden.shape) != 3 or tuple(hidden.shape[1:]) != grid:
+        raise ValueError(
+            f"`hidden` must have shape (batch, {grid[0]}, {grid[1]}), one value a "
+            f"patch, 1 = hidden. Received shape {tuple(hidden.shape)}."
+        )
+    return hidden
+
+
+def patch_grid(backbone):
+    """(h, w), the patches of the images of `backbone`, whose sides must be known and fit."""
+    height, width, _ = backbone.image_shape
+    stride = backbone.total_stride
+    if height is None or width is None:
+        raise ValueError(
+            "FCMAE needs a backbone of known image height and width. Received: "
+            f"image_shape={backbone.image_shape}"
+        )
+    if height % stride or width % stride:
+        raise ValueError(
+            f"FCMAE needs image sides that are multiples of the total stride, {stride} pixels. "
+            f"Received: image_shape={backbone.image_shape}. The nearest sizes are "
+            f"{_nearest(height, stride)} x {_nearest(width, stride)}."
+        )
+    return height // stride, width // stride
+
+
+def _nearest(size, stride):
+    return max(round(size / stride), 1) * stride
+
+
+def split_dict(images):
+    """Images and masks (or None) of a dict."""
+    unknown = set(images) - {"images", "hidden"}
+    if unknown or "images" not in images:
+        raise ValueError(
+            'A dict given to FCMAE must hold "images" and may hold "hidden". '
+            f"Received keys: {sorted(images)}"
+        )
+    return images["images"], images.get("hidden")
+
+
+def unpack(data):
+    """Images and masks (or None) of a batch as Keras passes it; labels are ignored."""
+    x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    if sample_weight is not None:
+        raise ValueError(NO_SAMPLE_WEIGHTS)
+    return split_dict(x) if isinstance(x, dict) else (x, None)
