@@ -220,13 +220,20 @@ class FCMAE(keras.Model):
         else:
             # First, so that it stops the run before another callback saves the broken weights.
             callbacks = [watch, *keras.tree.flatten(callbacks or [])]
-        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+        with train_steps.keep_weights(self):
+            return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
     def evaluate(self, *arguments, sample_weight=None, **options):
         """As `keras.Model.evaluate`."""
         if sample_weight is not None:
             raise ValueError(NO_SAMPLE_WEIGHTS)
-        return super().evaluate(*arguments, **options)
+        with train_steps.keep_weights(self):
+            return super().evaluate(*arguments, **options)
+
+    def predict(self, *arguments, **options):
+        """As `keras.Model.predict`."""
+        with train_steps.keep_weights(self):
+            return super().predict(*arguments, **options)
 
     def train_step(self, *arguments):
         return train_steps.train_step(self, *arguments)

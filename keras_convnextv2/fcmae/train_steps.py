@@ -4,7 +4,34 @@ Only the way to a gradient and the call that applies it differ. What a step comp
 `FCMAE.step_loss`, and what it counts and reports is `FCMAE.record_step`; both are shared.
 """
 
+import contextlib
+
 import keras
+
+
+@contextlib.contextmanager
+def keep_weights(model):
+    """Around `fit`, `evaluate` or `predict`: gives back weights that an error would lose.
+
+    On JAX, Keras (3.15) takes the weights out of a model for its first step, and where that step
+    raises before it runs, as over images of a wrong shape, does not put them back.
+    """
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    variables = list(model.variables)
+    if model.optimizer is not None:
+        variables += [v for v in model.optimizer.variables if not any(v is w for w in variables)]
+    values = [variable.value for variable in variables]
+    try:
+        yield
+    except BaseException:
+        model.jax_state_sync()
+        for variable, value in zip(variables, values, strict=True):
+            # A step that ran has consumed its arrays, and its results are what was synced.
+            if variable._value is None and not value.is_deleted():
+                variable.assign(value)
+        raise
 
 
 def train_step(model, *arguments):

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import keras_convnextv2 as kc
+from tests.reference.random_weights import named_weights
 
 SIZES = kc.Variant((1, 1, 1, 1), (4, 6, 8, 12))
 IMAGES = np.random.default_rng(3).normal(size=(2, 16, 24, 3)).astype("float32")
@@ -10,7 +11,6 @@ IMAGES = np.random.default_rng(3).normal(size=(2, 16, 24, 3)).astype("float32")
 
 @pytest.fixture
 def fcmae(make_fcmae):
-    """A new model for each test: on JAX, Keras takes the weights out of a model while it fits."""
     model = make_fcmae()
     model.compile(optimizer=keras.optimizers.SGD(0.0))
     return model
@@ -72,6 +72,28 @@ def test_uint8_images_are_refused_with_the_function_that_helps(fcmae, use):
     options = {} if use == "__call__" else {"verbose": 0}
     with pytest.raises(ValueError, match="must be float.*dtype uint8.*preprocess"):
         getattr(fcmae, use)(np.zeros(IMAGES.shape, "uint8"), **options)
+
+
+@pytest.mark.parametrize("use", ["fit", "evaluate", "predict"])
+def test_an_error_over_the_images_loses_no_weights(fcmae, use):
+    before = named_weights(fcmae)
+    with pytest.raises(ValueError, match="must be float"):
+        getattr(fcmae, use)(np.zeros(IMAGES.shape, "uint8"), verbose=0)
+    after = named_weights(fcmae)
+    assert before.keys() == after.keys()
+    for path, value in before.items():
+        np.testing.assert_array_equal(after[path], value, err_msg=path)
+    getattr(fcmae, use)(IMAGES, verbose=0)
+
+
+def test_an_error_over_validation_images_keeps_what_was_trained(fcmae):
+    fcmae.compile(optimizer=keras.optimizers.SGD(0.1))
+    before = named_weights(fcmae)
+    with pytest.raises(ValueError, match="must be float"):
+        fcmae.fit(IMAGES, validation_data=(np.zeros(IMAGES.shape, "uint8"),), verbose=0)
+    after = named_weights(fcmae)
+    assert any(not np.array_equal(after[path], value) for path, value in before.items())
+    fcmae.evaluate(IMAGES, verbose=0)
 
 
 def test_images_of_another_shape_are_refused(fcmae):
