@@ -1,0 +1,115 @@
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+import keras_convnextv2 as kc
+from tests.reference.random_weights import named_weights, randomize
+from tools.plain_pytorch_fcmae import PlainFCMAE, draw_hidden
+
+SIZES = kc.Variant((1, 2, 1, 1), (4, 6, 8, 12))
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+
+
+def benchmark(*words):
+    return subprocess.run(
+        [sys.executable, "-m", "tools.benchmark", *words],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+    )
+
+
+@pytest.mark.parametrize(
+    "words, text",
+    [
+        (["--contenders=numpy"], "'numpy' does not run pretrain"),
+        (["--contenders=transformers"], "'transformers' does not run pretrain"),
+        (["--contenders=torch-sparse"], "'torch-sparse' has no option sparse for pretrain"),
+        (["--task=inference", "--contenders=torch-dense"], "has no option dense for inference"),
+        (["--variant=gigantic"], "--variant is one of atto, .*Received: gigantic"),
+        (["--image_size=100"], "--image_size must be a multiple of 32. Received: 100"),
+    ],
+)
+def test_what_cannot_be_timed_is_refused_in_one_line(words, text):
+    done = benchmark(*words)
+    assert done.returncode != 0
+    assert re.search(text, done.stderr.splitlines()[-1])
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_this_library_and_a_peer_are_timed_side_by_side(tmp_path):
+    backend = keras.backend.backend()
+    contenders = [f"{backend}-visible", f"{backend}-dense", "pytorch"]
+    done = benchmark(
+        f"--contenders={','.join(contenders)}",
+        "--image_size=64",
+        "--batch_size=2",
+        "--repetitions=3",
+        "--steps=1",
+        f"--output={tmp_path / 'report.json'}",
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [row["contender"] for row in report["rows"]] == contenders
+    for row in report["rows"]:
+        assert 0 < row["fastest"] <= row["milliseconds"] <= row["slowest"]
+        assert row["images_per_second"] == pytest.approx(2000 / row["milliseconds"])
+        assert row["peak_megabytes"] > 0
+        assert f"| {row['contender']} |" in done.stdout
+    assert report["matmul_gflops"] > 0
+
+
+def test_the_peer_in_plain_pytorch_has_the_loss_of_this_library(rng):
+    """Same weights, images and masks: a peer that did less would be no peer."""
+    fcmae = kc.FCMAE(kc.ConvNeXtV2Backbone(SIZES, (64, 96, 3)), decoder_width=16)
+    randomize(fcmae, rng)
+    images = rng.normal(size=(2, 64, 96, 3)).astype("float32")
+    hidden = draw_hidden(2, 2, 3, num_visible=2)
+
+    plain = PlainFCMAE(SIZES.depths, SIZES.widths, decoder_width=16)
+    parameters = dict(plain.named_parameters())
+    with torch.no_grad():
+        for path, value in named_weights(fcmae).items():
+            parameter = parameters.pop(parameter_name(path))
+            if path.endswith("/kernel"):
+                to_torch = (3, 2, 0, 1) if value.ndim == 4 else (1, 0)
+                if "depthwise" in path:
+                    to_torch = (2, 3, 0, 1)
+                value = value.transpose(to_torch)
+            parameter.copy_(torch.tensor(value).reshape(parameter.shape))
+        loss = plain(torch.tensor(images.transpose(0, 3, 1, 2)), hidden)
+    assert not parameters
+    expected = keras.ops.convert_to_numpy(fcmae.loss_on(images, hidden.numpy()))
+    np.testing.assert_allclose(float(loss), float(expected), rtol=1e-5)
+
+
+def parameter_name(path):
+    """The parameter of PlainFCMAE for a weight of FCMAE by its path."""
+    for pattern, name in (
+        (r"stem/conv", "downsamples.0.0"),
+        (r"stem/norm", "downsamples.0.1"),
+        (r"stage(\d)_downsample/norm", r"downsamples.\1.0"),
+        (r"stage(\d)_downsample/conv", r"downsamples.\1.1"),
+        (r"stage(\d)_block(\d)", r"stages.\1.\2"),
+        (r"decoder/project", "to_decoder"),
+        (r"decoder/predict_pixels", "predict"),
+        (r"decoder/block0", "decoder"),
+        (r"decoder/mask_token", "mask_token"),
+        (r"response_norm/", ""),  # gamma and beta are the block's own
+    ):
+        path = re.sub(pattern, name, path)
+    path = re.sub(r"norm/gamma$|/kernel$", lambda match: match[0].split("/")[0] + "/weight", path)
+    path = re.sub(r"norm/beta$", "norm/bias", path)
+    path = re.sub(r"(downsamples\.\d\.\d)/gamma$", r"\1/weight", path)
+    path = re.sub(r"(downsamples\.\d\.\d)/beta$", r"\1/bias", path)
+    return path.replace("/", ".")

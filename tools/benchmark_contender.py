@@ -1,0 +1,168 @@
+"""One contender of tools.benchmark, in a process of its own.
+
+Started by tools.benchmark with one JSON object as its argument. It builds its model, makes one
+step (compiling what it compiles), prints {"ready": ...}, and then answers each line on standard
+input: "run" with the seconds of a step, "memory" with the peak of resident bytes since `ready`,
+less what was resident before the first step.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+MASK_RATIO = 0.6
+NUM_CLASSES = 1000
+PEERS = ("transformers", "pytorch", "zeromodels")
+
+
+def main():
+    settings = json.loads(sys.argv[1])
+    run = _contender(settings)  # runs a number of steps
+    before = _resident("VmRSS")
+    started = time.perf_counter()
+    run(1)
+    first = time.perf_counter() - started
+    run(settings["steps"])
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+    print(json.dumps({"ready": True, "first_step_seconds": first}), flush=True)
+    for line in sys.stdin:
+        if line.strip() == "memory":
+            print(json.dumps({"peak_bytes": _resident("VmHWM") - before}), flush=True)
+            continue
+        started = time.perf_counter()
+        run(settings["steps"])
+        seconds = (time.perf_counter() - started) / settings["steps"]
+        print(json.dumps({"seconds": seconds}), flush=True)
+
+
+def _contender(settings):
+    library = settings["library"]
+    if library == "matmul":
+        return _matmul()
+    if library == "keras_convnextv2" or library == "zeromodels":
+        return _keras(**settings)
+    return _pytorch(**settings)
+
+
+def _keras(library, task, variant, image_size, batch_size, steps, precision, path, jit, **_):
+    import keras
+
+    if precision != "float32":
+        keras.config.set_dtype_policy(f"mixed_{precision}")
+    images, labels = _data(image_size, batch_size * steps)
+    if task == "pretrain":
+        import keras_convnextv2 as kc
+
+        backbone = kc.ConvNeXtV2Backbone(variant, (image_size, image_size, 3))
+        model = kc.FCMAE(backbone, mask_ratio=MASK_RATIO, encoder_path=path)
+        loss, data = None, (images,)
+    else:
+        model = _classifier(library, variant, image_size)
+        loss, data = keras.losses.SparseCategoricalCrossentropy(from_logits=True), (images, labels)
+    jit = {"auto": "auto", "yes": True, "no": False}[jit]
+    model.compile(optimizer=keras.optimizers.AdamW(1e-4), loss=loss, jit_compile=jit)
+    options = {"batch_size": batch_size, "verbose": 0}
+    if task == "inference":
+        return lambda count: model.predict(images[: count * batch_size], **options)
+    return lambda count: model.fit(*(part[: count * batch_size] for part in data), **options)
+
+
+def _classifier(library, variant, image_size):
+    import keras_convnextv2 as kc
+
+    if library == "keras_convnextv2":
+        backbone = kc.ConvNeXtV2Backbone(variant, (image_size, image_size, 3))
+        return kc.ConvNeXtV2Classifier(backbone, NUM_CLASSES)
+    from zeromodels.models.convnextv2 import ConvNeXtV2Config, ConvNeXtV2ImageClassify
+
+    sizes = kc.VARIANTS[variant]
+    config = ConvNeXtV2Config(
+        depths=sizes.depths,
+        projection_dim=sizes.widths,
+        use_conv=variant in ("atto", "femto", "pico", "nano"),  # as its own presets have it
+        image_size=image_size,
+        num_classes=NUM_CLASSES,
+    )
+    return ConvNeXtV2ImageClassify(config)
+
+
+def _pytorch(library, task, variant, image_size, batch_size, precision, compiled, **_):
+    import torch
+
+    import keras_convnextv2 as kc
+    from tools import plain_pytorch_fcmae
+
+    sizes = kc.VARIANTS[variant]
+    images, labels = _data(image_size, batch_size)
+    images = torch.tensor(images.transpose(0, 3, 1, 2)).contiguous()
+    labels = torch.tensor(labels, dtype=torch.int64)
+    if task == "pretrain":
+        model = plain_pytorch_fcmae.PlainFCMAE(sizes.depths, sizes.widths)
+    else:
+        from transformers import ConvNextV2Config, ConvNextV2ForImageClassification
+
+        config = ConvNextV2Config(
+            depths=list(sizes.depths), hidden_sizes=list(sizes.widths), num_labels=NUM_CLASSES
+        )
+        model = ConvNextV2ForImageClassification(config)
+    call = torch.compile(model) if compiled else model
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    half = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+    cells = image_size // 32
+    num_visible = round(cells * cells * (1 - MASK_RATIO))
+
+    def infer(count):
+        model.eval()
+        with torch.inference_mode(), half:
+            for _ in range(count):
+                call(images)
+
+    def train(count):
+        model.train()
+        for _ in range(count):
+            optimizer.zero_grad()
+            with half:
+                if task == "pretrain":
+                    hidden = plain_pytorch_fcmae.draw_hidden(batch_size, cells, cells, num_visible)
+                    loss = call(images, hidden)
+                else:
+                    loss = torch.nn.functional.cross_entropy(call(images).logits, labels)
+            loss.backward()
+            optimizer.step()
+            loss.item()
+
+    return infer if task == "inference" else train
+
+
+def _matmul(side=2048):
+    """The machine's rate for float32 matrix products; a step is 2 * side^3 operations."""
+    import torch
+
+    left, right = torch.rand(2, side, side)
+
+    def run(count):
+        for _ in range(count):
+            torch.mm(left, right)
+
+    return run
+
+
+def _data(image_size, count):
+    generator = np.random.default_rng(0)
+    images = generator.standard_normal((count, image_size, image_size, 3), dtype="float32")
+    return images, generator.integers(0, NUM_CLASSES, count).astype("int32")
+
+
+def _resident(field):
+    """VmRSS or VmHWM of this process, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {field}; memory is measured on Linux only")
+
+
+if __name__ == "__main__":
+    main()
