@@ -235,6 +235,12 @@ class FCMAE(keras.Model):
         with train_steps.keep_weights(self):
             return super().predict(*arguments, **options)
 
+    def _purge_model_variables(self, **groups):
+        """Keras on JAX would empty the variables here, and lose them if the first step raises.
+
+        The step is given their memory anyway, once it runs.
+        """
+
     def train_step(self, *arguments):
         return train_steps.train_step(self, *arguments)
 

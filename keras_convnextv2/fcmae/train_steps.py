@@ -11,26 +11,20 @@ import keras
 
 @contextlib.contextmanager
 def keep_weights(model):
-    """Around `fit`, `evaluate` or `predict`: gives back weights that an error would lose.
+    """Around `fit`, `evaluate` or `predict`: after an error the model has its last weights.
 
-    On JAX, Keras (3.15) takes the weights out of a model for its first step, and where that step
-    raises before it runs, as over images of a wrong shape, does not put them back.
+    On JAX, Keras (3.15) holds the weights outside the model while it steps, and an error leaves
+    them there. With it goes `FCMAE._purge_model_variables`, for an error before the first step.
     """
     if keras.backend.backend() != "jax":
         yield
         return
-    variables = list(model.variables)
-    if model.optimizer is not None:
-        variables += [v for v in model.optimizer.variables if not any(v is w for w in variables)]
-    values = [variable.value for variable in variables]
+    if getattr(model, "_jax_state_synced", True):
+        model._jax_state = None  # of an earlier call; the weights may have been set since
     try:
         yield
     except BaseException:
         model.jax_state_sync()
-        for variable, value in zip(variables, values, strict=True):
-            # A step that ran has consumed its arrays, and its results are what was synced.
-            if variable._value is None and not value.is_deleted():
-                variable.assign(value)
         raise
 
 

@@ -86,6 +86,34 @@ def test_an_error_over_the_images_loses_no_weights(fcmae, use):
     getattr(fcmae, use)(IMAGES, verbose=0)
 
 
+def test_an_error_in_the_first_fit_leaves_the_optimizer_usable(make_fcmae):
+    fcmae = make_fcmae()
+    fcmae.compile(optimizer=keras.optimizers.AdamW(1e-3))
+    with pytest.raises(ValueError, match="must be float"):
+        fcmae.fit(np.zeros(IMAGES.shape, "uint8"), verbose=0)
+    assert np.isfinite(fcmae.fit(IMAGES, verbose=0).history["loss"][0])
+
+
+def test_an_error_in_a_later_epoch_keeps_what_was_trained(fcmae):
+    class Batches(keras.utils.PyDataset):
+        num_read = 0
+
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            self.num_read += 1
+            return (IMAGES if self.num_read < 3 else IMAGES.astype("uint8"),)
+
+    fcmae.compile(optimizer=keras.optimizers.SGD(0.1))
+    before = named_weights(fcmae)
+    with pytest.raises(ValueError, match="must be float"):
+        fcmae.fit(Batches(), validation_data=(IMAGES,), epochs=5, verbose=0)
+    after = named_weights(fcmae)
+    assert any(not np.array_equal(after[path], value) for path, value in before.items())
+    fcmae.fit(IMAGES, verbose=0)
+
+
 def test_an_error_over_validation_images_keeps_what_was_trained(fcmae):
     fcmae.compile(optimizer=keras.optimizers.SGD(0.1))
     before = named_weights(fcmae)
