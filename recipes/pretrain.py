@@ -3,7 +3,7 @@ r"""Pretrains a ConvNeXt V2 backbone on images without labels, with FCMAE (arXiv
 On the embedded images, with a small model:
     python -m recipes.pretrain --output_dir=runs/pretrained
 
-On a folder of your own, with the paper's hyperparameters:
+On a folder of your own, with the rate, warm-up and epochs of the paper (not its batch and crops):
     python -m recipes.pretrain --output_dir=runs/pretrained --data_dir=photographs --variant=atto \
         --image_size=224 --batch_size=64 --epochs=800 --warmup_epochs=40 --base_learning_rate=1.5e-4
 
@@ -35,7 +35,7 @@ flags.adopt_module_key_flags(training_flags)
 
 # For the embedded images: 12 epochs * 312 steps = 3,744 steps, far fewer than the paper's
 # 800 epochs * 312 steps of 4,096 images, hence the higher rate. For a folder: the paper's table 8,
-# but for the batch and the epochs.
+# but for the batch, the epochs, the warm-up (a tenth) and the random resized crop.
 EMBEDDED_RUN = {"batch_size": 32, "epochs": 12, "learning_rate": 1.5e-3, "decoder_width": 128}
 FOLDER_RUN = {"batch_size": 64, "epochs": 100, "base_learning_rate": 1.5e-4, "decoder_width": 512}
 

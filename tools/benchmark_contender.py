@@ -64,6 +64,8 @@ def _keras(library, task, variant, image_size, batch_size, steps, precision, pat
         loss, data = keras.losses.SparseCategoricalCrossentropy(from_logits=True), (images, labels)
     jit = {"auto": "auto", "yes": True, "no": False}[jit]
     model.compile(optimizer=keras.optimizers.AdamW(1e-4), loss=loss, jit_compile=jit)
+    if jit != "auto" and model.jit_compile != jit:
+        sys.exit(f"Keras declines jit_compile={jit} for this model on {keras.backend.backend()}.")
     options = {"batch_size": batch_size, "verbose": 0}
     if task == "inference":
         return lambda count: model.predict(images[: count * batch_size], **options)

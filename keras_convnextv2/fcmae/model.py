@@ -171,6 +171,7 @@ class FCMAE(keras.Model):
         """
         ops = keras.ops
         images = checked_images(images, self.backbone.image_shape)
+        images = ops.cast(images, "float32")
         if hidden is None:
             hidden = self._draw(images.shape[0], "evaluate")
         hidden = checked_hidden(hidden, self.grid)
@@ -220,6 +221,9 @@ class FCMAE(keras.Model):
         else:
             # First, so that it stops the run before another callback saves the broken weights.
             callbacks = [watch, *keras.tree.flatten(callbacks or [])]
+        if self.optimizer is not None and not self.optimizer.built:
+            # Not in the first step: where that raises, TensorFlow could make no variables later.
+            self.optimizer.build(self.trainable_variables)
         with train_steps.keep_weights(self):
             return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 

@@ -5,8 +5,9 @@ other, (B, K * p, p, C). What works on positions or on windows inside a patch (l
 LayerNorm, stem, downsampling), and what sums over an image (GRN), runs on a strip as on a map.
 
 A placement says where they belong: (B, K, h, w), placement[b, k] being 1 at the cell of image b's
-k-th visible patch and 0 elsewhere. Moving patches is a product with it. That is exact, since all
-but one term of each sum are 0, has static shapes, and its gradient is a product too: no
+k-th visible patch and 0 elsewhere. Moving patches is a product with it. That is exact in
+full precision (untested where a device rounds the factors, as TF32 does), since all but one term of
+each sum are 0, has static shapes, and its gradient is a product too: no
 scatter-add on any backend.
 """
 

@@ -103,11 +103,14 @@ def test_an_error_in_a_later_epoch_keeps_what_was_trained(fcmae):
 
         def __getitem__(self, index):
             self.num_read += 1
-            return (IMAGES if self.num_read < 3 else IMAGES.astype("uint8"),)
+            if self.num_read > 3:
+                raise ValueError("an unreadable image")
+            return (IMAGES,)
 
     fcmae.compile(optimizer=keras.optimizers.SGD(0.1))
     before = named_weights(fcmae)
-    with pytest.raises(ValueError, match="must be float"):
+    # TensorFlow wraps what a generator raises in an error of its own.
+    with pytest.raises(Exception, match="an unreadable image"):
         fcmae.fit(Batches(), validation_data=(IMAGES,), epochs=5, verbose=0)
     after = named_weights(fcmae)
     assert any(not np.array_equal(after[path], value) for path, value in before.items())
