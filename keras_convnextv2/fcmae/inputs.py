@@ -45,7 +45,7 @@ def patch_grid(backbone):
     if height % stride or width % stride:
         raise ValueError(
             f"FCMAE needs image sides that are multiples of the total stride, {stride} pixels. "
-            f"Received: image_shape={backbone.image_shape}. The nearest sizes are "
+            f"Received: image_shape={backbone.image_shape}. The nearest size is "
             f"{_nearest(height, stride)} x {_nearest(width, stride)}."
         )
     return height // stride, width // stride

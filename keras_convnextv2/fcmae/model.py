@@ -16,6 +16,7 @@ from keras_convnextv2.layers.hidden_positions import zero_where_hidden
 from keras_convnextv2.layers.visible_patches import place_visible, scatter_visible
 from keras_convnextv2.models import ConvNeXtV2Backbone
 from keras_convnextv2.training.callbacks import StopOnNonFiniteLoss
+from keras_convnextv2.training.optimizers import adamw
 
 
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
@@ -27,7 +28,7 @@ class FCMAE(keras.Model):
     the backbone holds the pretrained weights. Source: arXiv 2301.00808, section 3.
 
         fcmae = FCMAE(ConvNeXtV2Backbone("atto"))
-        fcmae.compile(optimizer=keras.optimizers.AdamW(1.5e-4))
+        fcmae.compile()
         fcmae.fit(images)
 
     `fit` and `evaluate` take what Keras takes (NumPy arrays, `tf.data`, `PyDataset`, generators)
@@ -195,14 +196,25 @@ class FCMAE(keras.Model):
     def metrics(self):
         return [self.loss_tracker, self.gradient_norm_tracker]
 
-    def compile(self, optimizer="adamw", loss=None, metrics=None, **kwargs):
-        """As `keras.Model.compile`; FCMAE brings its own loss and metrics."""
-        if loss is not None or metrics is not None:
-            raise ValueError(
-                "FCMAE brings its own loss (hidden patches' mean squared error) and metrics "
-                f"(loss, gradient_norm). Received: loss={loss!r}, metrics={metrics!r}"
-            )
-        super().compile(optimizer=optimizer, **kwargs)
+    def compile(self, optimizer=None, **options):
+        """As `keras.Model.compile`; FCMAE brings its own loss and metrics.
+
+        Args:
+            optimizer: by default the paper's, `training.optimizers.adamw` with rate 1.5e-4, decay
+                .05 and beta_2 .95. Keras's own "adamw" decays GRN and the mask token as well.
+            **options: `jit_compile`, `steps_per_execution`, `run_eagerly`,
+                `auto_scale_loss`.
+        """
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            value = options.pop(name, None)
+            if value is not None:
+                raise ValueError(
+                    "FCMAE brings its own loss (hidden patches' mean squared error) and metrics "
+                    f"(loss, gradient_norm). Received: {name}={value!r}"
+                )
+        if optimizer is None:
+            optimizer = adamw(self, 1.5e-4, weight_decay=0.05, beta_2=0.95)
+        super().compile(optimizer=optimizer, **options)
 
     def compile_from_config(self, config):
         # Keras restores the compiled state by itself only where `compile` is its own.

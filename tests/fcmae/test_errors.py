@@ -29,7 +29,7 @@ def test_images_of_unknown_size_are_refused(shape):
 
 def test_sides_that_are_no_multiples_of_the_stride_are_refused_with_the_nearest(make_fcmae):
     with pytest.raises(
-        ValueError, match=r"total stride, 8 pixels.*\(17, 21, 3\).*nearest sizes are 16 x 24"
+        ValueError, match=r"total stride, 8 pixels.*\(17, 21, 3\).*nearest size is 16 x 24"
     ):
         kc.FCMAE(kc.ConvNeXtV2Backbone(SIZES, (17, 21, 3), stem_stride=1))
 
@@ -51,7 +51,13 @@ def test_a_bad_argument_is_refused(make_fcmae, options, text):
 
 
 @pytest.mark.parametrize(
-    "options, text", [({"loss": "mse"}, "loss='mse'"), ({"metrics": ["mae"]}, r"metrics=\['mae'\]")]
+    "options, text",
+    [
+        ({"loss": "mse"}, "loss='mse'"),
+        ({"loss_weights": [2.0]}, r"loss_weights=\[2.0\]"),
+        ({"metrics": ["mae"]}, r"metrics=\['mae'\]"),
+        ({"weighted_metrics": ["mae"]}, r"weighted_metrics=\['mae'\]"),
+    ],
 )
 def test_another_loss_or_metric_is_refused(make_fcmae, options, text):
     with pytest.raises(ValueError, match=f"FCMAE brings its own loss.*{text}"):

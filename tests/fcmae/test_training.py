@@ -112,3 +112,16 @@ def test_mixed_precision_trains(rng, make_fcmae, dtype):
     assert 0 < max(history["gradient_norm"]) < 100
     for path, value in named_weights(fcmae).items():
         assert np.isfinite(value).all() and (value != before[path]).any(), path
+
+
+def test_the_default_optimizer_decays_kernels_only(make_fcmae):
+    fcmae = make_fcmae()
+    fcmae.compile()
+    decayed = {
+        weight.name
+        for weight in fcmae.trainable_variables
+        if fcmae.optimizer._use_weight_decay(weight)
+    }
+    assert decayed == {"kernel"}
+    assert fcmae.optimizer.weight_decay == pytest.approx(0.05)
+    assert float(fcmae.optimizer.learning_rate) == pytest.approx(1.5e-4)
