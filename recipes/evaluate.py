@@ -16,6 +16,12 @@ from recipes import images, program, saved_models, training_flags
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("weights", None, "A run's folder, or a .keras file.", required=True)
+flags.DEFINE_string(
+    "image_size",
+    None,
+    "Size of the images in pixels, H or HxW, for a model that takes any. Default: 224 with "
+    "--data_dir, else 32.",
+)
 flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
 training_flags.define_data_flags(batch_size=100)
 flags.adopt_module_key_flags(training_flags)
@@ -34,7 +40,7 @@ def main():
             "with recipes.finetune, or name the checkpoints/last.keras of its pretraining."
         )
     source = images.open_images("test")
-    height, width, channels = saved_models.backbone_of(model).image_shape
+    *size, channels = saved_models.backbone_of(model).image_shape
     if channels != source.channels:
         raise ValueError(
             f"--weights takes images of {channels} channels; these have {source.channels}: "
@@ -49,18 +55,34 @@ def main():
                 f"--weights tells {model.num_classes} classes apart; the images are of "
                 f"{len(source.class_names)}: {source.description}"
             )
+        saved_models.check_class_names(FLAGS.weights, source.class_names, source.description)
         model.compile(
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
         )
     else:
         model.compile()
-    batches = images.evaluation_batches(source, (height, width), labelled=is_classifier)
+    batches = images.evaluation_batches(source, _image_size(size), labelled=is_classifier)
     started = time.monotonic()
     scores = images.evaluate(model, batches)
     seconds = time.monotonic() - started
     result = {**scores, "images": len(source), "seconds": round(seconds, 2)}
     program.print_result(result, FLAGS.json)
+
+
+def _image_size(known):
+    """(height, width) to evaluate with, `known` being the model's, None where it takes any."""
+    if FLAGS.image_size is None and None in known:
+        FLAGS.image_size = training_flags.default_image_size()
+    if FLAGS.image_size is None:
+        return tuple(known)
+    size = training_flags.image_size()
+    if any(side not in (None, given) for side, given in zip(known, size, strict=True)):
+        raise ValueError(
+            f"--weights takes images of {known[0]}x{known[1]} pixels. Received: "
+            f"--image_size={FLAGS.image_size}"
+        )
+    return size
 
 
 if __name__ == "__main__":

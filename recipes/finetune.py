@@ -47,6 +47,8 @@ def main():
     training_flags.resolve((EMBEDDED_RUN, FOLDER_RUN), model_defaults)
     size = training_flags.image_size()
     variant = training_flags.chosen_variant()
+    if not FLAGS.dry_run:
+        training_run.check_output_dir()
     source = images.open_images("train")
     if FLAGS.labels_per_class:
         source = source.labels_per_class(FLAGS.labels_per_class, FLAGS.seed)
@@ -94,10 +96,10 @@ def main():
     if FLAGS.dry_run:
         return
     folder = training_run.open_output_dir()
+    (folder / "class_names.json").write_text(json.dumps(source.class_names))
     each_epoch = evaluation if FLAGS.evaluate_each_epoch else None
     logs = training_run.train(classifier, batches, folder, "fine-tuning", each_epoch)
     save_model(classifier, folder / "model.keras")
-    (folder / "class_names.json").write_text(json.dumps(source.class_names))
 
     scores = images.evaluate(classifier, evaluation)
     result = {

@@ -44,6 +44,8 @@ def main():
     training_flags.resolve((EMBEDDED_RUN, FOLDER_RUN))
     size = training_flags.image_size()
     variant = training_flags.chosen_variant()
+    if not FLAGS.dry_run:
+        training_run.check_output_dir()
     source = images.open_images("train")
     batches = images.training_batches(source, size, labelled=False)
 

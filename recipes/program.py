@@ -1,5 +1,6 @@
 """Running a recipe: flags in, one line for an error, an exit status."""
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -7,6 +8,9 @@ from pathlib import Path
 from absl import app, flags
 
 EXIT_STATUS = 2
+
+BACKENDS = ("tensorflow", "jax", "torch")
+_EXTRAS = {**{name: name for name in BACKENDS}, "PIL": "recipes", "rich": "recipes"}
 
 
 def run(main):
@@ -19,7 +23,7 @@ def _parse(arguments):
     try:
         rest = flags.FLAGS(arguments)[1:]
     except flags.Error as error:
-        _fail(f"{_one_line(error)} See --help.")
+        _fail(f"{_one_line(error).rstrip('.')}. See --help.")
     if rest:
         _fail(f"not a flag: {' '.join(rest)!r}. Flags are written --name=value; see --help.")
     return arguments
@@ -30,8 +34,24 @@ def _guarded(main):
         main()
     except (ValueError, OSError, FloatingPointError) as error:
         _fail(_one_line(error))
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRAS:
+            raise
+        _fail(_how_to_install(error.name))
     except KeyboardInterrupt:
         _fail("stopped by the user; what was saved before is intact.")
+
+
+def _how_to_install(package):
+    install = f"pip install '.[{_EXTRAS[package]}]' in the clone"
+    if package not in BACKENDS:
+        return f"the package {package} is not installed: {install}."
+    others = [name for name in BACKENDS if name != package and importlib.util.find_spec(name)]
+    way_out = f", or set KERAS_BACKEND={' or '.join(others)}, installed here" if others else ""
+    return (
+        f"Keras is set to the backend {package} (by KERAS_BACKEND, its configuration file or "
+        f"default), which is not installed: {install}{way_out}."
+    )
 
 
 def _one_line(error):

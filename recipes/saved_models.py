@@ -1,5 +1,6 @@
 """Models that earlier runs saved."""
 
+import json
 from pathlib import Path
 
 
@@ -30,6 +31,43 @@ def load(path):
     return model
 
 
+def class_names(path):
+    """The class names that recipes.finetune left beside the model at `path`, or None."""
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    if folder.name == "checkpoints":
+        folder = folder.parent
+    file = folder / "class_names.json"
+    if not file.is_file():
+        return None
+    try:
+        names = json.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(f"{file} is not JSON ({error}). Restore or delete it.") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{file} must hold a list of class names. Restore or delete it.")
+    return tuple(names)
+
+
+def check_class_names(path, names, images):
+    """Raises ValueError where the classes of the model at `path` are not `names`, in order.
+
+    Args:
+        path: a run's folder or a file in it.
+        names: class names of the images.
+        images: str, a description of the images.
+    """
+    known = class_names(path)
+    if known is None or known == tuple(names):
+        return
+    pairs = enumerate(zip(known, names, strict=False))
+    place, pair = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
+    raise ValueError(
+        f"--weights was trained on other classes, or in another order: its class {place} is "
+        f"{pair[0]!r}, that of the images is {pair[1]!r}: {images}. Name the class folders as "
+        "in training, or fine-tune again."
+    )
+
+
 def backbone_of(model):
     """The backbone of a loaded model."""
     return getattr(model, "backbone", model)
@@ -38,7 +76,7 @@ def backbone_of(model):
 def model_flags(backbone):
     """What the flags of the model must be for the weights of `backbone`."""
     height, width, _ = backbone.image_shape
-    size = {} if height is None else {"image_size": f"{height}x{width}"}
+    size = {} if None in (height, width) else {"image_size": f"{height}x{width}"}
     return {
         "depths": [str(number) for number in backbone.variant.depths],
         "widths": [str(number) for number in backbone.variant.widths],

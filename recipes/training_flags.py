@@ -24,9 +24,15 @@ def define_data_flags(batch_size=None):
         "data_dir",
         "",
         "Folder of images: train/ and test/ (or validation/ or val/) with a folder a class; or "
-        "only folders a class; or train.npz and test.npz. Empty: the embedded images.",
+        "only folders a class, of each of which every fifth image is for testing; or train.npz and "
+        "test.npz. Empty: the embedded images.",
     )
-    flags.DEFINE_integer("batch_size", batch_size, "Images a step.", lower_bound=1)
+    flags.DEFINE_integer(
+        "batch_size",
+        batch_size,
+        "Images a step. In training a last, smaller batch is left out.",
+        lower_bound=1,
+    )
     flags.DEFINE_integer("workers", 2, "Threads that read images.", lower_bound=1)
 
 
@@ -62,7 +68,11 @@ def define_training_flags():
         "Epochs of linear warm-up, then cosine. Default: a tenth of --epochs.",
         lower_bound=0,
     )
-    flags.DEFINE_float("base_learning_rate", None, "Peak learning rate for 256 images a step.")
+    flags.DEFINE_float(
+        "base_learning_rate",
+        None,
+        "Peak learning rate for 256 images a step: the rate used is this times --batch_size / 256.",
+    )
     flags.DEFINE_float(
         "learning_rate", None, "Peak learning rate as it is, in place of --base_learning_rate."
     )
@@ -99,6 +109,7 @@ def resolve(run_defaults, model_defaults=None):
         raise ValueError("Give --learning_rate or --base_learning_rate, not both.")
     if model_defaults is None:
         model_defaults = FOLDER_MODEL if FLAGS.data_dir else EMBEDDED_MODEL
+    model_defaults = {"image_size": default_image_size(), **model_defaults}
     settled = set()  # by flags that were given
     if FLAGS.variant or FLAGS.depths:
         settled.update(_SIZE_FLAGS)
@@ -128,6 +139,11 @@ def resolve_steps(steps_per_epoch):
     return FLAGS.epochs * steps_per_epoch, int(FLAGS.warmup_epochs * steps_per_epoch)
 
 
+def default_image_size():
+    """The --image_size that suits the images, of weights that take any."""
+    return (FOLDER_MODEL if FLAGS.data_dir else EMBEDDED_MODEL)["image_size"]
+
+
 def image_size():
     """(height, width) of --image_size."""
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", FLAGS.image_size)
@@ -139,8 +155,10 @@ def image_size():
 def chosen_variant():
     """The variant of --variant, or of --depths and --widths."""
     import keras_convnextv2 as kc
+    from keras_convnextv2.models.variants import resolve_variant
 
     if FLAGS.variant:
+        resolve_variant(FLAGS.variant)  # or a typo would be found only after the images
         return FLAGS.variant
     numbers = {}
     for name in ("depths", "widths"):

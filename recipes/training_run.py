@@ -9,16 +9,38 @@ from recipes.training_flags import resolved_flags
 
 FLAGS = flags.FLAGS
 
+# What a run that ended before its first epoch leaves: nothing that a new run could lose.
+_LEFT_BY_A_START = {"settings.flags", "class_names.json", "metrics.jsonl", "checkpoints"}
+_EMPTY_UNTIL_AN_EPOCH_ENDS = ("metrics.jsonl", "checkpoints")
 
-def open_output_dir():
-    """Makes --output_dir and writes settings.flags; a folder of another run is an error."""
+
+def check_output_dir():
+    """The folder --output_dir, not made yet.
+
+    Raises:
+        ValueError: it is a file, or holds something other than a run that never finished an epoch.
+    """
     folder = Path(FLAGS.output_dir)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--output_dir: {folder} is a file. Name a folder.")
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and not _holds_only_a_start(folder):
         raise ValueError(
             f"--output_dir: {folder} is not empty, and a run overwrites nothing. Name a new folder."
         )
+    return folder
+
+
+def _holds_only_a_start(folder):
+    names = {path.name for path in folder.iterdir()}
+    if names and "settings.flags" not in names or names - _LEFT_BY_A_START:
+        return False
+    kept = [folder / name for name in _EMPTY_UNTIL_AN_EPOCH_ENDS if name in names]
+    return not any(any(path.iterdir()) if path.is_dir() else path.stat().st_size for path in kept)
+
+
+def open_output_dir():
+    """Makes --output_dir and writes settings.flags; raises as `check_output_dir`."""
+    folder = check_output_dir()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.flags").write_text(resolved_flags())
     return folder

@@ -8,7 +8,7 @@ import keras
 class ShowProgress(keras.callbacks.Callback):
     """A progress bar of the whole run with images/s, time left and the metrics so far.
 
-    Where output is no terminal: one line when an epoch ends.
+    Where output is no terminal: a line when an epoch ends, and one each half minute in between.
 
     Args:
         images_per_epoch: int.
@@ -23,6 +23,7 @@ class ShowProgress(keras.callbacks.Callback):
         self.steps_per_epoch = steps_per_epoch
         self.description = description
         self.file = file
+        self.seconds_between_lines = 30
 
     def on_train_begin(self, logs=None):
         import rich.console
@@ -31,6 +32,7 @@ class ShowProgress(keras.callbacks.Callback):
         self.console = rich.console.Console(file=self.file, stderr=self.file is None)
         self.epoch, self.step = 0, 0
         self.started = None
+        self.last_line = time.monotonic()
         self.bar = rich.progress.Progress(
             "{task.description}",
             rich.progress.BarColumn(bar_width=24),
@@ -57,19 +59,12 @@ class ShowProgress(keras.callbacks.Callback):
         self.bar.update(
             self.task, completed=self.step, rate=self._rate(), metrics=self._metrics(logs)
         )
+        if time.monotonic() - self.last_line > self.seconds_between_lines:
+            self._print_line(logs)
 
     def on_epoch_end(self, epoch, logs=None):
         self.bar.update(self.task, metrics=self._metrics(logs))
-        if not self.console.is_terminal:
-            left = (
-                (self.params["epochs"] - epoch - 1) * self.steps_per_epoch / self._steps_a_second()
-            )
-            self.console.print(
-                f"{self.description} {self._metrics(logs)}, {self._rate()}, "
-                f"{int(left // 60)}:{int(left % 60):02d} left",
-                soft_wrap=True,
-                highlight=False,
-            )
+        self._print_line(logs)
 
     def on_train_end(self, logs=None):
         self.close()
@@ -78,6 +73,17 @@ class ShowProgress(keras.callbacks.Callback):
         """Gives the terminal back; safe to call again, and after a run that failed."""
         if getattr(self, "bar", None) is not None:
             self.bar.stop()
+
+    def _print_line(self, logs):
+        if self.console.is_terminal:
+            return
+        self.last_line = time.monotonic()
+        num_left = self.params["epochs"] * self.steps_per_epoch - self.step
+        minutes, seconds = divmod(int(num_left / self._steps_a_second()), 60)
+        parts = [self._metrics(logs), self._rate()]
+        parts += [f"{minutes}:{seconds:02d} left"] if self.step > 1 else []
+        text = ", ".join(part for part in parts if part)
+        self.console.print(f"{self.description} {text}", soft_wrap=True, highlight=False)
 
     def _steps_a_second(self):
         return max(self.step - 1, 1) / max(time.monotonic() - self.started, 1e-6)

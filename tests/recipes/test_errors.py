@@ -6,16 +6,7 @@ import PIL.Image
 import pytest
 
 import keras_convnextv2 as kc
-
-
-def assert_one_line(outcome, name, *parts):
-    lines = [line for line in outcome.err.splitlines() if line.startswith(f"{name}: error: ")]
-    assert outcome.status not in (0, None), outcome
-    assert len(lines) == 1, outcome.err
-    assert outcome.err.splitlines()[-1] == lines[0]
-    assert "Traceback" not in outcome.err
-    for part in parts:
-        assert part in lines[0], (part, lines[0])
+from tests.recipes.one_line import assert_one_line
 
 
 def test_help_lists_the_flags_and_the_commands(run_recipe):
@@ -28,7 +19,13 @@ def test_help_lists_the_flags_and_the_commands(run_recipe):
 @pytest.mark.parametrize("name", ["pretrain", "finetune", "evaluate", "demo"])
 def test_unknown_flag(run_recipe, name):
     outcome = run_recipe(name, "--batch_sise=3")
-    assert_one_line(outcome, name, "batch_sise", "--help")
+    assert_one_line(outcome, name, "batch_sise", ". See --help.")
+
+
+def test_a_typo_in_the_variant_comes_before_what_is_wrong_with_the_images(run_recipe, tmp_path):
+    words = (f"--output_dir={tmp_path / 'run'}", "--variant=attto", "--batch_size=1000000")
+    outcome = run_recipe("pretrain", *words)
+    assert_one_line(outcome, "pretrain", "atto, femto", "'attto'")
 
 
 def test_a_word_that_is_no_flag(run_recipe, tmp_path):
@@ -91,7 +88,7 @@ def test_size_that_the_stride_does_not_divide(run_recipe, tiny_run, tmp_path):
         ("--widths=4,6,8", ["widths", "(4, 6, 8)"]),
         ("--depths=1,1,x,1", ["--depths", "'1,1,x,1'"]),
         ("--variant=atto", ["--variant", "not both"]),
-        ("--batch_size=100", ["24 images", "100"]),
+        ("--batch_size=100", ["24 images", "100", "smaller batch size"]),
         ("--mask_ratio=0.99", ["mask_ratio=0.99", "0 of 6 patches"]),
         ("--warmup_epochs=2", ["--warmup_epochs", "2 of 2"]),
         ("--learning_rate=-1", ["positive", "-1"]),
@@ -101,15 +98,6 @@ def test_size_that_the_stride_does_not_divide(run_recipe, tiny_run, tmp_path):
 def test_flags_that_cannot_be(run_recipe, tiny_run, tmp_path, flag, parts):
     outcome = run_recipe("pretrain", *tiny_run, f"--output_dir={tmp_path / 'run'}", flag)
     assert_one_line(outcome, "pretrain", *parts)
-
-
-def test_an_output_folder_of_another_run_is_left_alone(run_recipe, tiny_run, tmp_path):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "model.keras").write_text("precious")
-    outcome = run_recipe("pretrain", *tiny_run, f"--output_dir={folder}")
-    assert_one_line(outcome, "pretrain", str(folder), "new folder")
-    assert (folder / "model.keras").read_text() == "precious"
 
 
 def save_backbone(path, widths=(4, 6, 8, 12)):

@@ -1,0 +1,77 @@
+"""A run overwrites nothing, and one that failed at its start is not in the way of the next."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.recipes.one_line import assert_one_line
+
+
+def test_an_output_folder_of_another_run_is_left_alone(run_recipe, tiny_run, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "model.keras").write_text("precious")
+    outcome = run_recipe("pretrain", *tiny_run, f"--output_dir={folder}")
+    assert_one_line(outcome, "pretrain", str(folder), "new folder")
+    assert (folder / "model.keras").read_text() == "precious"
+
+
+def test_the_folder_is_looked_at_before_the_images(run_recipe, tmp_path):
+    (tmp_path / "notes.txt").write_text("precious")
+    words = (f"--output_dir={tmp_path}", f"--data_dir={tmp_path / 'nowhere'}")
+    for name in ("pretrain", "finetune"):
+        assert_one_line(run_recipe(name, *words), name, str(tmp_path), "not empty")
+
+
+def test_a_run_that_failed_at_its_start_can_be_repeated(run_recipe, tiny_run, tmp_path):
+    folder = tmp_path / "run"
+    words = (*tiny_run, f"--output_dir={folder}", "--json")
+    failed = run_recipe("pretrain", *words, "--learning_rate=1e30", "--epochs=40")
+    assert failed.status != 0 and (folder / "settings.flags").exists()
+    for path in (*(folder / "checkpoints").glob("*"), folder / "metrics.jsonl"):
+        path.unlink(missing_ok=True)  # as if it had ended in its first epoch
+    outcome = run_recipe("pretrain", *words)
+    assert outcome.status == 0, outcome.err
+    assert "--epochs=2" in (folder / "settings.flags").read_text().splitlines()
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoints/last.keras", "notes.txt"])
+def test_what_a_run_saved_is_never_overwritten(run_recipe, tiny_run, tmp_path, name):
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "settings.flags").write_text("--epochs=9\n")
+    (folder / name).write_text("precious")
+    outcome = run_recipe("pretrain", *tiny_run, f"--output_dir={folder}")
+    assert_one_line(outcome, "pretrain", str(folder), "new folder")
+    assert (folder / name).read_text() == "precious"
+    assert (folder / "settings.flags").read_text() == "--epochs=9\n"
+
+
+@pytest.fixture
+def finetuned(run_recipe, tiny_run, tmp_path):
+    folder = tmp_path / "finetuned"
+    words = [word for word in tiny_run if not word.startswith("--decoder")]
+    outcome = run_recipe("finetune", *words, f"--output_dir={folder}", "--epochs=1")
+    assert outcome.status == 0, outcome.err
+    return folder
+
+
+def rename_classes(images_dir, names):
+    for path in (images_dir / "train.npz", images_dir / "test.npz"):
+        arrays = dict(np.load(path))
+        np.savez(path, **{**arrays, "class_names": np.array(names)})
+
+
+def test_images_of_other_classes_are_refused(run_recipe, finetuned, images_dir):
+    rename_classes(images_dir, ["boot", "dress", "coat"])
+    for weights in (finetuned, finetuned / "checkpoints" / "last.keras"):
+        outcome = run_recipe("evaluate", f"--weights={weights}", f"--data_dir={images_dir}")
+        assert_one_line(outcome, "evaluate", "class 1", "'coat'", "'dress'", "another order")
+
+
+@pytest.mark.parametrize("text", ["{broken", json.dumps({"boot": 1})])
+def test_class_names_that_cannot_be_read(run_recipe, finetuned, images_dir, text):
+    (finetuned / "class_names.json").write_text(text)
+    outcome = run_recipe("evaluate", f"--weights={finetuned}", f"--data_dir={images_dir}")
+    assert_one_line(outcome, "evaluate", "class_names.json", "Restore or delete it")
