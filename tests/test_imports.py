@@ -17,7 +17,7 @@ PACKAGE = "keras_convnextv2"
 ROOMS = {
     "layers": set(),
     "models": {"layers"},
-    "fcmae": {"layers", "models", "training"},  # its fit uses a callback of training
+    "fcmae": {"layers", "models", "training"},  # for fit's callback and compile's default optimizer
     "weights": {"layers", "models", "fcmae"},
     "export": {"layers", "models", "fcmae"},
     "analysis": {"layers", "models", "fcmae"},
