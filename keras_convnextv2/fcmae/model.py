@@ -325,9 +325,8 @@ class FCMAE(keras.Model):
         hidden = checked_hidden(hidden, self.grid)
         images = zero_where_hidden(checked_images(images, self.backbone.image_shape), hidden)
         if drawn and self.encoder_path == "visible":
-            placement = place_visible(hidden, self.num_visible)
-            strips = self.backbone.encode_visible(images, placement, training)
-            return scatter_visible(strips[-1], placement)
+            strips = self.backbone.encode_visible(images, hidden, self.num_visible, training)
+            return scatter_visible(strips[-1], place_visible(hidden, self.num_visible, side=1))
         features = self.backbone.encode(images, hidden, training)
         return zero_where_hidden(features[-1], hidden)
 

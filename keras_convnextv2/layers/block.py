@@ -25,8 +25,7 @@ class ConvNeXtV2Block(keras.layers.Layer):
         hidden: optional (B, h, w), 1 = hidden, with h dividing H and w dividing W. With it,
             visible positions depend on visible positions only; what hidden positions hold
             afterwards is not defined, and no further block reads it under the same mask.
-
-        placement: optional (B, K, h, w), in place of `hidden`: `x` is the strip of the visible
+        placement: optional `Placement`, in place of `hidden`: `x` is the strip of the visible
             patches alone, (B, K * p, p, C); see `layers/visible_patches.py`.
 
     Returns:

@@ -20,8 +20,7 @@ class MaskedDepthwiseConv2D(keras.layers.Layer):
     Call arguments:
         x: (B, H, W, C).
         hidden: optional (B, h, w), 1 = hidden, with h dividing H and w dividing W.
-
-        placement: optional (B, K, h, w), in place of `hidden`: `x` is the strip of the visible
+        placement: optional `Placement`, in place of `hidden`: `x` is the strip of the visible
             patches alone, (B, K * p, p, C); see `layers/visible_patches.py`.
 
     Returns:

@@ -4,61 +4,100 @@ The visible patches of an image are kept as a strip: K patches of p x p position
 other, (B, K * p, p, C). What works on positions or on windows inside a patch (linear layers,
 LayerNorm, stem, downsampling), and what sums over an image (GRN), runs on a strip as on a map.
 
-A placement says where they belong: (B, K, h, w), placement[b, k] being 1 at the cell of image b's
-k-th visible patch and 0 elsewhere. Moving patches is a product with it. That is exact in
-full precision (untested where a device rounds the factors, as TF32 does), since all but one term of
-each sum are 0, has static shapes, and its gradient is a product too: no
-scatter-add on any backend.
+A row of a patch, p positions, lies in one piece of memory in the map as in the strip. So moving
+patches is copying such segments by their number, exact in every dtype and with static shapes. Every
+segment has at most one place on the other side: the gradient is the copy the other way, where
+that of a gather would be a scatter-add.
 """
+
+from typing import Any, NamedTuple
 
 import keras
 
 
-def place_visible(hidden, num_visible):
+class Placement(NamedTuple):
+    """Where the segments of a strip belong, for feature maps of one size.
+
+    Attributes:
+        to_strip: int32 (B, K * p), for each segment of the strip its number among the B * H * w
+            segments of the map.
+        to_map: int32 (B, H, w), for each segment of the map its number among the B * K * p
+            segments of the strip, or B * K * p where hidden.
+    """
+
+    to_strip: Any
+    to_map: Any
+
+
+def place_visible(hidden, num_visible, side):
     """The placement of the visible patches, in the order of the grid.
 
     Args:
         hidden: (B, h, w), 1 = hidden, with `num_visible` zeros for each image.
         num_visible: int, K.
-
-    Returns:
-        float32 (B, K, h, w).
+        side: int, p, positions a side of a patch in the feature map.
     """
     ops = keras.ops
     rows, columns = hidden.shape[1:]
-    num_cells = rows * columns
-    hidden = ops.cast(ops.reshape(hidden, (-1, num_cells)), "int32")
+    hidden = ops.cast(ops.reshape(hidden, (-1, rows * columns)), "int32")
+    batch = ops.shape(hidden)[0]
+    image = ops.reshape(ops.arange(batch, dtype="int32"), (-1, 1, 1))
+    line = ops.arange(side, dtype="int32")  # within a patch
+
     # No two cells rank the same: visible before hidden, then by their place.
-    rank = hidden * num_cells + ops.expand_dims(ops.arange(num_cells, dtype="int32"), 0)
-    cells = ops.argsort(rank, axis=1)[:, :num_visible]  # (B, K)
-    return ops.reshape(ops.one_hot(cells, num_cells), (-1, num_visible, rows, columns))
+    cell = ops.arange(rows * columns, dtype="int32")
+    order = ops.argsort(hidden * (rows * columns) + cell, axis=1)
+    visible = ops.expand_dims(ops.cast(order[:, :num_visible], "int32"), -1)  # (B, K, 1)
+    row = (image * rows + visible // columns) * side + line  # (B, K, p), of B * H
+    to_strip = row * columns + visible % columns
+
+    before = ops.cumsum(1 - hidden, axis=1) - 1  # visible cells of the image before this one
+    place = ops.reshape(image, (-1, 1)) * num_visible + ops.cast(before, "int32")
+    place = ops.reshape(place, (-1, rows, 1, columns)) * side
+    place = place + ops.reshape(line, (-1, 1))  # (B, h, p, w)
+    is_hidden = ops.reshape(hidden, (-1, rows, 1, columns)) == 1
+    to_map = ops.where(is_hidden, batch * (num_visible * side), place)
+    return Placement(
+        ops.reshape(to_strip, (-1, num_visible * side)),
+        ops.reshape(to_map, (-1, rows * side, columns)),
+    )
 
 
 def gather_visible(x, placement):
-    """From a map (B, H, W, C) to the strip (B, K * p, p, C), p being H / h and W / w."""
-    ops = keras.ops
-    num_visible, rows, columns = placement.shape[1:]
-    height, width, channels = x.shape[1:]
-    side = height // rows
-    x = ops.reshape(x, (-1, rows, side, columns, side, channels))
-    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # (B, h, w, p, p, C)
-    x = ops.reshape(x, (-1, rows * columns, side * side * channels))
-    x = ops.matmul(_flat(placement, x), x)  # (B, K, p * p * C)
-    return ops.reshape(x, (-1, num_visible * side, side, channels))
+    """From a map (B, H, W, C) to the strip (B, K * p, p, C), p being W / w."""
+    width, channels = x.shape[2:]
+    length = placement.to_strip.shape[1]
+    side = width // placement.to_map.shape[2]
+    segments = keras.ops.reshape(x, (-1, side * channels))
+    strip = _copy(segments, placement.to_strip, placement.to_map)
+    return keras.ops.reshape(strip, (-1, length, side, channels))
 
 
 def scatter_visible(x, placement):
-    """From a strip (B, K * p, p, C) to the map (B, h * p, w * p, C), zero where hidden."""
-    ops = keras.ops
-    num_visible, rows, columns = placement.shape[1:]
+    """From the strip (B, K * p, p, C) to the map (B, H, W, C), zero at hidden patches."""
     side, channels = x.shape[2:]
-    x = ops.reshape(x, (-1, num_visible, side * side * channels))
-    x = ops.matmul(ops.transpose(_flat(placement, x), (0, 2, 1)), x)  # (B, h * w, p * p * C)
-    x = ops.reshape(x, (-1, rows, columns, side, side, channels))
-    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # (B, h, p, w, p, C)
-    return ops.reshape(x, (-1, rows * side, columns * side, channels))
+    height, columns = placement.to_map.shape[1:]
+    segments = keras.ops.reshape(x, (-1, side * channels))
+    x = _copy(segments, placement.to_map, placement.to_strip)
+    return keras.ops.reshape(x, (-1, height, columns * side, channels))
 
 
-def _flat(placement, x):
-    num_visible, rows, columns = placement.shape[1:]
-    return keras.ops.cast(keras.ops.reshape(placement, (-1, num_visible, rows * columns)), x.dtype)
+def _copy(segments, numbers, back):
+    """The segments (N, D) of the given numbers, zeros for number N; `back` inverts `numbers`."""
+
+    @keras.ops.custom_gradient
+    def copy(segments):
+        def gradient(*arguments, upstream=None):
+            if upstream is None:  # TensorFlow and JAX pass it alone
+                (upstream,) = arguments
+            return _take(upstream, back)
+
+        return _take(segments, numbers), gradient
+
+    return copy(segments)
+
+
+def _take(segments, numbers):
+    numbers = keras.ops.reshape(numbers, (-1,))
+    nothing = keras.ops.zeros((1, segments.shape[-1]), segments.dtype)
+    return keras.ops.take(keras.ops.concatenate([segments, nothing]), numbers, axis=0)

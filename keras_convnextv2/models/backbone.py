@@ -6,7 +6,7 @@ from keras_convnextv2.layers import ConvNeXtV2Block
 from keras_convnextv2.layers.hidden_positions import hidden_at
 from keras_convnextv2.layers.initializers import weight_initializer
 from keras_convnextv2.layers.seeds import derive_seed
-from keras_convnextv2.layers.visible_patches import gather_visible
+from keras_convnextv2.layers.visible_patches import gather_visible, place_visible
 from keras_convnextv2.models.variants import NUM_STAGES, resolve_variant
 
 
@@ -98,21 +98,22 @@ class ConvNeXtV2Backbone(keras.Model):
         layers = {layer.name: layer for layer in self.layers}
         return _connect(layers, self.variant.depths, images, hidden, training=training)
 
-    def encode_visible(self, images, placement, training=False):
+    def encode_visible(self, images, hidden, num_visible, training=False):
         """As `encode`, but computes the visible patches alone, of which each image has K.
 
         Args:
             images: (B, height, width, channels).
-            placement: (B, K, h, w); see `layers/visible_patches.py`.
+            hidden: (B, h, w), 1 = hidden, with K zeros for each image.
+            num_visible: int, K.
             training: bool, for stochastic depth.
 
         Returns:
             List of four strips, (B, K * p, p, C), p halving from each to the next.
         """
-        strip = gather_visible(images, placement)  # (B, K * P, P, C)
+        side = images.shape[1] // hidden.shape[1]
+        strip = gather_visible(images, place_visible(hidden, num_visible, side))  # (B, K * P, P, C)
         layers = {layer.name: layer for layer in self.layers}
-        depths = self.variant.depths
-        return _connect(layers, depths, strip, placement=placement, training=training)
+        return _connect(layers, self.variant.depths, strip, hidden, num_visible, training=training)
 
     def get_config(self):
         variant = self._config_variant
@@ -186,17 +187,23 @@ def _make_layers(variant, stem_stride, drop_path_rate, seed, dtype):
     }
 
 
-def _connect(layers, depths, x, hidden=None, placement=None, training=None):
-    """The one wiring of the backbone: the output of each stage, in all three layouts."""
+def _connect(layers, depths, x, hidden=None, num_visible=None, training=None):
+    """The one wiring of the backbone: the output of each stage, in all three layouts.
+
+    With `num_visible`, `x` is the strip of that many visible patches an image.
+    """
     features = []
     x = layers["stem"](x)
     for stage, depth in enumerate(depths):
         if stage > 0:
             x = layers[f"stage{stage}_downsample"](x)
-        stage_hidden = None if hidden is None else hidden_at(hidden, x)
+        if num_visible is not None:
+            where = {"placement": place_visible(hidden, num_visible, side=x.shape[2])}
+        elif hidden is not None:
+            where = {"hidden": hidden_at(hidden, x)}
+        else:
+            where = {}
         for block in range(depth):
-            x = layers[f"stage{stage}_block{block}"](
-                x, hidden=stage_hidden, placement=placement, training=training
-            )
+            x = layers[f"stage{stage}_block{block}"](x, **where, training=training)
         features.append(x)
     return features
