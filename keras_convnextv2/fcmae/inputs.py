@@ -1,6 +1,7 @@
 """What FCMAE takes, and what it says of what it cannot take."""
 
 import keras
+import numpy as np
 
 NO_SAMPLE_WEIGHTS = "FCMAE takes no sample weights: its loss is a mean over hidden patches."
 
@@ -23,8 +24,14 @@ def checked_images(images, image_shape):
 
 
 def checked_hidden(hidden, grid):
-    """The masks as int32, if they are (B, h, w) of the grid (h, w)."""
-    hidden = keras.ops.cast(hidden, "int32")
+    """The masks as int32, if they are (B, h, w) of the grid (h, w).
+
+    NumPy arrays stay so: inside a compiled function too, their values can be looked at.
+    """
+    if isinstance(hidden, (np.ndarray, list)):
+        hidden = np.asarray(hidden, "int32")
+    else:
+        hidden = keras.ops.cast(hidden, "int32")
     if len(hidden.shape) != 3 or tuple(hidden.shape[1:]) != grid:
         raise ValueError(
             f"`hidden` must have shape (batch, {grid[0]}, {grid[1]}), one value a "

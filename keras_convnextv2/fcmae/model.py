@@ -1,6 +1,6 @@
 import keras
 
-from keras_convnextv2.fcmae import masking, train_steps
+from keras_convnextv2.fcmae import masking, outside_masks, train_steps
 from keras_convnextv2.fcmae.decoder import FCMAEDecoder
 from keras_convnextv2.fcmae.inputs import (
     NO_SAMPLE_WEIGHTS,
@@ -10,8 +10,9 @@ from keras_convnextv2.fcmae.inputs import (
     split_dict,
     unpack,
 )
-from keras_convnextv2.fcmae.loss import hidden_patch_loss, normalize_patches, patch_statistics
-from keras_convnextv2.fcmae.patches import patchify, unpatchify
+from keras_convnextv2.fcmae.loss import hidden_patch_loss, normalize_patches
+from keras_convnextv2.fcmae.patches import patchify
+from keras_convnextv2.fcmae.reconstruction import reconstruct
 from keras_convnextv2.layers.hidden_positions import zero_where_hidden
 from keras_convnextv2.layers.visible_patches import place_visible, scatter_visible
 from keras_convnextv2.models import ConvNeXtV2Backbone
@@ -48,8 +49,10 @@ class FCMAE(keras.Model):
         normalize_targets: bool, whether the target is each patch's pixels minus their mean over
             their standard deviation, or the pixels as they are.
         encoder_path: "visible" computes the visible patches alone, "dense" the whole map with
-            hidden positions kept at zero. The results are equal. Masks from outside take the
-            dense path either way, as they need not hide the same number in each image.
+            hidden positions kept at zero. The results are equal. "visible" takes masks from
+            outside that hide the same number in each image; where it is compiled (`fit`,
+            `evaluate` and `predict` on TensorFlow and JAX), as many as `mask_ratio` says.
+            "dense" takes any.
         seed: int, of the masks.
         name: optional name of the model.
         trainable: bool.
@@ -104,6 +107,7 @@ class FCMAE(keras.Model):
         )
         self.loss_tracker = keras.metrics.Mean(name="loss")
         self.gradient_norm_tracker = keras.metrics.Mean(name="gradient_norm")
+        self.took_masks_in_a_step = False  # see `outside_masks`
         self.built = True
 
     def draw_hidden(self, batch_size, step=None):
@@ -119,6 +123,10 @@ class FCMAE(keras.Model):
         """
         return self._draw(batch_size, "train", step=self.step.value if step is None else step)
 
+    def draw_fixed(self, num_images, first_image=0):
+        """Masks (B, h, w) that follow from the seed and an image's place alone."""
+        return self._draw(num_images, "evaluate", first_image=first_image)
+
     def encode(self, images, hidden, training=False):
         """The backbone's features of the visible patches.
 
@@ -130,7 +138,9 @@ class FCMAE(keras.Model):
         Returns:
             (B, h, w, C_last), zero where hidden.
         """
-        return self._encode(images, hidden, training, drawn=False)
+        hidden, num_visible = self.layout_of(hidden, drawn=False)
+        features = self._encode(images, hidden, training, num_visible)
+        return outside_masks.nan_where_misfit(features, hidden, num_visible)
 
     def call(self, images, hidden=None, training=False):
         """Predicts every patch from the visible ones.
@@ -148,19 +158,21 @@ class FCMAE(keras.Model):
             images, hidden = split_dict(images)
         drawn = hidden is None
         if drawn:
-            hidden = self._draw(keras.ops.shape(images)[0], "evaluate")
-        prediction = self._predict(images, hidden, training, drawn)
-        return {"prediction": prediction, "hidden": hidden}
+            hidden = self.draw_fixed(keras.ops.shape(images)[0])
+        hidden, num_visible = self.layout_of(hidden, drawn)
+        prediction = self._predict(images, hidden, training, num_visible)
+        prediction = outside_masks.nan_where_misfit(prediction, hidden, num_visible)
+        return {"prediction": prediction, "hidden": keras.ops.convert_to_tensor(hidden)}
 
     def loss_on(self, images, hidden, training=False):
         """The training loss of images (B, H, W, C) under masks (B, h, w): a float32 scalar."""
         return self._loss(images, hidden, training, drawn=False)
 
     def reconstruct(self, images, hidden=None):
-        """Images as the model sees, predicts and completes them.
+        """Images (B, H, W, C) as the model sees, predicts and completes them.
 
         Args:
-            images: (B, H, W, C), float, normalised as in training.
+            images: float, normalised as in training.
             hidden: (B, h, w), 1 = hidden; None draws as a call does.
 
         Returns:
@@ -170,40 +182,17 @@ class FCMAE(keras.Model):
             (B, H, W, C) in the scale of `images`, and "hidden" (B, h, w). With normalised targets
             the mean and deviation of each patch are taken from the original.
         """
-        ops = keras.ops
-        images = checked_images(images, self.backbone.image_shape)
-        images = ops.cast(images, "float32")
-        if hidden is None:
-            hidden = self._draw(images.shape[0], "evaluate")
-        hidden = checked_hidden(hidden, self.grid)
-        patches = self.predict_on_batch({"images": images, "hidden": hidden})["prediction"]
-        patches = ops.convert_to_tensor(patches)
-        if self.normalize_targets:
-            mean, deviation = patch_statistics(patchify(images, self.patch_size))
-            patches = patches * deviation + mean
-        reconstruction = unpatchify(patches, self.patch_size)
-        visible = zero_where_hidden(images, hidden)
-        pasted = visible + zero_where_hidden(reconstruction, 1 - hidden)
-        results = {
-            "masked": visible,
-            "reconstruction": reconstruction,
-            "pasted": pasted,
-            "hidden": hidden,
-        }
-        return {name: ops.convert_to_numpy(value) for name, value in results.items()}
+        return reconstruct(self, images, hidden)
 
     @property
     def metrics(self):
         return [self.loss_tracker, self.gradient_norm_tracker]
 
     def compile(self, optimizer=None, **options):
-        """As `keras.Model.compile`; FCMAE brings its own loss and metrics.
+        """As `keras.Model.compile`, without losses and metrics, which FCMAE brings.
 
-        Args:
-            optimizer: by default the paper's, `training.optimizers.adamw` with rate 1.5e-4, decay
-                .05 and beta_2 .95. Keras's own "adamw" decays GRN and the mask token as well.
-            **options: `jit_compile`, `steps_per_execution`, `run_eagerly`,
-                `auto_scale_loss`.
+        The default optimizer is the paper's: `training.optimizers.adamw` with rate 1.5e-4, decay
+        .05 and beta_2 .95. Keras's own "adamw" decays GRN and the mask token as well.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             value = options.pop(name, None)
@@ -236,7 +225,7 @@ class FCMAE(keras.Model):
         if self.optimizer is not None and not self.optimizer.built:
             # Not in the first step: where that raises, TensorFlow could make no variables later.
             self.optimizer.build(self.trainable_variables)
-        with train_steps.keep_weights(self):
+        with outside_masks.explain(self), train_steps.keep_weights(self):
             return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
     def evaluate(self, *arguments, sample_weight=None, **options):
@@ -244,18 +233,19 @@ class FCMAE(keras.Model):
         if sample_weight is not None:
             raise ValueError(NO_SAMPLE_WEIGHTS)
         with train_steps.keep_weights(self):
-            return super().evaluate(*arguments, **options)
+            results = super().evaluate(*arguments, **options)
+        outside_masks.check_finite(self, results["loss"] if isinstance(results, dict) else results)
+        return results
 
     def predict(self, *arguments, **options):
         """As `keras.Model.predict`."""
         with train_steps.keep_weights(self):
-            return super().predict(*arguments, **options)
+            results = super().predict(*arguments, **options)
+        outside_masks.check_finite(self, results["prediction"])
+        return results
 
     def _purge_model_variables(self, **groups):
-        """Keras on JAX would empty the variables here, and lose them if the first step raises.
-
-        The step is given their memory anyway, once it runs.
-        """
+        """Keras on JAX would empty the variables here, and lose them if the first step raises."""
 
     def train_step(self, *arguments):
         return train_steps.train_step(self, *arguments)
@@ -297,7 +287,7 @@ class FCMAE(keras.Model):
         drawn = hidden is None
         if drawn:
             # The tracker has counted the images of the batches before this one.
-            hidden = self._draw(batch_size, "evaluate", first_image=self.loss_tracker.count)
+            hidden = self.draw_fixed(batch_size, first_image=self.loss_tracker.count)
         loss = self._loss(images, hidden, False, drawn)
         self.loss_tracker.update_state(loss, sample_weight=batch_size)
         return {"loss": self.loss_tracker.result()}
@@ -320,26 +310,38 @@ class FCMAE(keras.Model):
         backbone = keras.saving.deserialize_keras_object(config["backbone"])
         return cls(**{**config, "backbone": backbone})
 
-    def _encode(self, images, hidden, training, drawn):
-        """As `encode`; `drawn` says that the masks are our own, with as many hidden in each."""
+    def layout_of(self, hidden, drawn):
+        """The checked masks, and how many patches of each image to compute: None for all.
+
+        `drawn` says that the masks are our own.
+        """
         hidden = checked_hidden(hidden, self.grid)
+        if self.encoder_path == "dense":
+            return hidden, None
+        counted = None if drawn else outside_masks.count_visible(hidden)
+        self.took_masks_in_a_step |= counted is None and not drawn
+        return hidden, counted or self.num_visible
+
+    def _encode(self, images, hidden, training, num_visible):
         images = zero_where_hidden(checked_images(images, self.backbone.image_shape), hidden)
-        if drawn and self.encoder_path == "visible":
-            strips = self.backbone.encode_visible(images, hidden, self.num_visible, training)
-            return scatter_visible(strips[-1], place_visible(hidden, self.num_visible, side=1))
+        if num_visible is not None:
+            strips = self.backbone.encode_visible(images, hidden, num_visible, training)
+            return scatter_visible(strips[-1], place_visible(hidden, num_visible, side=1))
         features = self.backbone.encode(images, hidden, training)
         return zero_where_hidden(features[-1], hidden)
 
-    def _predict(self, images, hidden, training, drawn):
-        features = self._encode(images, hidden, training, drawn)
+    def _predict(self, images, hidden, training, num_visible):
+        features = self._encode(images, hidden, training, num_visible)
         return keras.ops.cast(self.decoder(features, hidden, training=training), "float32")
 
     def _loss(self, images, hidden, training, drawn):
-        prediction = self._predict(images, hidden, training, drawn)
+        hidden, num_visible = self.layout_of(hidden, drawn)
+        prediction = self._predict(images, hidden, training, num_visible)
         targets = patchify(keras.ops.convert_to_tensor(images), self.patch_size)
         if self.normalize_targets:
             targets = normalize_patches(targets)
-        return hidden_patch_loss(targets, prediction, checked_hidden(hidden, self.grid))
+        loss = hidden_patch_loss(targets, prediction, hidden)
+        return outside_masks.nan_where_misfit(loss, hidden, num_visible)
 
     def _draw(self, num_images, stream, step=0, first_image=0):
         num_patches = self.grid[0] * self.grid[1]

@@ -55,8 +55,11 @@ def place_visible(hidden, num_visible, side):
     place = ops.reshape(image, (-1, 1)) * num_visible + ops.cast(before, "int32")
     place = ops.reshape(place, (-1, rows, 1, columns)) * side
     place = place + ops.reshape(line, (-1, 1))  # (B, h, p, w)
-    is_hidden = ops.reshape(hidden, (-1, rows, 1, columns)) == 1
-    to_map = ops.where(is_hidden, batch * (num_visible * side), place)
+    # Cells beyond the K are left out, so that masks that do not fit address nothing wrong.
+    is_left_out = ops.reshape(
+        ops.logical_or(hidden == 1, before >= num_visible), (-1, rows, 1, columns)
+    )
+    to_map = ops.where(is_left_out, batch * (num_visible * side), place)
     return Placement(
         ops.reshape(to_strip, (-1, num_visible * side)),
         ops.reshape(to_map, (-1, rows * side, columns)),

@@ -21,7 +21,9 @@ def golden():
 
 def make_fcmae(golden):
     sizes = kc.Variant((1, 1, 2, 1), (4, 6, 8, 12))
-    fcmae = kc.FCMAE(kc.ConvNeXtV2Backbone(sizes, (16, 24, 3), stem_stride=1), decoder_width=8)
+    backbone = kc.ConvNeXtV2Backbone(sizes, (16, 24, 3), stem_stride=1)
+    # The masks hide another number in each image.
+    fcmae = kc.FCMAE(backbone, decoder_width=8, encoder_path="dense")
     weights = fcmae.trainable_weights
     assert {f"weights/{w.path}" for w in weights} == {k for k in golden if k.startswith("weights/")}
     for weight in weights:

@@ -8,6 +8,8 @@ from tests.reference.compute import compute
 from tests.reference.gradients import gradients_of
 
 HIDDEN = np.array([[[1, 0, 1], [1, 1, 0]], [[0, 0, 1], [0, 0, 0]]], "int32")
+EVEN = np.array([[[1, 0, 1], [1, 1, 0]], [[0, 1, 1], [1, 0, 1]]], "int32")
+each_path = pytest.mark.parametrize(("path", "hidden"), [("dense", HIDDEN), ("visible", EVEN)])
 
 
 def spread(hidden):
@@ -15,40 +17,44 @@ def spread(hidden):
     return hidden.repeat(8, axis=1).repeat(8, axis=2)[..., None]
 
 
-def encode(fcmae, images, hidden=HIDDEN):
+def encode(fcmae, images, hidden):
     return compute(fcmae.encode, images, hidden)
 
 
+@each_path
 @pytest.mark.parametrize("content", ["other images", np.nan, np.inf, 1e30])
-def test_hidden_pixels_change_no_bit_of_encode(rng, make_fcmae, content):
-    fcmae = make_fcmae(kc.Variant((1, 1, 2, 1), (4, 6, 8, 12)))
+def test_hidden_pixels_change_no_bit_of_encode(rng, make_fcmae, content, path, hidden):
+    fcmae = make_fcmae(kc.Variant((1, 1, 2, 1), (4, 6, 8, 12)), encoder_path=path)
     images, others = rng.normal(size=(2, 2, 16, 24, 3)).astype("float32")
     content = others if content == "other images" else content
-    changed = np.where(spread(HIDDEN), content, images).astype("float32")
-    features = encode(fcmae, images)
-    np.testing.assert_array_equal(features, encode(fcmae, changed))
+    changed = np.where(spread(hidden), content, images).astype("float32")
+    features = encode(fcmae, images, hidden)
+    np.testing.assert_array_equal(features, encode(fcmae, changed, hidden))
     # And the visible ones do.
-    assert (features != encode(fcmae, images + 0.1)).any()
+    assert (features != encode(fcmae, images + 0.1, hidden)).any()
 
 
-def test_encode_is_zero_where_hidden_and_only_there(rng, make_fcmae):
-    features = encode(make_fcmae(), rng.normal(size=(2, 16, 24, 3)).astype("float32"))
+@each_path
+def test_encode_is_zero_where_hidden_and_only_there(rng, make_fcmae, path, hidden):
+    images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
+    features = encode(make_fcmae(encoder_path=path), images, hidden)
     assert features.shape == (2, 2, 3, 12)
-    np.testing.assert_array_equal((features == 0).all(axis=-1), HIDDEN == 1)
+    np.testing.assert_array_equal((features == 0).all(axis=-1), hidden == 1)
 
 
-def test_nothing_hidden_equals_the_unmasked_backbone(rng, make_fcmae):
-    fcmae = make_fcmae()
+@pytest.mark.parametrize("path", ["dense", "visible"])
+def test_nothing_hidden_equals_the_unmasked_backbone(rng, make_fcmae, path):
+    fcmae = make_fcmae(encoder_path=path)
     images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
     unmasked = compute(fcmae.backbone, images)
     # The same sums; compiled, they may be taken in another order.
-    np.testing.assert_allclose(
-        encode(fcmae, images, np.zeros_like(HIDDEN)), unmasked, rtol=1e-5, atol=1e-6
-    )
+    encoded = compute(lambda: fcmae.encode(images, np.zeros_like(HIDDEN)))
+    np.testing.assert_allclose(encoded, unmasked, rtol=1e-5, atol=1e-6)
 
 
-def test_a_visible_patch_alone_is_encoded_from_itself_only(rng, make_fcmae):
-    fcmae = make_fcmae()
+@pytest.mark.parametrize("path", ["dense", "visible"])
+def test_a_visible_patch_alone_is_encoded_from_itself_only(rng, make_fcmae, path):
+    fcmae = make_fcmae(mask_ratio=0.8, encoder_path=path)
     images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
     moved = np.roll(images, 8, axis=2)
     hidden = np.ones_like(HIDDEN)
@@ -60,7 +66,7 @@ def test_a_visible_patch_alone_is_encoded_from_itself_only(rng, make_fcmae):
 
 
 def test_all_but_one_patch_hidden_gives_finite_values_and_gradients(rng, make_fcmae):
-    fcmae = make_fcmae()
+    fcmae = make_fcmae(mask_ratio=0.8)
     images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
     hidden = np.ones_like(HIDDEN)
     hidden[0, 1, 2] = hidden[1, 0, 0] = 0
@@ -71,7 +77,7 @@ def test_all_but_one_patch_hidden_gives_finite_values_and_gradients(rng, make_fc
 
 
 def test_the_prediction_changes_with_the_mask_token(rng, make_fcmae):
-    fcmae = make_fcmae()
+    fcmae = make_fcmae(encoder_path="dense")
     images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
     before = compute(fcmae, images, hidden=HIDDEN)["prediction"]
     fcmae.decoder.mask_token.assign(fcmae.decoder.mask_token + 1.0)
@@ -79,18 +85,19 @@ def test_the_prediction_changes_with_the_mask_token(rng, make_fcmae):
     assert np.abs(after - before)[HIDDEN == 1].max() > 1e-2
 
 
-def test_images_are_rebuilt_from_visible_pixels_and_predictions(rng, make_fcmae):
-    fcmae = make_fcmae()
+@each_path
+def test_images_are_rebuilt_from_visible_pixels_and_predictions(rng, make_fcmae, path, hidden):
+    fcmae = make_fcmae(encoder_path=path)
     images = (3 + 2 * rng.normal(size=(2, 16, 24, 3))).astype("float32")
-    results = fcmae.reconstruct(images, HIDDEN)
-    hidden = np.broadcast_to(spread(HIDDEN) == 1, images.shape)
-    np.testing.assert_array_equal(results["hidden"], HIDDEN)
-    np.testing.assert_array_equal(results["masked"], np.where(hidden, 0, images))
-    np.testing.assert_array_equal(results["pasted"][~hidden], images[~hidden])
-    np.testing.assert_array_equal(results["pasted"][hidden], results["reconstruction"][hidden])
+    results = fcmae.reconstruct(images, hidden)
+    pixels = np.broadcast_to(spread(hidden) == 1, images.shape)
+    np.testing.assert_array_equal(results["hidden"], hidden)
+    np.testing.assert_array_equal(results["masked"], np.where(pixels, 0, images))
+    np.testing.assert_array_equal(results["pasted"][~pixels], images[~pixels])
+    np.testing.assert_array_equal(results["pasted"][pixels], results["reconstruction"][pixels])
     # A patch of the reconstruction is its prediction times the original's deviation, plus its mean.
-    prediction = compute(fcmae, images, hidden=HIDDEN)["prediction"][0, 1, 2]
-    patch = images[0, 8:16, 16:24]
+    prediction = compute(fcmae, images, hidden=hidden)["prediction"][0, 1, 1]
+    patch = images[0, 8:16, 8:16]
     expected = prediction.reshape(8, 8, 3) * patch.std(ddof=1) + patch.mean()
     # Float32 rounding of values near 10.
-    np.testing.assert_allclose(results["reconstruction"][0, 8:16, 16:24], expected, atol=1e-4)
+    np.testing.assert_allclose(results["reconstruction"][0, 8:16, 8:16], expected, atol=1e-4)

@@ -67,9 +67,7 @@ def test_predictions_under_drawn_masks_equal_those_under_the_same_masks_from_out
     visible, _ = make_pair((16, 24, 3), 0.6, 1)
     images = rng.normal(size=(3, 16, 24, 3)).astype("float32")
     drawn = compute(visible, images)
-    given = compute(
-        visible, images, hidden=drawn["hidden"]
-    )  # masks from outside take the dense path
+    given = compute(visible, images, hidden=drawn["hidden"])
     # float32 sums in another order.
     np.testing.assert_allclose(drawn["prediction"], given["prediction"], rtol=1e-4, atol=1e-5)
 
