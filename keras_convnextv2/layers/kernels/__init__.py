@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_convnextv2.layers.kernels import jax_shifted
+from keras_convnextv2.layers.kernels import jax_depthwise
 
 
 def depthwise_conv2d(x, kernel):
@@ -15,8 +15,8 @@ def depthwise_conv2d(x, kernel):
     Returns:
         (B, H, W, C).
     """
-    if keras.backend.backend() == "jax" and _jax_runs_on_cpu() and None not in x.shape[1:]:
-        return jax_shifted.depthwise()(x, kernel)
+    if keras.backend.backend() == "jax" and None not in x.shape[1:]:
+        return jax_depthwise.depthwise()(x, kernel)
     return keras.ops.depthwise_conv(x, kernel, padding="same", data_format="channels_last")
 
 
@@ -31,9 +31,3 @@ def depthwise_gains_from_jit():
     import tensorflow as tf
 
     return bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
-
-
-def _jax_runs_on_cpu():
-    import jax
-
-    return jax.default_backend() == "cpu"

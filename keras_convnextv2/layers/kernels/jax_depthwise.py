@@ -1,6 +1,9 @@
-"""A depthwise convolution for JAX on CPU, as a sum of shifted products.
+"""A depthwise convolution for JAX: XLA's own, but on CPU a sum of shifted products.
 
-XLA computes a depthwise convolution on CPU one output at a time, and its gradient slower still.
+Which of the two is settled when a program is lowered for a device, so that one lowered on a CPU
+for another device holds XLA's convolution.
+
+On CPU XLA computes a depthwise convolution one output at a time, and its gradient slower still.
 Written as k * k multiply-adds of shifted views, XLA fuses the forward pass and the input's gradient
 into one loop each. The kernel's gradient is a scan over rows, whose body adds shifted products
 element by element; a plain reduction over all positions is slow again.
@@ -20,6 +23,39 @@ def depthwise():
 
 
 def _forward(x, kernel):
+    import jax
+
+    return jax.lax.platform_dependent(x, kernel, cpu=_shifted, default=_convolution)
+
+
+def _backward(saved, gradient):
+    import jax
+
+    return jax.lax.platform_dependent(
+        *saved, gradient, cpu=_shifted_gradients, default=_convolution_gradients
+    )
+
+
+def _convolution(x, kernel):
+    import jax
+
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel.reshape(*kernel.shape[:2], 1, -1),  # one input channel a group
+        window_strides=(1, 1),
+        padding="SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+def _convolution_gradients(x, kernel, gradient):
+    import jax
+
+    return jax.vjp(_convolution, x, kernel)[1](gradient)
+
+
+def _shifted(x, kernel):
     import jax.numpy as jnp
 
     size, height, width = kernel.shape[0], *x.shape[1:3]
@@ -32,13 +68,12 @@ def _forward(x, kernel):
     return total.astype(x.dtype)
 
 
-def _backward(saved, gradient):
+def _shifted_gradients(x, kernel, gradient):
     import jax
     import jax.numpy as jnp
 
-    x, kernel = saved
     size, (batch, height, width, channels) = kernel.shape[0], x.shape
-    x_gradient = _forward(gradient, kernel[::-1, ::-1])
+    x_gradient = _shifted(gradient, kernel[::-1, ::-1])
 
     padded = _padded(x, size)
     # Beside each row of the gradient, the k rows of x that it met: (B * H, k, W + k - 1, C).

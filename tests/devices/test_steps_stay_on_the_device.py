@@ -1,0 +1,117 @@
+"""What a GPU or TPU needs of a training step can be seen without one.
+
+On JAX the whole step is lowered for both, on TensorFlow it is compiled by XLA, and on torch the
+operations of a step are recorded.
+"""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+import keras_convnextv2 as kc
+from keras_convnextv2.training.optimizers import adamw
+
+SIZES = kc.Variant((1, 1, 1, 1), (4, 6, 8, 12))
+IMAGES = np.random.default_rng(0).normal(size=(2, 16, 24, 3)).astype("float32")
+NUM_BLOCKS = 4
+
+
+def pretraining(dtype):
+    backbone = kc.ConvNeXtV2Backbone(SIZES, (16, 24, 3), stem_stride=1, dtype=dtype)
+    model = kc.FCMAE(backbone, decoder_width=8)
+    model.compile(optimizer=adamw(model, 1e-4, 0.05))
+    return model, (IMAGES,), NUM_BLOCKS + 1  # and the decoder's
+
+
+def finetuning(dtype):
+    backbone = kc.ConvNeXtV2Backbone(
+        SIZES, (16, 24, 3), stem_stride=1, drop_path_rate=0.1, seed=0, dtype=dtype
+    )
+    model = kc.ConvNeXtV2Classifier(backbone, 3)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer=adamw(model, 1e-4, 0.05), loss=loss, metrics=["accuracy"])
+    data = (IMAGES, np.array([0, 2], "int32"))
+    model.train_on_batch(*data)  # builds the metrics
+    return model, data, NUM_BLOCKS
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("make", [pretraining, finetuning])
+def test_no_operation_goes_to_the_host_or_has_a_shape_that_depends_on_data(make, dtype):
+    check = {"jax": lowers, "tensorflow": compiles, "torch": runs_without_a_host_round_trip}
+    check[keras.backend.backend()](*make(dtype))
+
+
+def lowers(model, data, num_depthwise):
+    import jax
+    import jax.export
+
+    groups = (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables,
+        model.metrics_variables,
+    )
+    state = tuple([variable.value for variable in group] for group in groups)
+    for platform in ("cuda", "tpu"):
+        step = jax.jit(lambda state, data: model.train_step(state, data))
+        text = jax.export.export(step, platforms=[platform])(state, data).mlir_module()
+        assert set(re.findall(r"custom_call @(\w+)", text)) == set(), platform
+        for word in ("infeed", "outfeed", "stablehlo.send", "stablehlo.recv", "tensor<?", "x?x"):
+            assert word not in text, (platform, word)
+        assert "stablehlo.while" not in text  # the kernel gradient of the CPU's depthwise
+        groups_of = [int(n) for n in re.findall(r"feature_group_count = (\d+)", text)]
+        # The values, the gradient of the input and that of the kernel, unless of the images.
+        assert sum(n > 1 for n in groups_of) >= 2 * num_depthwise, groups_of
+
+
+# Operations that run on the host, or that give as many values as the data says.
+HOST = re.compile(r"PyFunc|Print|String|ReadFile|Summary")
+DATA_DEPENDENT = re.compile(r"^(Where|Unique|NonMaxSuppression|BooleanMask|DynamicPartition)")
+
+
+def compiles(model, data, num_depthwise):
+    import tensorflow as tf
+
+    data = tuple(tf.constant(array) for array in data)
+    step = tf.function(lambda *data: model.train_step(data), jit_compile=True)
+    graph = step.get_concrete_function(*data).graph
+    definition = graph.as_graph_def()
+    names = {node.op for node in definition.node}
+    names |= {node.op for function in definition.library.function for node in function.node_def}
+    assert "MatMul" in names or "Einsum" in names, names  # the step was seen
+    assert not [name for name in names if HOST.search(name) or DATA_DEPENDENT.search(name)]
+    for operation in graph.get_operations():
+        for output in operation.outputs:
+            assert output.dtype in (tf.resource, tf.variant) or output.shape.is_fully_defined(), (
+                operation
+            )
+    program = step.experimental_get_compiler_ir(*data)(stage="hlo")
+    assert program.count("feature_group_count=") >= 2 * num_depthwise
+
+
+def runs_without_a_host_round_trip(model, data, num_depthwise):
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Record(TorchDispatchMode):
+        names = []
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            self.names.append(function.__name__.split(".")[0])
+            return function(*args, **(kwargs or {}))
+
+    model.train_on_batch(*data)
+    tensors = tuple(torch.tensor(array) for array in data)
+    model.train()
+    with Record() as record:
+        model.train_step(tensors if len(tensors) > 1 else tensors[0])
+    assert record.names.count("convolution") >= num_depthwise  # the step was seen
+    waiting = {"_local_scalar_dense", "nonzero", "_unique2", "masked_select", "is_nonzero", "equal"}
+    # Keras's random numbers on torch (3.15) read their seed on the host: one wait for each block
+    # of which stochastic depth drops something. Nothing else may.
+    dropping = [layer for layer in model._flatten_layers() if getattr(layer, "rate", 0) > 0]
+    waits = [name for name in record.names if name in waiting]
+    assert waits == ["_local_scalar_dense"] * len(dropping)
