@@ -89,8 +89,8 @@ class FCMAE(keras.Model):
         self.seed = seed
         self.patch_size = backbone.total_stride
         self.grid = patch_grid(backbone)
-        num_patches = self.grid[0] * self.grid[1]
-        self.num_visible = masking.num_visible_patches(num_patches, mask_ratio)
+        self.num_patches = self.grid[0] * self.grid[1]
+        self.num_visible = masking.num_visible_patches(self.num_patches, mask_ratio)
 
         channels = backbone.image_shape[-1]
         self.decoder = FCMAEDecoder(
@@ -107,7 +107,7 @@ class FCMAE(keras.Model):
         )
         self.loss_tracker = keras.metrics.Mean(name="loss")
         self.gradient_norm_tracker = keras.metrics.Mean(name="gradient_norm")
-        self.took_masks_in_a_step = False  # see `outside_masks`
+        self.misfit_tracker = keras.metrics.Sum(name="misfits")  # see `outside_masks`
         self.built = True
 
     def draw_hidden(self, batch_size, step=None):
@@ -176,17 +176,16 @@ class FCMAE(keras.Model):
             hidden: (B, h, w), 1 = hidden; None draws as a call does.
 
         Returns:
-            Dict of NumPy arrays: "masked" (hidden pixels 0), "reconstruction" (the prediction of
-            every patch; visible patches are never in the loss, so there it means little) and
-            "pasted" (the visible pixels and the prediction of the hidden ones), each
-            (B, H, W, C) in the scale of `images`, and "hidden" (B, h, w). With normalised targets
-            the mean and deviation of each patch are taken from the original.
+            Dict of NumPy arrays (B, H, W, C) in the scale of `images`: "masked" (hidden pixels 0),
+            "reconstruction" (the prediction of every patch; visible ones are never in the loss, so
+            there it means little), "pasted" (visible pixels beside the prediction of hidden ones);
+            and "hidden" (B, h, w). Normalised targets are scaled back by the original's patches.
         """
         return reconstruct(self, images, hidden)
 
     @property
     def metrics(self):
-        return [self.loss_tracker, self.gradient_norm_tracker]
+        return [self.loss_tracker, self.gradient_norm_tracker, self.misfit_tracker]
 
     def compile(self, optimizer=None, **options):
         """As `keras.Model.compile`, without losses and metrics, which FCMAE brings.
@@ -234,14 +233,14 @@ class FCMAE(keras.Model):
             raise ValueError(NO_SAMPLE_WEIGHTS)
         with train_steps.keep_weights(self):
             results = super().evaluate(*arguments, **options)
-        outside_masks.check_finite(self, results["loss"] if isinstance(results, dict) else results)
+        outside_masks.check_loss(self, results["loss"] if isinstance(results, dict) else results)
         return results
 
     def predict(self, *arguments, **options):
         """As `keras.Model.predict`."""
         with train_steps.keep_weights(self):
             results = super().predict(*arguments, **options)
-        outside_masks.check_finite(self, results["prediction"])
+        outside_masks.check_predictions(self, results)
         return results
 
     def _purge_model_variables(self, **groups):
@@ -271,19 +270,22 @@ class FCMAE(keras.Model):
             if gradient is not None
         ]
         norm = ops.sqrt(sum(squares))
+        images, hidden = unpack(data)
         self.step.assign_add(1)
-        self.loss_tracker.update_state(loss, sample_weight=keras.ops.shape(unpack(data)[0])[0])
+        outside_masks.count_misfits(self, hidden)
+        self.loss_tracker.update_state(loss, sample_weight=ops.shape(images)[0])
         # float16 training skips the steps whose scaled gradients overflow; so does their mean.
         finite = ops.isfinite(norm)
         self.gradient_norm_tracker.update_state(
             ops.where(finite, norm, 0.0), sample_weight=ops.cast(finite, "float32")
         )
-        return {metric.name: metric.result() for metric in self.metrics}
+        return {metric.name: metric.result() for metric in self.metrics[:2]}
 
     def evaluate_step(self, data):
         """One step of `evaluate`: the loss under masks that follow from each image's place."""
         images, hidden = unpack(data)
-        batch_size = keras.ops.shape(unpack(data)[0])[0]
+        batch_size = keras.ops.shape(images)[0]
+        outside_masks.count_misfits(self, hidden)
         drawn = hidden is None
         if drawn:
             # The tracker has counted the images of the batches before this one.
@@ -319,15 +321,14 @@ class FCMAE(keras.Model):
         if self.encoder_path == "dense":
             return hidden, None
         counted = None if drawn else outside_masks.count_visible(hidden)
-        self.took_masks_in_a_step |= counted is None and not drawn
         return hidden, counted or self.num_visible
 
     def _encode(self, images, hidden, training, num_visible):
-        images = zero_where_hidden(checked_images(images, self.backbone.image_shape), hidden)
+        images = checked_images(images, self.backbone.image_shape)
         if num_visible is not None:
             strips = self.backbone.encode_visible(images, hidden, num_visible, training)
             return scatter_visible(strips[-1], place_visible(hidden, num_visible, side=1))
-        features = self.backbone.encode(images, hidden, training)
+        features = self.backbone.encode(zero_where_hidden(images, hidden), hidden, training)
         return zero_where_hidden(features[-1], hidden)
 
     def _predict(self, images, hidden, training, num_visible):
@@ -344,7 +345,7 @@ class FCMAE(keras.Model):
         return outside_masks.nan_where_misfit(loss, hidden, num_visible)
 
     def _draw(self, num_images, stream, step=0, first_image=0):
-        num_patches = self.grid[0] * self.grid[1]
-        noise = masking.draw_noise(self.seed, stream, step, first_image, num_images, num_patches)
+        key = (self.seed, stream, step, first_image)
+        noise = masking.draw_noise(*key, num_images, self.num_patches)
         hidden = masking.hide_all_but(self.num_visible, noise)
         return keras.ops.reshape(hidden, (-1, *self.grid))

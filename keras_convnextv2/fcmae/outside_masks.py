@@ -44,33 +44,51 @@ def nan_where_misfit(outputs, hidden, num_visible):
     """
     if num_visible is None:
         return outputs
-    ops = keras.ops
-    counts = ops.sum(ops.cast(ops.equal(hidden, 0), "int32"), axis=(1, 2))
-    fits = ops.all(ops.equal(counts, num_visible))
-    return ops.where(fits, outputs, ops.cast(float("nan"), outputs.dtype))
+    fits = keras.ops.equal(_num_misfits(hidden, num_visible), 0.0)
+    return keras.ops.where(fits, outputs, keras.ops.cast(float("nan"), outputs.dtype))
+
+
+def count_misfits(model, hidden):
+    """Counts, in a step of `model`, the masks given that do not leave what `mask_ratio` says."""
+    if hidden is not None and model.encoder_path == "visible":
+        model.misfit_tracker.update_state(_num_misfits(hidden, model.num_visible))
 
 
 @contextlib.contextmanager
 def explain(model):
-    """Around a run of `model`: what comes of masks that do not fit raises a ValueError."""
+    """Around `fit` of `model`: a loss that masks made NaN raises a ValueError that says so."""
     try:
         yield
     except FloatingPointError as error:
-        if model.took_masks_in_a_step:
-            raise ValueError(_misfit(model, error)) from error
+        if float(model.misfit_tracker.result()) > 0:
+            raise ValueError(_misfit(model)) from error
         raise
 
 
-def check_finite(model, values):
-    """Raises the ValueError of `explain` for results of `evaluate` or `predict` that are NaN."""
-    if model.took_masks_in_a_step and np.isnan(values).any():
-        raise ValueError(_misfit(model, "The result is NaN."))
+def check_loss(model, loss):
+    """As `explain`, for the loss that `evaluate` found."""
+    if np.isnan(loss) and float(model.misfit_tracker.result()) > 0:
+        raise ValueError(_misfit(model))
 
 
-def _misfit(model, symptom):
-    num_patches = model.grid[0] * model.grid[1]
+def check_predictions(model, outputs):
+    """As `explain`, for the outputs of `predict`."""
+    if model.encoder_path == "visible":
+        visible = np.sum(outputs["hidden"] == 0, axis=(1, 2))
+        if (visible != model.num_visible).any() and np.isnan(outputs["prediction"]).any():
+            raise ValueError(_misfit(model))
+
+
+def _num_misfits(hidden, num_visible):
+    """How many of the masks (B, h, w) leave another number visible: float32."""
+    ops = keras.ops
+    counts = ops.sum(ops.cast(ops.equal(hidden, 0), "int32"), axis=(1, 2))
+    return ops.sum(ops.cast(ops.not_equal(counts, num_visible), "float32"))
+
+
+def _misfit(model):
     return (
-        f"{symptom} The cause may be the masks given: with encoder_path='visible' a compiled step "
-        f"takes masks that leave {model.num_visible} of {num_patches} patches visible in each "
-        f"image, as mask_ratio={model.mask_ratio} says. {_DENSE_TAKES_ANY}"
+        "With encoder_path='visible' a compiled step takes masks that leave "
+        f"{model.num_visible} of {model.num_patches} patches visible in each image, as "
+        f"mask_ratio={model.mask_ratio} says. Received others. {_DENSE_TAKES_ANY}"
     )

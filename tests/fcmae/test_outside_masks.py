@@ -72,6 +72,15 @@ def test_uneven_masks_stop_a_run_and_leave_the_weights(pair, method):
     assert np.isfinite(visible.fit(IMAGES, batch_size=2, verbose=0).history["loss"]).all()
 
 
+def test_a_loss_that_is_not_finite_is_not_blamed_on_masks_that_fit(pair):
+    visible, _ = pair
+    data = {"images": np.full_like(IMAGES, np.nan), "hidden": EVEN}
+    assert np.isnan(visible.evaluate(data, verbose=0, return_dict=True)["loss"])
+    assert np.isnan(visible.predict(data, verbose=0)["prediction"]).all()
+    with pytest.raises(FloatingPointError, match="loss is nan"):
+        visible.fit(data, verbose=0)
+
+
 def test_the_dense_path_takes_any_masks(pair):
     _, dense = pair
     data = {"images": IMAGES, "hidden": UNEVEN}
