@@ -347,5 +347,4 @@ class FCMAE(keras.Model):
     def _draw(self, num_images, stream, step=0, first_image=0):
         key = (self.seed, stream, step, first_image)
         noise = masking.draw_noise(*key, num_images, self.num_patches)
-        hidden = masking.hide_all_but(self.num_visible, noise)
-        return keras.ops.reshape(hidden, (-1, *self.grid))
+        return keras.ops.reshape(masking.hide_all_but(self.num_visible, noise), (-1, *self.grid))
