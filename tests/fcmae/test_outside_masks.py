@@ -29,7 +29,7 @@ def test_known_masks_of_any_equal_number_give_what_the_dense_path_gives(pair, hi
         *(
             (
                 compute(lambda model=model: model.encode(IMAGES, hidden)),
-                keras.ops.convert_to_numpy(model(IMAGES, hidden=hidden)["prediction"]),
+                compute(lambda model=model: model.call(IMAGES, hidden))["prediction"],
                 compute(lambda model=model: model.loss_on(IMAGES, hidden)),
                 model.reconstruct(IMAGES, hidden)["pasted"],
             )
