@@ -7,6 +7,7 @@ from keras_convnextv2.layers import (
     GlobalResponseNormalization,
     MaskedDepthwiseConv2D,
     StochasticDepth,
+    set_depthwise_method,
 )
 from keras_convnextv2.models import VARIANTS, ConvNeXtV2Backbone, ConvNeXtV2Classifier, Variant
 
@@ -23,4 +24,5 @@ __all__ = [
     "StochasticDepth",
     "Variant",
     "preprocess",
+    "set_depthwise_method",
 ]

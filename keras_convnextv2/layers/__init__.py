@@ -2,6 +2,7 @@
 
 from keras_convnextv2.layers.block import ConvNeXtV2Block
 from keras_convnextv2.layers.global_response_normalization import GlobalResponseNormalization
+from keras_convnextv2.layers.kernels import set_depthwise_method
 from keras_convnextv2.layers.masked_depthwise_conv import MaskedDepthwiseConv2D
 from keras_convnextv2.layers.stochastic_depth import StochasticDepth
 
@@ -10,4 +11,5 @@ __all__ = [
     "GlobalResponseNormalization",
     "MaskedDepthwiseConv2D",
     "StochasticDepth",
+    "set_depthwise_method",
 ]

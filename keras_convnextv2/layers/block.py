@@ -45,7 +45,9 @@ class ConvNeXtV2Block(keras.layers.Layer):
         self.expand = keras.layers.Dense(
             4 * width, kernel_initializer=weight_initializer(), dtype=dtype, name="expand"
         )
-        self.response_norm = GlobalResponseNormalization(dtype=dtype, name="response_norm")
+        self.response_norm = GlobalResponseNormalization(
+            activation="gelu", dtype=dtype, name="response_norm"
+        )
         self.project = keras.layers.Dense(
             width, kernel_initializer=weight_initializer(), dtype=dtype, name="project"
         )
@@ -70,10 +72,9 @@ class ConvNeXtV2Block(keras.layers.Layer):
     def call(self, x, hidden=None, placement=None, training=None):
         branch = self.depthwise(x, hidden=hidden, placement=placement)
         branch = self.norm(branch)
-        branch = self.expand(branch)
-        branch = keras.activations.gelu(branch, approximate=False)
-        branch = self.response_norm(branch, hidden=hidden)
-        branch = self.project(branch)
+        branch = _at_each_position(self.expand, branch)
+        branch = self.response_norm(branch, hidden=hidden)  # of GELU
+        branch = _at_each_position(self.project, branch)
         return x + self.stochastic_depth(branch, training=training)
 
     def compute_output_shape(self, x_shape, hidden_shape=None, placement_shape=None):
@@ -86,3 +87,14 @@ class ConvNeXtV2Block(keras.layers.Layer):
             "drop_path_rate": self.drop_path_rate,
             "seed": self.seed,
         }
+
+
+def _at_each_position(linear, x):
+    """Applies a Dense layer to (B, H, W, C) as to a matrix.
+
+    The same product, but its gradient for the kernel too is then one of two matrices: given four
+    axes, XLA on CPU transposes them first.
+    """
+    shape = keras.ops.shape(x)
+    y = linear(keras.ops.reshape(x, (-1, x.shape[-1])))
+    return keras.ops.reshape(y, (*shape[:-1], y.shape[-1]))

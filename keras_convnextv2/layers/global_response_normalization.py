@@ -1,6 +1,6 @@
 import keras
 
-from keras_convnextv2.layers.hidden_positions import zero_where_hidden
+from keras_convnextv2.layers import kernels
 
 
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
@@ -20,6 +20,8 @@ class GlobalResponseNormalization(keras.layers.Layer):
 
     Args:
         epsilon: float, added to the mean energy.
+        activation: None, or "gelu" to take the exact GELU of `x` first, as the block does: the
+            two in one pass less over the features.
 
     Call arguments:
         x: (B, H, W, C).
@@ -30,11 +32,14 @@ class GlobalResponseNormalization(keras.layers.Layer):
         (B, H, W, C) in the dtype of `x`.
     """
 
-    def __init__(self, epsilon=1e-6, **kwargs):
+    def __init__(self, epsilon=1e-6, activation=None, **kwargs):
         super().__init__(**kwargs)
         if not epsilon > 0:
             raise ValueError(f"`epsilon` must be positive. Received: {epsilon!r}")
+        if activation not in (None, "gelu"):
+            raise ValueError(f"`activation` must be None or 'gelu'. Received: {activation!r}")
         self.epsilon = epsilon
+        self.activation = activation
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -43,18 +48,19 @@ class GlobalResponseNormalization(keras.layers.Layer):
 
     def call(self, x, hidden=None):
         ops = keras.ops
-        wide_x = ops.cast(x, "float32")
-        energy = ops.sum(
-            ops.square(zero_where_hidden(wide_x, hidden)), axis=(1, 2), keepdims=True
-        )  # (B, 1, 1, C)
-        # The gradient of a square root is infinite at 0, where an all-zero channel puts it.
-        silent = ops.equal(energy, 0.0)
-        norm = ops.where(silent, 0.0, ops.sqrt(ops.where(silent, 1.0, energy)))
+        gamma, beta = (
+            ops.cast(ops.convert_to_tensor(weight), "float32") for weight in (self.gamma, self.beta)
+        )
+        dtype = keras.backend.standardize_dtype(x.dtype)
+        if self.activation == "gelu":
+            if kernels.gains_from_own_gradient(dtype):
+                return kernels.gelu_response_norm(x, gamma, beta, self.epsilon, hidden)
+            x = ops.gelu(x, approximate=False)
+        norm = kernels.norm_over_positions(x, hidden)  # (B, 1, 1, C)
         response = norm / (ops.mean(norm, axis=-1, keepdims=True) + self.epsilon)
         # One multiply and one add over the map: gamma * (x * N) + beta + x.
-        gain = 1.0 + ops.cast(self.gamma, "float32") * response
-        y = wide_x * gain + ops.cast(self.beta, "float32")
-        if keras.backend.standardize_dtype(x.dtype) == "float16":
+        y = ops.cast(x, "float32") * (1.0 + gamma * response) + beta
+        if dtype == "float16":
             y = ops.clip(y, -65504.0, 65504.0)  # saturate instead of turning into Inf
         return ops.cast(y, x.dtype)
 
@@ -62,4 +68,8 @@ class GlobalResponseNormalization(keras.layers.Layer):
         return x_shape
 
     def get_config(self):
-        return {**super().get_config(), "epsilon": self.epsilon}
+        return {
+            **super().get_config(),
+            "epsilon": self.epsilon,
+            "activation": self.activation,
+        }

@@ -12,7 +12,7 @@ from tests.reference.random_weights import randomize
 
 # No value is its argument's default.
 LAYERS = {
-    kc.GlobalResponseNormalization: {"epsilon": 0.3},
+    kc.GlobalResponseNormalization: {"epsilon": 0.3, "activation": "gelu"},
     kc.MaskedDepthwiseConv2D: {"kernel_size": 3},
     kc.StochasticDepth: {"rate": 0.4, "seed": 11},
     kc.ConvNeXtV2Block: {"width": 3, "drop_path_rate": 0.4, "seed": 12},

@@ -1,33 +1,23 @@
-"""How a depthwise convolution is computed on each backend and device."""
+"""How the layers' costly operations are computed on each backend and device."""
 
-import keras
+from keras_convnextv2.layers.kernels.depthwise import (
+    DEPTHWISE_METHODS,
+    depthwise_conv2d,
+    depthwise_gains_from_jit,
+    set_depthwise_method,
+)
+from keras_convnextv2.layers.kernels.gelu_response_norm import (
+    gains_from_own_gradient,
+    gelu_response_norm,
+    norm_over_positions,
+)
 
-from keras_convnextv2.layers.kernels import jax_depthwise
-
-
-def depthwise_conv2d(x, kernel):
-    """Depthwise convolution, stride 1, "same" padding.
-
-    Args:
-        x: (B, H, W, C).
-        kernel: (k, k, C, 1) with k odd.
-
-    Returns:
-        (B, H, W, C).
-    """
-    if keras.backend.backend() == "jax" and None not in x.shape[1:]:
-        return jax_depthwise.depthwise()(x, kernel)
-    return keras.ops.depthwise_conv(x, kernel, padding="same", data_format="channels_last")
-
-
-def depthwise_gains_from_jit():
-    """Whether Keras should compile a model with this operation when it is left to choose.
-
-    TensorFlow on CPU is the exception: XLA computes a depthwise 7x7 tens of times slower there
-    than TensorFlow's own kernel.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return True
-    import tensorflow as tf
-
-    return bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
+__all__ = [
+    "DEPTHWISE_METHODS",
+    "depthwise_conv2d",
+    "depthwise_gains_from_jit",
+    "gains_from_own_gradient",
+    "gelu_response_norm",
+    "norm_over_positions",
+    "set_depthwise_method",
+]

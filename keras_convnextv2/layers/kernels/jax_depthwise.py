@@ -6,34 +6,40 @@ for another device holds XLA's convolution.
 On CPU XLA computes a depthwise convolution one output at a time, and its gradient slower still.
 Written as k * k multiply-adds of shifted views, XLA fuses the forward pass and the input's gradient
 into one loop each. The kernel's gradient is a scan over rows, whose body adds shifted products
-element by element; a plain reduction over all positions is slow again.
+element by element, a row of positions long; a plain reduction over all positions is slow again.
 """
 
 import functools
 
+from keras_convnextv2.layers.kernels.shifted_products import pad_for, sum_of_shifted_products
+
 
 @functools.cache
-def depthwise():
-    """The function (x (B, H, W, C), kernel (k, k, C, 1)) -> (B, H, W, C), made at first use."""
+def depthwise(method):
+    """The function (x (B, H, W, C), kernel (k, k, C, 1)) -> (B, H, W, C), made at first use.
+
+    Args:
+        method: "auto", or "shifted" for the CPU's way on every device.
+    """
     import jax
 
-    convolve = jax.custom_vjp(_forward)
-    convolve.defvjp(lambda x, kernel: (_forward(x, kernel), (x, kernel)), _backward)
+    def forward(x, kernel):
+        if method == "shifted":
+            return sum_of_shifted_products(x, kernel)
+        return jax.lax.platform_dependent(
+            x, kernel, cpu=sum_of_shifted_products, default=_convolution
+        )
+
+    def backward(saved, gradient):
+        if method == "shifted":
+            return _shifted_gradients(*saved, gradient)
+        return jax.lax.platform_dependent(
+            *saved, gradient, cpu=_shifted_gradients, default=_convolution_gradients
+        )
+
+    convolve = jax.custom_vjp(forward)
+    convolve.defvjp(lambda x, kernel: (forward(x, kernel), (x, kernel)), backward)
     return jax.jit(convolve)
-
-
-def _forward(x, kernel):
-    import jax
-
-    return jax.lax.platform_dependent(x, kernel, cpu=_shifted, default=_convolution)
-
-
-def _backward(saved, gradient):
-    import jax
-
-    return jax.lax.platform_dependent(
-        *saved, gradient, cpu=_shifted_gradients, default=_convolution_gradients
-    )
 
 
 def _convolution(x, kernel):
@@ -55,45 +61,39 @@ def _convolution_gradients(x, kernel, gradient):
     return jax.vjp(_convolution, x, kernel)[1](gradient)
 
 
-def _shifted(x, kernel):
-    import jax.numpy as jnp
-
-    size, height, width = kernel.shape[0], *x.shape[1:3]
-    padded, taps = _padded(x, size), kernel[..., 0].astype(jnp.float32)
-    total = sum(
-        padded[:, row : row + height, column : column + width] * taps[row, column]
-        for row in range(size)
-        for column in range(size)
-    )
-    return total.astype(x.dtype)
-
-
 def _shifted_gradients(x, kernel, gradient):
+    return (
+        sum_of_shifted_products(gradient, kernel[::-1, ::-1]),
+        _kernel_gradient(x, gradient, kernel.shape[0]).astype(kernel.dtype),
+    )
+
+
+def _kernel_gradient(x, gradient, size):
     import jax
     import jax.numpy as jnp
 
-    size, (batch, height, width, channels) = kernel.shape[0], x.shape
-    x_gradient = _shifted(gradient, kernel[::-1, ::-1])
+    batch, height, width, channels = x.shape
+    rows_at_once = 2 if height % 2 == 0 else 1  # halves the traffic over the totals
+    padded = pad_for(size, x).reshape(batch * (height + size - 1), -1)
+    gradient = gradient.astype(jnp.float32).reshape(batch * height, -1)
 
-    padded = _padded(x, size)
-    # Beside each row of the gradient, the k rows of x that it met: (B * H, k, W + k - 1, C).
-    rows = jnp.stack([padded[:, row : row + height] for row in range(size)], axis=2)
-    rows = rows.reshape(batch * height, size, width + size - 1, channels)
-    row_gradients = gradient.astype(jnp.float32).reshape(batch * height, width, channels)
+    def add_rows(totals, first):
+        image, row = first // height, first % height
+        for next_row in range(rows_at_once):
+            # The rows of x that met this row of the gradient: (k, (W + k - 1) * C).
+            start = image * (height + size - 1) + row + next_row
+            met = jax.lax.dynamic_slice(padded, (start, 0), (size, padded.shape[1]))
+            met_by = gradient[first + next_row]
+            totals = [
+                total + met[:, column * channels : (column + width) * channels] * met_by
+                for column, total in enumerate(totals)
+            ]
+        return totals, None
 
-    def add_row(total, row):
-        views, row_gradient = row
-        products = [views[:, column : column + width] * row_gradient for column in range(size)]
-        return total + jnp.stack(products, axis=1), None  # (k, k, W, C)
-
-    start = jnp.zeros((size, size, width, channels), jnp.float32)
-    total, _ = jax.lax.scan(add_row, start, (rows, row_gradients))
-    kernel_gradient = total.sum(axis=2)[..., None]  # (k, k, C, 1)
-    return x_gradient, kernel_gradient.astype(kernel.dtype)
-
-
-def _padded(x, size):
-    import jax.numpy as jnp
-
-    margin = (size // 2, size // 2)
-    return jnp.pad(x.astype(jnp.float32), ((0, 0), margin, margin, (0, 0)))
+    # A total for each column of the kernel: one array of them all would have to be concatenated,
+    # which XLA does not vectorize.
+    zero = jnp.zeros((size, width * channels), jnp.float32)
+    firsts = jnp.arange(0, batch * height, rows_at_once)
+    totals, _ = jax.lax.scan(add_rows, [zero] * size, firsts)
+    columns = [total.reshape(size, width, channels).sum(axis=1) for total in totals]
+    return jnp.stack(columns, axis=1)[..., None]  # (k, k, C, 1)

@@ -1,0 +1,90 @@
+"""GELU followed by GRN, with a gradient that passes over the widened features fewer times.
+
+The widened features, (B, H, W, 4C), are the largest of a block, and reading and writing them is
+most of what its elementwise layers cost. Left to itself, differentiation keeps what GELU made and
+what GRN squared, and goes over them once for each operation. Here only GELU's input is kept, and
+the rest is computed again from it.
+"""
+
+import math
+
+import keras
+
+from keras_convnextv2.layers.hidden_positions import zero_where_hidden
+
+
+def gains_from_own_gradient(dtype):
+    """Whether `gelu_response_norm` is the faster way for features of this dtype.
+
+    Measured on CPU it is on JAX and TensorFlow; on torch, which runs each operation by itself, it
+    is slower than torch's own kernels. It does not saturate as float16 needs.
+    """
+    return keras.backend.backend() != "torch" and dtype != "float16"
+
+
+def gelu_response_norm(x, gamma, beta, epsilon, hidden=None):
+    """GRN of GELU (exact) of x, as `GlobalResponseNormalization` computes it.
+
+    Args:
+        x: (B, H, W, C).
+        gamma, beta: float32 (C,).
+        epsilon: float, added to the mean energy.
+        hidden: optional (B, h, w), 1 = hidden; as for `GlobalResponseNormalization`.
+
+    Returns:
+        (B, H, W, C) in the dtype of `x`; computed in float32.
+    """
+    ops = keras.ops
+
+    @ops.custom_gradient
+    def forward(x, gamma, beta):
+        activated = ops.gelu(ops.cast(x, "float32"), approximate=False)
+        norm = norm_over_positions(activated, hidden)
+        mean = ops.mean(norm, axis=-1, keepdims=True) + epsilon
+        gain = 1.0 + gamma * (norm / mean)
+        y = ops.cast(activated * gain + beta, x.dtype)
+
+        def gradient(*arguments, upstream=None):
+            if upstream is None:  # TensorFlow and JAX pass it alone
+                (upstream,) = arguments
+            return _gradients(x, gamma, norm, mean, hidden, ops.cast(upstream, "float32"))
+
+        return y, gradient
+
+    return forward(x, gamma, beta)
+
+
+def norm_over_positions(x, hidden=None):
+    """The root of the sum of squares over the visible positions, float32 (B, 1, 1, C)."""
+    ops = keras.ops
+    squares = ops.square(zero_where_hidden(ops.cast(x, "float32"), hidden))
+    energy = ops.sum(squares, axis=(1, 2), keepdims=True)
+    # The gradient of a square root is infinite at 0, where an all-zero channel puts it.
+    silent = ops.equal(energy, 0.0)
+    return ops.where(silent, 0.0, ops.sqrt(ops.where(silent, 1.0, energy)))
+
+
+def _gradients(x, gamma, norm, mean, hidden, upstream):
+    ops = keras.ops
+    wide_x = ops.cast(x, "float32")
+    normal_cdf = 0.5 * (1.0 + ops.erf(wide_x * math.sqrt(0.5)))
+    normal_pdf = ops.exp(-0.5 * ops.square(wide_x)) * (1.0 / math.sqrt(2.0 * math.pi))
+    activated = wide_x * normal_cdf
+    response = norm / mean
+
+    along = ops.sum(upstream * activated, axis=(1, 2), keepdims=True)  # (B, 1, 1, C)
+    gamma_gradient = ops.sum(along * response, axis=(0, 1, 2))
+    beta_gradient = ops.sum(upstream, axis=(0, 1, 2))
+
+    # Through response = norm / (mean of norm over channels + epsilon), and norm = |activated|.
+    response_gradient = along * gamma
+    norm_gradient = response_gradient / mean - ops.mean(
+        response_gradient * norm, axis=-1, keepdims=True
+    ) / ops.square(mean)
+    silent = ops.equal(norm, 0.0)
+    pull = ops.where(silent, 0.0, norm_gradient / ops.where(silent, 1.0, norm))
+    activated_gradient = upstream * (1.0 + gamma * response) + pull * zero_where_hidden(
+        activated, hidden
+    )
+    x_gradient = activated_gradient * (normal_cdf + wide_x * normal_pdf)
+    return ops.cast(x_gradient, x.dtype), gamma_gradient, beta_gradient
