@@ -26,7 +26,13 @@ ROOMS = {
 }
 NEVER = {"absl", "recipes", "tests", "tools"}
 BACKENDS = {"jax", "jaxlib", "tensorflow", "torch"}
-BACKEND_HOMES = ("layers.kernels", "training.distribution", "fcmae.train_steps", "export")
+BACKEND_HOMES = (
+    "layers.kernels",
+    "training.distribution",
+    "training.optimizers",
+    "fcmae.train_steps",
+    "export",
+)
 AT_MODULE_LEVEL = sys.stdlib_module_names | {"keras", "numpy"}
 DUMPING_GROUNDS = {"utils.py", "helpers.py", "common.py", "misc.py"}
 

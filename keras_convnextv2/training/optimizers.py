@@ -22,6 +22,34 @@ class KernelDecayAdamW(_BackendAdamW):
             self.exclude_from_weight_decay([v for v in variables if len(v.shape) < 2])
         super().build(variables)
 
+    def update_step(self, gradient, variable, learning_rate):
+        """As Keras's; on TensorFlow in one operation, which goes over the weights once."""
+        if keras.backend.backend() == "tensorflow" and not self.amsgrad:
+            _fused_update(self, gradient, variable, learning_rate)
+        else:
+            super().update_step(gradient, variable, learning_rate)
+
+
+def _fused_update(optimizer, gradient, variable, learning_rate):
+    import tensorflow as tf
+
+    step = tf.cast(optimizer.iterations + 1, variable.dtype)
+    betas = [tf.cast(beta, variable.dtype) for beta in (optimizer.beta_1, optimizer.beta_2)]
+    index = optimizer._get_variable_index(variable)
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle,
+        m=optimizer._momentums[index].value.handle,
+        v=optimizer._velocities[index].value.handle,
+        beta1_power=tf.pow(betas[0], step),
+        beta2_power=tf.pow(betas[1], step),
+        lr=tf.cast(learning_rate, variable.dtype),
+        beta1=betas[0],
+        beta2=betas[1],
+        epsilon=optimizer.epsilon,
+        grad=tf.cast(gradient, variable.dtype),
+        use_locking=True,
+    )
+
 
 def adamw(model, learning_rate, weight_decay, beta_2=0.999):
     """AdamW (beta_1 .9) for the trainable weights of `model`, which decays only its kernels.
