@@ -1,10 +1,12 @@
-"""The depthwise convolution equals NumPy's loops, on every backend and in every dtype."""
+"""The depthwise convolution equals NumPy's loops, on every backend, by every method and dtype."""
 
 import keras
 import numpy as np
 import pytest
 
+import keras_convnextv2 as kc
 from keras_convnextv2.layers import kernels
+from keras_convnextv2.layers.kernels import depthwise
 from tests.reference.gradients import gradients_of
 
 
@@ -20,9 +22,11 @@ def reference(x, kernel):
     return result
 
 
-@pytest.mark.parametrize("shape", [(2, 5, 9, 3), (1, 8, 3, 4), (3, 1, 1, 2)])
-@pytest.mark.parametrize("size", [3, 7])
-def test_values_and_gradients_equal_the_loops(rng, shape, size):
+@pytest.mark.parametrize("method", ["convolution", "shifted"])
+@pytest.mark.parametrize(
+    ("shape", "size"), [((2, 5, 9, 3), 7), ((1, 8, 3, 4), 3), ((2, 4, 6, 5), 7), ((3, 1, 1, 2), 3)]
+)
+def test_values_and_gradients_equal_the_loops(rng, shape, size, method):
     x = rng.normal(size=shape)
     kernel = rng.normal(size=(size, size, shape[-1], 1))
     upstream = rng.normal(size=shape)
@@ -30,13 +34,13 @@ def test_values_and_gradients_equal_the_loops(rng, shape, size):
     kernel_variable = keras.Variable(kernel.astype("float32"))
 
     tensors = [keras.ops.convert_to_tensor(a.astype("float32")) for a in (x, kernel)]
-    y = kernels.depthwise_conv2d(*tensors)
+    y = kernels.depthwise_conv2d(*tensors, method)
     expected = reference(x, kernel)
     # float32 against float64: sums of 49 products of order 1.
     np.testing.assert_allclose(keras.ops.convert_to_numpy(y), expected, atol=1e-4)
 
     def weighted_sum():
-        y = kernels.depthwise_conv2d(x_variable.value, kernel_variable.value)
+        y = kernels.depthwise_conv2d(x_variable.value, kernel_variable.value, method)
         return keras.ops.sum(keras.ops.multiply(y, upstream.astype("float32")))
 
     x_gradient, kernel_gradient = gradients_of(weighted_sum, [x_variable, kernel_variable])
@@ -52,12 +56,113 @@ def test_values_and_gradients_equal_the_loops(rng, shape, size):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 2**-7), ("float16", 2**-10)])
-def test_half_precision_is_the_rounded_result(rng, dtype, tolerance):
+@pytest.mark.parametrize("method", ["convolution", "shifted"])
+def test_half_precision_is_the_rounded_result(rng, dtype, tolerance, method):
     x = keras.ops.cast(rng.normal(size=(2, 6, 10, 4)), dtype)
     kernel = keras.ops.cast(rng.normal(size=(7, 7, 4, 1)), dtype)
-    y = kernels.depthwise_conv2d(x, kernel)
+    y = kernels.depthwise_conv2d(x, kernel, method)
     assert keras.backend.standardize_dtype(y.dtype) == dtype
     wide = [keras.ops.convert_to_numpy(keras.ops.cast(a, "float32")) for a in (x, kernel, y)]
     expected = reference(*wide[:2])
     # One rounding of a result of up to about 30, and a backend that rounds its partial sums.
     np.testing.assert_allclose(wide[2], expected, atol=8 * tolerance * np.abs(expected).max())
+
+
+def test_the_way_that_is_chosen_equals_the_backends_own(rng):
+    """At the shape of atto's first stage, which the choice is made for."""
+    x = keras.Variable(rng.normal(size=(2, 56, 56, 40)).astype("float32"))
+    kernel = keras.Variable(rng.normal(size=(7, 7, 40, 1)).astype("float32"))
+    upstream = keras.ops.convert_to_tensor(rng.normal(size=x.shape).astype("float32"))
+    results = []
+    for method in ("auto", "convolution"):
+
+        def weighted_sum(method=method):
+            return keras.ops.sum(kernels.depthwise_conv2d(x.value, kernel.value, method) * upstream)
+
+        y = kernels.depthwise_conv2d(x.value, kernel.value, method)
+        gradients = gradients_of(weighted_sum, [x, kernel])
+        results.append([keras.ops.convert_to_numpy(y), *gradients])
+    for chosen, own in zip(*results, strict=True):
+        np.testing.assert_allclose(chosen, own, atol=1e-5 * np.abs(own).max())
+
+
+def test_a_forced_method_is_used_by_the_layer_and_changes_no_result(rng, monkeypatch):
+    used = []
+    for name in ("sum_of_shifted_products", "jax_depthwise"):
+        real = getattr(depthwise, name)
+        monkeypatch.setattr(depthwise, name, _noted(real, used))
+    layer = kc.MaskedDepthwiseConv2D()
+    x = rng.normal(size=(1, 6, 8, 3)).astype("float32")
+    default = layer(x)
+    used.clear()
+    assert kc.set_depthwise_method("convolution") == "auto"
+    try:
+        own = layer(x)
+        assert used == []
+        assert kc.set_depthwise_method("shifted") == "convolution"
+        shifted = layer(x)
+        assert len(used) == 1
+    finally:
+        kc.set_depthwise_method("auto")
+    for y in (own, shifted):
+        np.testing.assert_allclose(*map(keras.ops.convert_to_numpy, (y, default)), atol=1e-6)
+
+
+def _noted(real, used):
+    """`real`, noting its use: a function by being called, a module by its `depthwise`."""
+    if callable(real):
+        return lambda *arguments: used.append("function") or real(*arguments)
+
+    class Module:
+        @staticmethod
+        def depthwise(method):
+            used.append("module")
+            return real.depthwise(method)
+
+    return Module
+
+
+def test_a_method_that_does_not_exist_is_refused(rng):
+    with pytest.raises(ValueError, match="must be one of .*'shifted'.*Received: 'fast'"):
+        kc.set_depthwise_method("fast")
+    x = np.zeros((1, 2, 2, 1), "float32")
+    with pytest.raises(ValueError, match="Received: 'slow'"):
+        kernels.depthwise_conv2d(x, np.zeros((3, 3, 1, 1), "float32"), "slow")
+
+
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_gelu_and_grn_in_one_equal_the_two_after_each_other(rng, is_masked):
+    x = rng.normal(size=(2, 4, 6, 5)).astype("float32")
+    x[..., 3] = 0  # a silent channel
+    x[0, 1, 1, 0] = 9.0  # where the cumulative distribution is 1
+    x[1, 0, 2, 0] = -9.0
+    x = keras.Variable(x)
+    gamma, beta = (keras.Variable(rng.normal(size=5).astype("float32")) for _ in range(2))
+    upstream = rng.normal(size=x.shape).astype("float32")
+    hidden = np.array([[[1, 0, 0], [0, 1, 0]]] * 2, "int32") if is_masked else None
+    if is_masked:  # what is left at hidden positions is never read
+        upstream *= np.kron(1 - hidden, np.ones((1, 2, 2)))[..., None].astype("float32")
+
+    upstream = keras.ops.convert_to_tensor(upstream)
+
+    def in_one():
+        return kernels.gelu_response_norm(x.value, gamma.value, beta.value, 1e-6, hidden)
+
+    def after_each_other():
+        activated = keras.ops.gelu(x.value, approximate=False)
+        norm = kernels.norm_over_positions(activated, hidden)
+        response = norm / (keras.ops.mean(norm, axis=-1, keepdims=True) + 1e-6)
+        return gamma.value * (activated * response) + beta.value + activated
+
+    results = []
+    for function in (in_one, after_each_other):
+        gradients = gradients_of(
+            lambda function=function: keras.ops.sum(function() * upstream), [x, gamma, beta]
+        )
+        results.append([keras.ops.convert_to_numpy(function()), *gradients])
+    if is_masked:
+        seen = np.kron(1 - hidden, np.ones((1, 2, 2)))[..., None] == 1
+        results = [[np.where(seen, y, 0), *rest] for y, *rest in results]
+    for one, other in zip(*results, strict=True):
+        assert np.isfinite(one).all()
+        np.testing.assert_allclose(one, other, atol=1e-5 * np.abs(other).max())

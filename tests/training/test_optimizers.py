@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 
-from keras_convnextv2.training.optimizers import adamw
+from keras_convnextv2.training.optimizers import KernelDecayAdamW, adamw
 from keras_convnextv2.training.schedules import warmup_cosine
 from tests.reference.random_weights import named_weights
 
@@ -44,3 +44,20 @@ def test_a_saved_optimizer_decays_the_same_weights_when_it_is_loaded(make_fcmae)
         np.testing.assert_allclose(
             weight.numpy(), factor * before[weight.path], rtol=1e-6, err_msg=weight.path
         )
+
+
+def test_its_steps_are_those_of_keras_adamw(rng):
+    """Kernels alone, so that both decay the same; a rate that changes; a gradient of zeros."""
+    start = rng.normal(size=(5, 7)).astype("float32")
+    gradients = [rng.normal(size=start.shape).astype("float32") for _ in range(3)]
+    gradients[1][2] = 0
+    ends = []
+    for kind in (KernelDecayAdamW, keras.optimizers.AdamW):
+        weight = keras.Variable(start)
+        optimizer = kind(warmup_cosine(0.3, 10, 2), weight_decay=0.2, beta_1=0.9, beta_2=0.95)
+        for gradient in gradients:
+            optimizer.apply([keras.ops.convert_to_tensor(gradient)], [weight])
+        ends.append(weight.numpy())
+    assert np.abs(ends[0] - start).max() > 0.1
+    # The same formula; float32.
+    np.testing.assert_allclose(ends[0], ends[1], rtol=1e-5, atol=1e-6)
