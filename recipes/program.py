@@ -11,6 +11,7 @@ EXIT_STATUS = 2
 
 BACKENDS = ("tensorflow", "jax", "torch")
 _EXTRAS = {**{name: name for name in BACKENDS}, "PIL": "recipes", "rich": "recipes"}
+_EXTRAS["matplotlib"] = "benchmark"
 
 
 def run(main):

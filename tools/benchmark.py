@@ -7,10 +7,13 @@ whatever else the machine does meets them all. Printed are medians, and a ratio 
     python -m tools.benchmark --task=inference --contenders=torch,transformers,transformers-compiled
 
 A contender is a backend of this library, with what it runs after a hyphen ("torch-dense",
-"jax-visible", "torch-jit": as it is but for that), or a peer: "zeromodels-tensorflow" (-jax,
+"jax-visible", "torch-jit", "jax-convolution" for a depthwise method: as it is but for that), or
+a peer: "zeromodels-tensorflow" (-jax,
 -torch), the other ConvNeXt V2 in Keras 3; "transformers", its model in PyTorch; for the task
 pretrain "pytorch", a plain dense-masked FCMAE. The last two also take "-compiled", for
-torch.compile. Peers need the extra `benchmark`.
+torch.compile. Peers need the extra `benchmark`. "of peak" is the rate at which a contender does
+the arithmetic of its convolutions and linear layers (tools.arithmetic), over that of a large
+matrix product in the same run.
 """
 
 import json
@@ -23,6 +26,8 @@ from pathlib import Path
 from absl import flags
 
 from recipes import program
+from tools.arithmetic import operations
+from tools.benchmark_contender import MATMUL_SIDE, NUM_CLASSES
 
 FLAGS = flags.FLAGS
 
@@ -30,6 +35,7 @@ flags.DEFINE_enum("task", "pretrain", ["inference", "finetune", "pretrain"], "Wh
 flags.DEFINE_string("variant", "atto", "A name of the variants table.")
 flags.DEFINE_integer("image_size", 224, "Pixels a side, a multiple of 32.", lower_bound=32)
 flags.DEFINE_integer("batch_size", 8, "Images a step.", lower_bound=1)
+flags.DEFINE_float("mask_ratio", 0.6, "Share of the patches to hide, for pretrain.", 0, 1)
 flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Of the computation.")
 flags.DEFINE_list("contenders", None, "In order; the first is the one that ratios refer to.")
 flags.DEFINE_integer("repetitions", 7, "Timings of each contender, interleaved.", lower_bound=1)
@@ -46,13 +52,14 @@ DEFAULTS = {
     ],
     "inference": [
         *BACKENDS,
+        "torch-jit",
         *(f"zeromodels-{backend}" for backend in BACKENDS),
         "transformers",
         "transformers-compiled",
     ],
 }
 DEFAULTS["finetune"] = DEFAULTS["inference"]
-MATMUL_OPERATIONS = 2 * 2048**3
+DEPTHWISE = {"convolution", "shifted"}
 
 
 def main():
@@ -67,7 +74,9 @@ def main():
     processes = {}
     try:
         for name, setting in zip(
-            [*names, "matmul"], [*settings, {"library": "matmul"}], strict=True
+            [*names, "matmul"],
+            [*settings, {"library": "matmul", "precision": FLAGS.precision}],
+            strict=True,
         ):
             print(f"starting {name}", file=sys.stderr, flush=True)
             processes[name] = _Contender(name, setting)
@@ -75,14 +84,14 @@ def main():
             print(f"repetition {repetition + 1}/{FLAGS.repetitions}", file=sys.stderr, flush=True)
             for process in processes.values():
                 process.time_once()
-        rows = [_row(processes[name]) for name in names]
-        rate = MATMUL_OPERATIONS / processes["matmul"].median()
+        peak = 2 * MATMUL_SIDE**3 / processes["matmul"].median()
+        rows = [_row(processes[name], peak) for name in names]
     finally:
         for process in processes.values():
             process.close()
     report = {
         "command": f"python -m tools.benchmark {' '.join(sys.argv[1:])}".strip(),
-        "matmul_gflops": rate / 1e9,
+        "matmul_gflops": peak / 1e9,
         "rows": rows,
     }
     print(_table(report))
@@ -95,6 +104,7 @@ class _Contender:
 
     def __init__(self, name, settings):
         self.name = name
+        self.settings = settings
         self.seconds = []
         threads = str(FLAGS.threads)
         environment = {
@@ -155,14 +165,18 @@ def _settings(name):
         "image_size": FLAGS.image_size,
         "batch_size": FLAGS.batch_size,
         "precision": FLAGS.precision,
+        "mask_ratio": FLAGS.mask_ratio,
+        "depthwise": next(iter(options & DEPTHWISE), "auto"),
         "path": "dense" if "dense" in options else "visible",
         "jit": "yes" if "jit" in options else "no" if "nojit" in options else "auto",
         "compiled": "compiled" in options,
+        "skips_hidden": False,
     }
     pretrains = FLAGS.task == "pretrain"
     if library in BACKENDS:
         settings |= {"library": "keras_convnextv2", "backend": library}
-        known = {"jit", "nojit"} | ({"visible", "dense"} if pretrains else set())
+        settings["skips_hidden"] = pretrains and "dense" not in options
+        known = {"jit", "nojit", *DEPTHWISE} | ({"visible", "dense"} if pretrains else set())
     elif library == "zeromodels" and rest and rest[0] in BACKENDS and not pretrains:
         settings |= {"library": library, "backend": rest[0]}
         known = {rest[0], "jit", "nojit"}
@@ -177,13 +191,22 @@ def _settings(name):
     return settings
 
 
-def _row(process):
+def _row(process, peak):
+    arithmetic = operations(
+        FLAGS.task,
+        FLAGS.variant,
+        FLAGS.image_size,
+        NUM_CLASSES,
+        FLAGS.mask_ratio,
+        skips_hidden=process.settings["skips_hidden"],
+    )
     return {
         "contender": process.name,
         "milliseconds": 1000 * process.median(),
         "fastest": 1000 * min(process.seconds),
         "slowest": 1000 * max(process.seconds),
         "images_per_second": FLAGS.batch_size / process.median(),
+        "fraction_of_matmul_peak": FLAGS.batch_size * arithmetic / process.median() / peak,
         "peak_megabytes": process.peak_bytes() / 2**20,
         "first_step_seconds": process.first_step_seconds,
     }
@@ -194,18 +217,25 @@ def _table(report):
     lines = [
         f"{FLAGS.task}, {FLAGS.variant}, {FLAGS.image_size} pixels, batch {FLAGS.batch_size}, "
         f"{FLAGS.precision}, {FLAGS.threads} threads; median of {FLAGS.repetitions} timings of "
-        f"{FLAGS.steps} steps; float32 matrix product {report['matmul_gflops']:.0f} GFLOP/s",
+        f"{FLAGS.steps} steps; {FLAGS.precision} matrix product "
+        f"{report['matmul_gflops']:.0f} GFLOP/s",
         "",
-        "| contender | ms a step | (range) | ratio | images/s | peak MB | first step, s |",
-        "|---|---|---|---|---|---|---|",
+        "| contender | ms a step | (range) | ratio | images/s | of peak | peak MB | first, s |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         ratio = row["milliseconds"] / rows[0]["milliseconds"]
-        lines.append(
-            f"| {row['contender']} | {row['milliseconds']:.1f} | {row['fastest']:.1f} to "
-            f"{row['slowest']:.1f} | {ratio:.2f} | {row['images_per_second']:.1f} | "
-            f"{row['peak_megabytes']:.0f} | {row['first_step_seconds']:.1f} |"
+        cells = (
+            row["contender"],
+            f"{row['milliseconds']:.1f}",
+            f"{row['fastest']:.1f} to {row['slowest']:.1f}",
+            f"{ratio:.2f}",
+            f"{row['images_per_second']:.1f}",
+            f"{row['fraction_of_matmul_peak']:.0%}",
+            f"{row['peak_megabytes']:.0f}",
+            f"{row['first_step_seconds']:.1f}",
         )
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

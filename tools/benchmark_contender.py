@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-MASK_RATIO = 0.6
+MATMUL_SIDE = 2048
 NUM_CLASSES = 1000
 PEERS = ("transformers", "pytorch", "zeromodels")
 
@@ -41,29 +41,33 @@ def main():
 def _contender(settings):
     library = settings["library"]
     if library == "matmul":
-        return _matmul()
+        return _matmul(settings["precision"])
     if library == "keras_convnextv2" or library == "zeromodels":
         return _keras(**settings)
     return _pytorch(**settings)
 
 
-def _keras(library, task, variant, image_size, batch_size, steps, precision, path, jit, **_):
+def _keras(library, task, variant, image_size, batch_size, steps, precision, jit, **settings):
     import keras
+
+    import keras_convnextv2 as kc
+
+    kc.set_depthwise_method(settings["depthwise"])
 
     if precision != "float32":
         keras.config.set_dtype_policy(f"mixed_{precision}")
     images, labels = _data(image_size, batch_size * steps)
+    jit = {"auto": "auto", "yes": True, "no": False}[jit]
     if task == "pretrain":
-        import keras_convnextv2 as kc
-
         backbone = kc.ConvNeXtV2Backbone(variant, (image_size, image_size, 3))
-        model = kc.FCMAE(backbone, mask_ratio=MASK_RATIO, encoder_path=path)
-        loss, data = None, (images,)
+        model = kc.FCMAE(backbone, mask_ratio=settings["mask_ratio"], encoder_path=settings["path"])
+        model.compile(jit_compile=jit)
+        data = (images,)
     else:
         model = _classifier(library, variant, image_size)
-        loss, data = keras.losses.SparseCategoricalCrossentropy(from_logits=True), (images, labels)
-    jit = {"auto": "auto", "yes": True, "no": False}[jit]
-    model.compile(optimizer=keras.optimizers.AdamW(1e-4), loss=loss, jit_compile=jit)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizer=keras.optimizers.AdamW(1e-4), loss=loss, jit_compile=jit)
+        data = (images, labels)
     if jit != "auto" and model.jit_compile != jit:
         sys.exit(f"Keras declines jit_compile={jit} for this model on {keras.backend.backend()}.")
     options = {"batch_size": batch_size, "verbose": 0}
@@ -91,7 +95,7 @@ def _classifier(library, variant, image_size):
     return ConvNeXtV2ImageClassify(config)
 
 
-def _pytorch(library, task, variant, image_size, batch_size, precision, compiled, **_):
+def _pytorch(library, task, variant, image_size, batch_size, precision, compiled, mask_ratio, **_):
     import torch
 
     import keras_convnextv2 as kc
@@ -114,7 +118,7 @@ def _pytorch(library, task, variant, image_size, batch_size, precision, compiled
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     half = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
     cells = image_size // 32
-    num_visible = round(cells * cells * (1 - MASK_RATIO))
+    num_visible = int(cells * cells * (1 - mask_ratio))
 
     def infer(count):
         model.eval()
@@ -139,11 +143,11 @@ def _pytorch(library, task, variant, image_size, batch_size, precision, compiled
     return infer if task == "inference" else train
 
 
-def _matmul(side=2048):
-    """The machine's rate for float32 matrix products; a step is 2 * side^3 operations."""
+def _matmul(precision):
+    """The machine's rate for matrix products; a step is 2 * MATMUL_SIDE^3 operations."""
     import torch
 
-    left, right = torch.rand(2, side, side)
+    left, right = torch.rand(2, MATMUL_SIDE, MATMUL_SIDE, dtype=getattr(torch, precision))
 
     def run(count):
         for _ in range(count):
