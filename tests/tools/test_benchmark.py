@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import keras_convnextv2 as kc
 from tests.reference.random_weights import named_weights, randomize
@@ -36,6 +37,7 @@ def benchmark(*words):
         (["--contenders=torch-sparse"], "'torch-sparse' has no option sparse for pretrain"),
         (["--task=inference", "--contenders=torch-dense"], "has no option dense for inference"),
         (["--variant=gigantic"], "--variant is one of atto, .*Received: gigantic"),
+        (["--mask_ratio=1.5"], "--mask_ratio=1.5"),
         (["--image_size=100"], "--image_size must be a multiple of 32. Received: 100"),
     ],
 )
@@ -65,8 +67,28 @@ def test_this_library_and_a_peer_are_timed_side_by_side(tmp_path):
         assert 0 < row["fastest"] <= row["milliseconds"] <= row["slowest"]
         assert row["images_per_second"] == pytest.approx(2000 / row["milliseconds"])
         assert row["peak_megabytes"] > 0
+        assert 0 < row["fraction_of_matmul_peak"] < 1
         assert f"| {row['contender']} |" in done.stdout
     assert report["matmul_gflops"] > 0
+
+
+@pytest.mark.slow
+def test_curves_are_drawn_over_mask_ratio_and_image_size(tmp_path):
+    output = tmp_path / "new" / "curves.png"
+    words = ["--mask_ratios=0.5", "--image_sizes=64", "--batch_size=2", "--repetitions=1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.benchmark_curves", f"--output={output}", *words],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env={**os.environ, "KERAS_BACKEND": "torch"},  # starts fastest
+    )
+    assert done.returncode == 0, done.stderr
+    with Image.open(output) as picture:
+        assert picture.format == "PNG" and min(picture.size) > 400
+    curves = json.loads(output.with_suffix(".json").read_text())
+    assert set(curves) == {"mask ratio", "image size, pixels"}
+    assert curves["mask ratio"]["0.5"]["dense"]["milliseconds"] > 0
 
 
 def test_the_peer_in_plain_pytorch_has_the_loss_of_this_library(rng):

@@ -1,0 +1,33 @@
+import pytest
+
+from tools.arithmetic import operations
+
+
+@pytest.mark.parametrize(
+    ("variant", "giga"),
+    [
+        ("atto", 0.55),
+        ("femto", 0.78),
+        ("pico", 1.37),
+        ("nano", 2.45),
+        ("tiny", 4.47),
+        ("huge", 115),
+    ],
+)
+def test_multiply_adds_of_inference_are_those_the_paper_gives(variant, giga):
+    """At 224 pixels, in units of 1e9; rounded as in the paper."""
+    counted = operations("inference", variant, 224, num_classes=1000) / 2e9
+    assert counted == pytest.approx(giga, rel=0.01)
+
+
+def test_a_training_step_is_three_passes():
+    assert operations("finetune", "atto", 64, 10) == 3 * operations("inference", "atto", 64, 10)
+
+
+def test_what_is_hidden_is_skipped_but_for_depthwise_convolutions_and_the_decoder():
+    dense, visible, almost_nothing = (
+        operations("pretrain", "tiny", 224, 0, ratio, skips)
+        for ratio, skips in ((0.6, False), (0.6, True), (0.97, True))
+    )
+    assert visible == pytest.approx(dense / 2.34, rel=0.01)  # 19 of 49 patches
+    assert 0 < almost_nothing < visible
