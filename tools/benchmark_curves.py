@@ -22,8 +22,12 @@ flags.DEFINE_string("output", None, "PNG file to write; the numbers go beside it
 flags.DEFINE_string("variant", "atto", "A name of the variants table.")
 flags.DEFINE_integer("batch_size", 8, "Images a step.", lower_bound=1)
 flags.DEFINE_integer("repetitions", 5, "Timings of each path and point.", lower_bound=1)
-flags.DEFINE_list("mask_ratios", ["0.2", "0.4", "0.6", "0.8", "0.9"], "At 224 pixels.")
-flags.DEFINE_list("image_sizes", ["96", "128", "160", "192", "224", "288"], "At mask ratio 0.6.")
+flags.DEFINE_list(
+    "mask_ratios", ["0.2", "0.4", "0.6", "0.8", "0.9"], "At 224 pixels; may be empty."
+)
+flags.DEFINE_list(
+    "image_sizes", ["96", "128", "160", "192", "224", "288"], "At ratio 0.6; may be empty."
+)
 flags.mark_flag_as_required("output")
 
 PATHS = ("visible", "dense")
