@@ -10,8 +10,12 @@ from absl import app, flags
 EXIT_STATUS = 2
 
 BACKENDS = ("tensorflow", "jax", "torch")
-_EXTRAS = {**{name: name for name in BACKENDS}, "PIL": "recipes", "rich": "recipes"}
-_EXTRAS["matplotlib"] = "benchmark"
+_EXTRAS = {
+    **{name: name for name in BACKENDS},
+    "PIL": "recipes",
+    "rich": "recipes",
+    "matplotlib": "benchmark",
+}
 
 
 def run(main):
