@@ -5,8 +5,6 @@ against the same number. A multiply-add is two operations; what works element by
 out.
 """
 
-import keras_convnextv2 as kc
-
 CHANNELS = 3
 STEM_STRIDE = 4
 KERNEL_AREA = 7 * 7
@@ -15,7 +13,7 @@ DECODER_WIDTH = 512
 PASSES_OF_TRAINING = 3  # forward, and a gradient for the input and one for the weights
 
 
-def operations(task, variant, image_size, num_classes, mask_ratio=0.0, skips_hidden=False):
+def operations(task, variant, image_size, num_classes, visible_share=1.0):
     """Operations of one step for one image.
 
     Args:
@@ -23,18 +21,18 @@ def operations(task, variant, image_size, num_classes, mask_ratio=0.0, skips_hid
         variant: a name of `VARIANTS`.
         image_size: pixels a side, a multiple of 32.
         num_classes: int, of the head; "pretrain" has a decoder instead.
-        mask_ratio: the share of the patches that is hidden, for "pretrain".
-        skips_hidden: whether what works position by position leaves the hidden ones out, as
-            `encoder_path="visible"` does. Its depthwise convolutions still run on the whole map.
+        visible_share: the share of the patches that the encoder computes, less than 1 for
+            `encoder_path="visible"`. Depthwise convolutions run on the whole map all the same.
     """
+    import keras_convnextv2 as kc
+
     sizes = kc.VARIANTS[variant]
     cells = (image_size // PATCH) ** 2
-    share = int(cells * (1 - mask_ratio)) / cells if skips_hidden else 1.0
     total, before, window = 0.0, CHANNELS, STEM_STRIDE
     positions = (image_size // STEM_STRIDE) ** 2
     for depth, width in zip(sizes.depths, sizes.widths, strict=True):
-        total += share * positions * window**2 * before * width
-        total += depth * _block(positions, width, share)
+        total += visible_share * positions * window**2 * before * width
+        total += depth * _block(positions, width, visible_share)
         positions, before, window = positions // 4, width, 2
     if task == "pretrain":
         total += cells * before * DECODER_WIDTH + _block(cells, DECODER_WIDTH)
@@ -44,6 +42,6 @@ def operations(task, variant, image_size, num_classes, mask_ratio=0.0, skips_hid
     return 2 * total * (1 if task == "inference" else PASSES_OF_TRAINING)
 
 
-def _block(positions, width, share=1.0):
+def _block(positions, width, visible_share=1.0):
     """Multiply-adds: the depthwise convolution, and the two linear layers to 4C and back."""
-    return positions * (KERNEL_AREA * width + share * 8 * width**2)
+    return positions * (KERNEL_AREA * width + visible_share * 8 * width**2)

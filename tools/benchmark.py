@@ -7,13 +7,13 @@ whatever else the machine does meets them all. Printed are medians, and a ratio 
     python -m tools.benchmark --task=inference --contenders=torch,transformers,transformers-compiled
 
 A contender is a backend of this library, with what it runs after a hyphen ("torch-dense",
-"jax-visible", "torch-jit", "jax-convolution" for a depthwise method: as it is but for that), or
-a peer: "zeromodels-tensorflow" (-jax,
--torch), the other ConvNeXt V2 in Keras 3; "transformers", its model in PyTorch; for the task
-pretrain "pytorch", a plain dense-masked FCMAE. The last two also take "-compiled", for
-torch.compile. Peers need the extra `benchmark`. "of peak" is the rate at which a contender does
-the arithmetic of its convolutions and linear layers (tools.arithmetic), over that of a large
-matrix product in the same run.
+"jax-visible", "torch-jit", "jax-convolution" for a depthwise method: as it is but for that), or a
+peer: "zeromodels-tensorflow" (-jax, -torch), the other ConvNeXt V2 in Keras 3; "transformers", its
+model in PyTorch; for the task pretrain "pytorch", a plain dense-masked FCMAE. The last two also
+take "-compiled", for torch.compile. Peers need the extra `benchmark`.
+
+"of peak" is the rate at which a contender does the arithmetic of its convolutions and linear
+layers (tools.arithmetic), over that of a large matrix product in the same run.
 """
 
 import json
@@ -59,7 +59,6 @@ DEFAULTS = {
     ],
 }
 DEFAULTS["finetune"] = DEFAULTS["inference"]
-DEPTHWISE = {"convolution", "shifted"}
 
 
 def main():
@@ -68,9 +67,14 @@ def main():
     if FLAGS.image_size % 32:
         raise ValueError(f"--image_size must be a multiple of 32. Received: {FLAGS.image_size}")
     import keras_convnextv2 as kc
+    from keras_convnextv2.fcmae.masking import num_visible_patches
 
     if FLAGS.variant not in kc.VARIANTS:
         raise ValueError(f"--variant is one of {', '.join(kc.VARIANTS)}. Received: {FLAGS.variant}")
+    visible_share = 1.0
+    if FLAGS.task == "pretrain":
+        cells = (FLAGS.image_size // 32) ** 2
+        visible_share = num_visible_patches(cells, FLAGS.mask_ratio) / cells
     processes = {}
     try:
         for name, setting in zip(
@@ -85,7 +89,7 @@ def main():
             for process in processes.values():
                 process.time_once()
         peak = 2 * MATMUL_SIDE**3 / processes["matmul"].median()
-        rows = [_row(processes[name], peak) for name in names]
+        rows = [_row(processes[name], peak, visible_share) for name in names]
     finally:
         for process in processes.values():
             process.close()
@@ -166,17 +170,21 @@ def _settings(name):
         "batch_size": FLAGS.batch_size,
         "precision": FLAGS.precision,
         "mask_ratio": FLAGS.mask_ratio,
-        "depthwise": next(iter(options & DEPTHWISE), "auto"),
+        "depthwise": "shifted"
+        if "shifted" in options
+        else "convolution"
+        if "convolution" in options
+        else "auto",
         "path": "dense" if "dense" in options else "visible",
         "jit": "yes" if "jit" in options else "no" if "nojit" in options else "auto",
         "compiled": "compiled" in options,
-        "skips_hidden": False,
     }
     pretrains = FLAGS.task == "pretrain"
     if library in BACKENDS:
         settings |= {"library": "keras_convnextv2", "backend": library}
-        settings["skips_hidden"] = pretrains and "dense" not in options
-        known = {"jit", "nojit", *DEPTHWISE} | ({"visible", "dense"} if pretrains else set())
+        known = {"jit", "nojit", "convolution", "shifted"} | (
+            {"visible", "dense"} if pretrains else set()
+        )
     elif library == "zeromodels" and rest and rest[0] in BACKENDS and not pretrains:
         settings |= {"library": library, "backend": rest[0]}
         known = {rest[0], "jit", "nojit"}
@@ -191,15 +199,11 @@ def _settings(name):
     return settings
 
 
-def _row(process, peak):
-    arithmetic = operations(
-        FLAGS.task,
-        FLAGS.variant,
-        FLAGS.image_size,
-        NUM_CLASSES,
-        FLAGS.mask_ratio,
-        skips_hidden=process.settings["skips_hidden"],
-    )
+def _row(process, peak, visible_share):
+    settings = process.settings
+    if settings["library"] != "keras_convnextv2" or settings["path"] != "visible":
+        visible_share = 1.0
+    arithmetic = operations(FLAGS.task, FLAGS.variant, FLAGS.image_size, NUM_CLASSES, visible_share)
     return {
         "contender": process.name,
         "milliseconds": 1000 * process.median(),

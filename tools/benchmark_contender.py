@@ -15,7 +15,6 @@ import numpy as np
 
 MATMUL_SIDE = 2048
 NUM_CLASSES = 1000
-PEERS = ("transformers", "pytorch", "zeromodels")
 
 
 def main():
@@ -53,7 +52,6 @@ def _keras(library, task, variant, image_size, batch_size, steps, precision, jit
     import keras_convnextv2 as kc
 
     kc.set_depthwise_method(settings["depthwise"])
-
     if precision != "float32":
         keras.config.set_dtype_policy(f"mixed_{precision}")
     images, labels = _data(image_size, batch_size * steps)
@@ -99,6 +97,7 @@ def _pytorch(library, task, variant, image_size, batch_size, precision, compiled
     import torch
 
     import keras_convnextv2 as kc
+    from keras_convnextv2.fcmae.masking import num_visible_patches
     from tools import plain_pytorch_fcmae
 
     sizes = kc.VARIANTS[variant]
@@ -118,7 +117,7 @@ def _pytorch(library, task, variant, image_size, batch_size, precision, compiled
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     half = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
     cells = image_size // 32
-    num_visible = int(cells * cells * (1 - mask_ratio))
+    num_visible = num_visible_patches(cells * cells, mask_ratio)
 
     def infer(count):
         model.eval()

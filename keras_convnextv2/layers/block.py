@@ -73,7 +73,7 @@ class ConvNeXtV2Block(keras.layers.Layer):
         branch = self.depthwise(x, hidden=hidden, placement=placement)
         branch = self.norm(branch)
         branch = _at_each_position(self.expand, branch)
-        branch = self.response_norm(branch, hidden=hidden)  # of GELU
+        branch = self.response_norm(branch, hidden=hidden)  # GRN of GELU
         branch = _at_each_position(self.project, branch)
         return x + self.stochastic_depth(branch, training=training)
 

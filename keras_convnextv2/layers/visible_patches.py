@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_convnextv2.layers.kernels import custom_gradient
+
 
 class Placement(NamedTuple):
     """Where the segments of a strip belong, for feature maps of one size.
@@ -88,14 +90,9 @@ def scatter_visible(x, placement):
 def _copy(segments, numbers, back):
     """The segments (N, D) of the given numbers, zeros for number N; `back` inverts `numbers`."""
 
-    @keras.ops.custom_gradient
+    @custom_gradient
     def copy(segments):
-        def gradient(*arguments, upstream=None):
-            if upstream is None:  # TensorFlow and JAX pass it alone
-                (upstream,) = arguments
-            return _take(upstream, back)
-
-        return _take(segments, numbers), gradient
+        return _take(segments, numbers), lambda upstream: _take(upstream, back)
 
     return copy(segments)
 

@@ -38,6 +38,7 @@ def benchmark(*words):
         (["--task=inference", "--contenders=torch-dense"], "has no option dense for inference"),
         (["--variant=gigantic"], "--variant is one of atto, .*Received: gigantic"),
         (["--mask_ratio=1.5"], "--mask_ratio=1.5"),
+        (["--mask_ratio=0.99", "--image_size=96"], "leaves 0 of 9 patches visible"),
         (["--image_size=100"], "--image_size must be a multiple of 32. Received: 100"),
     ],
 )

@@ -1,7 +1,7 @@
 """How the layers' costly operations are computed on each backend and device."""
 
+from keras_convnextv2.layers.kernels.custom_gradient import custom_gradient
 from keras_convnextv2.layers.kernels.depthwise import (
-    DEPTHWISE_METHODS,
     depthwise_conv2d,
     depthwise_gains_from_jit,
     set_depthwise_method,
@@ -13,7 +13,7 @@ from keras_convnextv2.layers.kernels.gelu_response_norm import (
 )
 
 __all__ = [
-    "DEPTHWISE_METHODS",
+    "custom_gradient",
     "depthwise_conv2d",
     "depthwise_gains_from_jit",
     "gains_from_own_gradient",

@@ -11,6 +11,7 @@ import math
 import keras
 
 from keras_convnextv2.layers.hidden_positions import zero_where_hidden
+from keras_convnextv2.layers.kernels.custom_gradient import custom_gradient
 
 
 def gains_from_own_gradient(dtype):
@@ -36,7 +37,7 @@ def gelu_response_norm(x, gamma, beta, epsilon, hidden=None):
     """
     ops = keras.ops
 
-    @ops.custom_gradient
+    @custom_gradient
     def forward(x, gamma, beta):
         activated = ops.gelu(ops.cast(x, "float32"), approximate=False)
         norm = norm_over_positions(activated, hidden)
@@ -44,9 +45,7 @@ def gelu_response_norm(x, gamma, beta, epsilon, hidden=None):
         gain = 1.0 + gamma * (norm / mean)
         y = ops.cast(activated * gain + beta, x.dtype)
 
-        def gradient(*arguments, upstream=None):
-            if upstream is None:  # TensorFlow and JAX pass it alone
-                (upstream,) = arguments
+        def gradient(upstream):
             return _gradients(x, gamma, norm, mean, hidden, ops.cast(upstream, "float32"))
 
         return y, gradient
