@@ -90,9 +90,10 @@ def _draw(curves, figure):
             for path, marker in zip(PATHS, "os", strict=True):
                 values = [rows[path][key] for rows in points.values()]
                 panel.plot(list(points), values, marker=marker, label=path)
-            panel.set(xlabel=name, ylim=(0, None))
+            panel.set_xlabel(name)
             panel.grid(alpha=0.3)
         row[0].set_ylabel(label)
+        row[0].set_ylim(bottom=0)  # after all curves of the row, whose scale it fixes
     panels[0][0].legend(title="encoder_path")
 
 

@@ -78,8 +78,17 @@ def test_curves_are_drawn_of_what_was_measured(tmp_path):
     output = tmp_path / "new" / "curves.png"
     program = """if True:
         from tools import benchmark_curves
-        row = {"milliseconds": 7.0, "peak_megabytes": 9.0}
-        benchmark_curves._measure = lambda flag: print(flag) or {"visible": row, "dense": row}
+        def measure(flag):
+            print(flag)
+            size = 7.0 if "ratio" in flag else 70.0
+            row = {"milliseconds": size, "peak_megabytes": size}
+            return {"visible": row, "dense": row}
+        def draw(curves, figure, draw=benchmark_curves._draw):
+            draw(curves, figure)
+            for axes in figure.axes:
+                for line in axes.lines:
+                    assert axes.get_ylim()[0] == 0 and axes.get_ylim()[1] > max(line.get_ydata())
+        benchmark_curves._measure, benchmark_curves._draw = measure, draw
         benchmark_curves.program.run(benchmark_curves.main)
     """
     words = ["--mask_ratios=0.5,0.75", "--image_sizes=64"]
