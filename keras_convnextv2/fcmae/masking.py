@@ -5,13 +5,7 @@ import fractions
 import keras
 import numpy as np
 
-from keras_convnextv2.layers.seeds import derive_seed
-
-# Odd multipliers that keep the inputs of the hash apart (2^32 divided by the golden ratio, and
-# the finalizer's own two), as signed 32-bit numbers.
-_GOLDEN = np.uint32(0x9E3779B9).view(np.int32)
-_FIRST = np.uint32(0x85EBCA6B).view(np.int32)
-_SECOND = np.uint32(0xC2B2AE35).view(np.int32)
+from keras_convnextv2.layers.seeds import derive_seed, hash_with
 
 
 def num_visible_patches(num_patches, mask_ratio):
@@ -39,10 +33,8 @@ def num_visible_patches(num_patches, mask_ratio):
 def draw_noise(seed, stream, step, first_image, num_images, num_patches):
     """Random int32 noise, one number a patch, a pure function of all its arguments.
 
-    A counter-based generator (the finalizer of MurmurHash3 on each part of the key in turn)
-    instead of `keras.random`, whose streams differ between backends and carry hidden state: the
-    same seed hides the same patches on TensorFlow, JAX and PyTorch, and a resumed run draws what
-    the first would have drawn.
+    The same seed hides the same patches on TensorFlow, JAX and PyTorch, and a resumed run draws
+    what the first would have drawn.
 
     Args:
         seed: int, the model's seed.
@@ -57,11 +49,11 @@ def draw_noise(seed, stream, step, first_image, num_images, num_patches):
     """
     ops = keras.ops
     key = ops.convert_to_tensor(np.int32(derive_seed(seed, "masks", stream)), "int32")
-    key = _hash(key + ops.cast(step, "int32") * _GOLDEN)
+    key = hash_with(key, step)
     images = ops.cast(first_image, "int32") + ops.arange(num_images, dtype="int32")
-    key = _hash(key + ops.expand_dims(images, 1) * _GOLDEN)  # (B, 1)
+    key = hash_with(key, ops.expand_dims(images, 1))  # (B, 1)
     patches = ops.convert_to_tensor(np.arange(num_patches, dtype="int32"))
-    return _hash(key + ops.expand_dims(patches, 0) * _GOLDEN)  # (B, L)
+    return hash_with(key, ops.expand_dims(patches, 0))  # (B, L)
 
 
 def hide_all_but(num_visible, noise):
@@ -77,16 +69,3 @@ def hide_all_but(num_visible, noise):
     order = keras.ops.argsort(noise, axis=1)
     rank = keras.ops.argsort(order, axis=1)  # the inverse permutation
     return keras.ops.cast(rank >= num_visible, "int32")
-
-
-def _hash(x):
-    """MurmurHash3's 32-bit finalizer; int32 products wrap around on all backends."""
-    x = _xor_shifted(x, 16) * _FIRST
-    x = _xor_shifted(x, 13) * _SECOND
-    return _xor_shifted(x, 16)
-
-
-def _xor_shifted(x, bits):
-    # The right shift of a signed number copies the sign: mask it away.
-    shifted = keras.ops.bitwise_and(keras.ops.right_shift(x, bits), (1 << (32 - bits)) - 1)
-    return keras.ops.bitwise_xor(x, shifted)

@@ -2,12 +2,21 @@
 
 import hashlib
 
+import keras
+import numpy as np
+
+# Odd multipliers that keep the inputs of the hash apart (2^32 divided by the golden ratio, and
+# the finalizer's own two), as signed 32-bit numbers.
+_GOLDEN = np.uint32(0x9E3779B9).view(np.int32)
+_FIRST = np.uint32(0x85EBCA6B).view(np.int32)
+_SECOND = np.uint32(0xC2B2AE35).view(np.int32)
+
 
 def derive_seed(seed, *labels):
     """A 31-bit seed for one consumer of randomness, hashed from the run's seed and its labels.
 
-    Hashing matters: on the torch backend Keras adds a generator's seed to its draw counter, so
-    layers seeded 0, 1, 2, ... would draw shifted copies of one stream.
+    Hashed, because with `keras.random` on torch, which adds a generator's seed to its draw
+    counter, consumers seeded 0, 1, 2, ... would draw shifted copies of one stream.
 
     Args:
         seed: int, or None for an unseeded consumer.
@@ -20,3 +29,29 @@ def derive_seed(seed, *labels):
         return None
     text = "/".join(str(part) for part in (seed, *labels))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def hash_with(key, counter):
+    """Random numbers that follow from a key and a counter, equal on every backend.
+
+    MurmurHash3's 32-bit finalizer, instead of `keras.random`, whose streams differ between
+    backends, which carries hidden state and reads its seed on the host on torch.
+
+    Args:
+        key: int32 tensor.
+        counter: integer tensor or int, which broadcasts with `key`.
+
+    Returns:
+        int32 tensor, uniform over all values of the dtype; a key for further counters.
+    """
+    # int32 products wrap around on all backends.
+    x = key + keras.ops.cast(counter, "int32") * _GOLDEN
+    x = _xor_shifted(x, 16) * _FIRST
+    x = _xor_shifted(x, 13) * _SECOND
+    return _xor_shifted(x, 16)
+
+
+def _xor_shifted(x, bits):
+    # The right shift of a signed number copies the sign: mask it away.
+    shifted = keras.ops.bitwise_and(keras.ops.right_shift(x, bits), (1 << (32 - bits)) - 1)
+    return keras.ops.bitwise_xor(x, shifted)

@@ -1,5 +1,7 @@
 import keras
 
+from keras_convnextv2.layers.seeds import hash_with
+
 
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
 class StochasticDepth(keras.layers.Layer):
@@ -31,8 +33,10 @@ class StochasticDepth(keras.layers.Layer):
         if not training or self.rate == 0:
             return x
         ops = keras.ops
-        shape = (ops.shape(x)[0],) + (1,) * (len(x.shape) - 1)
-        kept = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator) >= self.rate
+        seed, count = ops.unstack(ops.cast(self.seed_generator.next(), "int32"))
+        noise = hash_with(hash_with(seed, count), ops.arange(ops.shape(x)[0], dtype="int32"))
+        kept = noise >= int(self.rate * 2**32) - 2**31  # of all int32 numbers, a share 1 - rate
+        kept = ops.reshape(kept, (-1,) + (1,) * (len(x.shape) - 1))
         return ops.where(kept, x / (1.0 - self.rate), ops.zeros((), x.dtype))
 
     def compute_output_shape(self, input_shape):

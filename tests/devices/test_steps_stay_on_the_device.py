@@ -1,7 +1,8 @@
 """What a GPU or TPU needs of a training step can be seen without one.
 
 On JAX the whole step is lowered for both, on TensorFlow it is compiled by XLA, and on torch the
-operations of a step are recorded.
+operations of a step are recorded and the step is taken on the meta device, whose tensors have
+shapes and no values. (torch's CPU build cannot differentiate fake tensors of CUDA.)
 """
 
 import re
@@ -107,8 +108,28 @@ def runs_without_a_host_round_trip(model, data, num_depthwise):
         model.train_step(tensors if len(tensors) > 1 else tensors[0])
     assert record.names.count("convolution") >= num_depthwise  # the step was seen
     waiting = {"_local_scalar_dense", "nonzero", "_unique2", "masked_select", "is_nonzero", "equal"}
-    # Keras's random numbers on torch (3.15) read their seed on the host: one wait for each block
-    # of which stochastic depth drops something. Nothing else may.
-    dropping = [layer for layer in model._flatten_layers() if getattr(layer, "rate", 0) > 0]
-    waits = [name for name in record.names if name in waiting]
-    assert waits == ["_local_scalar_dense"] * len(dropping)
+    assert waiting.isdisjoint(record.names)
+    takes_a_step_without_values(model, tensors)
+
+
+def takes_a_step_without_values(model, tensors):
+    import torch
+    from keras.src.backend.common import global_state
+
+    variables = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
+    for variable in variables:
+        parameter = variable._value
+        variable._value = torch.nn.Parameter(parameter.to("meta"), parameter.requires_grad)
+    tensors = tuple(tensor.to("meta") for tensor in tensors)
+    # `keras.device("meta")` would cut the gradient off: it keeps the device as a string, finds
+    # each tensor's to be another and makes the tensor anew.
+    global_state.set_global_attribute("torch_device", torch.device("meta"))
+    try:
+        # Raises where a value is read, a shape depends on one, or a tensor is left on the host.
+        logs = model.train_step(tensors if len(tensors) > 1 else tensors[0])
+    finally:
+        global_state.set_global_attribute("torch_device", None)
+    assert {tensor.device.type for tensor in logs.values()} == {"meta"}
+    assert {variable.value.device.type for variable in variables} == {"meta"}
+    gradients = [variable.value.grad for variable in model.trainable_variables]
+    assert all(gradient.device.type == "meta" for gradient in gradients)

@@ -52,6 +52,12 @@ def test_equal_seeds_draw_equally_and_others_differ():
     assert (drawn != kept(first)).any()  # and a second draw is a new one
 
 
+def test_what_is_dropped_follows_from_the_seed_on_every_backend():
+    layer = kc.StochasticDepth(0.3, seed=1)
+    np.testing.assert_array_equal(kept(layer, 12), [1, 1, 0, 0, 1, 1, 0, 1, 1, 1, 0, 0])
+    np.testing.assert_array_equal(kept(layer, 12), [1, 0, 1, 1, 1, 1, 0, 1, 1, 1, 0, 1])
+
+
 def test_the_blocks_of_a_backbone_drop_independently():
     backbone = kc.ConvNeXtV2Backbone(
         kc.Variant((1, 2, 2, 1), (2, 2, 2, 2)), (None, None, 3), drop_path_rate=0.5, seed=0
