@@ -10,11 +10,19 @@ from keras_convnextv2.layers import (
     set_depthwise_method,
 )
 from keras_convnextv2.models import VARIANTS, ConvNeXtV2Backbone, ConvNeXtV2Classifier, Variant
+from keras_convnextv2.weights import (
+    PRESETS,
+    WeightsError,
+    from_preset,
+    load_weights,
+    save_weights,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "FCMAE",
+    "PRESETS",
     "VARIANTS",
     "ConvNeXtV2Backbone",
     "ConvNeXtV2Block",
@@ -23,6 +31,10 @@ __all__ = [
     "MaskedDepthwiseConv2D",
     "StochasticDepth",
     "Variant",
+    "WeightsError",
+    "from_preset",
+    "load_weights",
     "preprocess",
+    "save_weights",
     "set_depthwise_method",
 ]

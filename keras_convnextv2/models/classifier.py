@@ -16,6 +16,7 @@ class ConvNeXtV2Classifier(keras.Model):
         activation: optional activation of the output, such as "softmax"; None gives logits.
         head_init_scale: float, factor on the initial weights of the linear layer; .001 as the
             paper fine-tunes (arXiv 2301.00808, appendix A).
+        class_names: optional sequence of `num_classes` strings, kept with the model.
         name: optional name of the model.
         trainable: bool.
 
@@ -32,6 +33,7 @@ class ConvNeXtV2Classifier(keras.Model):
         num_classes=1000,
         activation=None,
         head_init_scale=0.001,
+        class_names=None,
         name=None,
         trainable=True,
     ):
@@ -39,6 +41,15 @@ class ConvNeXtV2Classifier(keras.Model):
             raise ValueError(f"`backbone` must be a ConvNeXtV2Backbone. Received: {backbone!r}")
         if not isinstance(num_classes, int) or num_classes < 1:
             raise ValueError(f"`num_classes` must be a positive int. Received: {num_classes!r}")
+        if class_names is not None and (
+            isinstance(class_names, str)
+            or len(class_names) != num_classes
+            or not all(isinstance(class_name, str) for class_name in class_names)
+        ):
+            raise ValueError(
+                f"`class_names` must be {num_classes} strings, one a class. "
+                f"Received: {class_names!r}"
+            )
         # The head is small: under half precision it pools, normalises and scores in float32.
         dtype = keras.backend.result_type(backbone.dtype_policy.compute_dtype, "float32")
         inputs = keras.Input(backbone.image_shape, name="images")
@@ -57,6 +68,7 @@ class ConvNeXtV2Classifier(keras.Model):
         self.num_classes = num_classes
         self.activation = keras.activations.get(activation)
         self.head_init_scale = head_init_scale
+        self.class_names = None if class_names is None else tuple(class_names)
 
     def get_config(self):
         return {
@@ -64,6 +76,7 @@ class ConvNeXtV2Classifier(keras.Model):
             "num_classes": self.num_classes,
             "activation": keras.activations.serialize(self.activation),
             "head_init_scale": self.head_init_scale,
+            "class_names": None if self.class_names is None else list(self.class_names),
             "name": self.name,
             "trainable": self.trainable,
         }

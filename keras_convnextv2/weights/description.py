@@ -1,0 +1,70 @@
+"""What comes along with weights besides numbers."""
+
+import dataclasses
+import functools
+import sys
+
+META_LICENCE = "cc-by-nc-4.0"
+USUAL_IMAGE_SIZE = (224, 224)
+_LONG = {
+    META_LICENCE: "CC BY-NC 4.0, no commercial use (https://creativecommons.org/licenses/by-nc/4.0)"
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """Class names (or None), image size (H, W) in pixels (or None), licence (or None)."""
+
+    class_names: tuple | None = None
+    image_size: tuple | None = None
+    licence: str | None = None
+
+    def __post_init__(self):
+        size = self.image_size
+        if size is not None and not (
+            len(size) == 2 and all(type(side) is int and 0 < side <= 1 << 16 for side in size)
+        ):
+            object.__setattr__(self, "image_size", None)
+
+    def completed_by(self, other):
+        """This description, with what it lacks taken from another."""
+        lacking = {
+            field.name: getattr(other, field.name)
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) is None
+        }
+        return dataclasses.replace(self, **lacking)
+
+
+def checked_names(names):
+    """Class names from a file as a tuple of strings; None where they are none."""
+    if not isinstance(names, (list, tuple)) or not names:
+        return None
+    return tuple(names) if all(isinstance(name, str) for name in names) else None
+
+
+def licence_of(text):
+    """A licence from a file; None where it is none."""
+    return text.lower() if isinstance(text, str) and 0 < len(text) < 200 else None
+
+
+def announce_licence(licence, format_name):
+    """Prints the licence of weights on standard error, once each.
+
+    Args:
+        licence: as in `Description`; None where the file says nothing.
+        format_name: of the checkpoint. Meta's weights are spread in others' formats, mostly
+            without a word on their licence.
+    """
+    if licence is not None:
+        _print_once(f"Licence of these weights: {_LONG.get(licence, licence)}")
+    elif format_name != "keras":
+        _print_once(
+            "The file names no licence. ConvNeXt V2 weights that Meta trained on ImageNet are "
+            f"{_LONG[META_LICENCE]}, in every format."
+        )
+
+
+@functools.cache
+def _print_once(text):
+    print(text, file=sys.stderr)

@@ -1,0 +1,7 @@
+class WeightsError(ValueError):
+    """A file, folder or name from which the weights asked for cannot be had.
+
+    The one type of error that `load_weights`, `save_weights` and `from_preset` raise for what
+    they are given: a file that is damaged, hostile or of no known format, weights that do not fit
+    the model, a hub that does not answer. The message says what came and what to do.
+    """

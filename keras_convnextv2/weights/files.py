@@ -1,0 +1,118 @@
+"""From what a user names, a file, a folder or a place on the hub, to an open checkpoint."""
+
+import dataclasses
+import zipfile
+from pathlib import Path
+
+from keras_convnextv2.weights import hub, keras_file, pytorch_file, safetensors_file
+from keras_convnextv2.weights.checkpoint import Checkpoint
+from keras_convnextv2.weights.description import Description, checked_names
+from keras_convnextv2.weights.errors import WeightsError
+from keras_convnextv2.weights.folders import (
+    CLASS_NAMES_NAME,
+    CONFIG_NAME,
+    INDEX_NAME,
+    WEIGHTS_NAMES,
+    part_names,
+    read_json,
+)
+from keras_convnextv2.weights.formats import FORMATS
+from keras_convnextv2.weights.zip_entries import ZIP_MAGIC
+
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_PICKLE_MAGIC = b"\x80"
+
+
+def open_weights(source, entry=None):
+    """Opens what holds weights; none are read yet.
+
+    Args:
+        source: path of a file (safetensors, PyTorch, `.keras`, `.weights.h5`), of a folder with
+            one, or "hf://owner/name" on the Hugging Face hub, also "hf://owner/name@revision".
+            The kind of file is told by its content.
+        entry: the state dict of a PyTorch file to take, such as "model_ema".
+
+    Returns:
+        Checkpoint.
+
+    Raises:
+        WeightsError: there is nothing such, or it is damaged or hostile.
+    """
+    if str(source).startswith(hub.SCHEME):
+        path = hub.download(str(source))
+    else:
+        path = Path(source).expanduser()
+    if path.is_dir():
+        return _open_folder(path, entry)
+    if not path.is_file():
+        raise WeightsError(
+            f"There is no file or folder {source}. Name one, or hf://owner/name on the hub."
+        )
+    return _open_file(path, entry)
+
+
+def _open_file(path, entry):
+    with open(path, "rb") as file:
+        start = file.read(9)
+    if start[8:] == b"{":  # first: before it stands a length, which may look like anything
+        checkpoint = safetensors_file.read(path)
+    elif start.startswith(ZIP_MAGIC) and _is_keras_archive(path):
+        checkpoint = keras_file.read_keras(path)
+    elif start.startswith((ZIP_MAGIC, _PICKLE_MAGIC)):
+        return pytorch_file.read(path, entry)
+    elif start.startswith(_HDF5_MAGIC):
+        checkpoint = keras_file.read_hdf5(path)
+    else:
+        what = "is empty" if not start else f"begins with {start[:8]!r}"
+        raise WeightsError(
+            f"{path} {what}: no safetensors, PyTorch, .keras or .weights.h5 file is like that. If "
+            "it was downloaded, see whether it is a web page or a Git LFS pointer."
+        )
+    if entry is not None:
+        raise WeightsError(
+            f"Only PyTorch files have entries. Received: entry={entry!r} for {path}, a file of "
+            f"{checkpoint.container}."
+        )
+    return checkpoint
+
+
+def _is_keras_archive(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return keras_file.WEIGHTS in archive.namelist()
+    except Exception:  # zipfile raises anything on damaged bytes; the reader will say it
+        return False
+
+
+def _open_folder(folder, entry):
+    names = [name for name in WEIGHTS_NAMES if (folder / name).is_file()]
+    if not names:
+        raise WeightsError(f"{folder} holds none of {', '.join(WEIGHTS_NAMES)}. Name the file.")
+    if names[0] == INDEX_NAME:
+        checkpoint = _open_parts(folder)
+    else:
+        checkpoint = _open_file(folder / names[0], entry)
+    description = checkpoint.description
+    if (folder / CONFIG_NAME).is_file():
+        description = description.completed_by(_described(read_json(folder / CONFIG_NAME)))
+    if (folder / CLASS_NAMES_NAME).is_file():
+        class_names = checked_names(read_json(folder / CLASS_NAMES_NAME))
+        description = description.completed_by(Description(class_names=class_names))
+    return dataclasses.replace(checkpoint, description=description)
+
+
+def _described(config):
+    readers = [format.read_config for format in FORMATS if format.read_config]
+    described = [reader(config) for reader in readers] if isinstance(config, dict) else []
+    return next(filter(None, described), Description())
+
+
+def _open_parts(folder):
+    tensors = {}
+    for name in part_names(folder / INDEX_NAME):
+        part = safetensors_file.read(folder / name)
+        twice = sorted(set(tensors) & set(part.tensors))
+        if twice:
+            raise WeightsError(f"{folder} holds {len(twice)} keys twice, among them {twice[0]}.")
+        tensors.update(part.tensors)
+    return Checkpoint(folder, "safetensors, in parts", tensors)

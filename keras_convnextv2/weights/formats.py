@@ -1,0 +1,86 @@
+"""All formats, and telling them apart by their keys."""
+
+from keras_convnextv2.weights.errors import WeightsError
+from keras_convnextv2.weights.format import Format
+from keras_convnextv2.weights.layouts import Layout
+from keras_convnextv2.weights.minkowski import MINKOWSKI
+from keras_convnextv2.weights.mmpretrain import MMPRETRAIN
+from keras_convnextv2.weights.official import OFFICIAL
+from keras_convnextv2.weights.timm import TIMM
+from keras_convnextv2.weights.transformers import TRANSFORMERS, TRANSFORMERS_BASE
+
+
+class _KerasFormat(Format):
+    """Our own names and layouts: those of the Keras weights themselves."""
+
+    def has(self, weight):
+        return True
+
+    def key(self, weight):
+        return weight
+
+    def layout(self, weight, sizes=None):
+        name = weight.rpartition("/")[2]
+        if name != "kernel":
+            return Layout("c", "c")
+        if weight.endswith("/depthwise/kernel"):
+            return Layout("h w c 1", "h w c 1")
+        if weight.endswith("/conv/kernel"):
+            return Layout("h w i o", "h w i o")
+        return Layout("i o", "i o")
+
+
+KERAS = _KerasFormat(name="keras", layers={})
+
+# A format whose keys end as another's do stands before it.
+FORMATS = (OFFICIAL, MINKOWSKI, TIMM, TRANSFORMERS, TRANSFORMERS_BASE, MMPRETRAIN, KERAS)
+WRITTEN = {
+    format.name: format for format in (OFFICIAL, MINKOWSKI, TIMM, TRANSFORMERS, MMPRETRAIN, KERAS)
+}
+_EVERY_MODEL_HAS = "stage0_block0/depthwise/kernel"
+
+
+def recognise(keys, path):
+    """The format of a checkpoint, by its keys, and what stands before each of them.
+
+    Args:
+        keys: of the checkpoint.
+        path: for messages.
+
+    Returns:
+        (Format, prefix), the prefix as "module.".
+
+    Raises:
+        WeightsError: no format, or several models in one file.
+    """
+    for format in FORMATS:
+        mark = format.key(_EVERY_MODEL_HAS)
+        prefixes = [
+            key.removesuffix(mark)
+            for key in keys
+            if key.endswith(mark) and key.removesuffix(mark)[-1:] in ("", ".", "/")
+        ]
+        if len(prefixes) > 1:
+            shown = ", ".join(repr(prefix) for prefix in sorted(prefixes)[:4])
+            raise WeightsError(
+                f"{path} holds {len(prefixes)} models, whose keys begin with {shown}. Save one of "
+                "them alone."
+            )
+        if prefixes:
+            return format, prefixes[0]
+    some = ", ".join(sorted(keys)[:3])
+    raise WeightsError(
+        f"{path} holds no ConvNeXt V2 in a format known here ({', '.join(WRITTEN)}). Its "
+        f"{len(keys)} tensors begin with: {some or 'nothing'}."
+    )
+
+
+def format_named(name):
+    """The format to write.
+
+    Raises:
+        WeightsError: for an unknown name, listing them.
+    """
+    if name not in WRITTEN:
+        raise WeightsError(f"`format` must be one of {', '.join(WRITTEN)}. Received: {name!r}")
+    return WRITTEN[name]

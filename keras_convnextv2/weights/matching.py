@@ -1,0 +1,153 @@
+"""Which tensor of a checkpoint is which weight, and what does not fit."""
+
+import dataclasses
+
+from keras_convnextv2.weights.checkpoint import Checkpoint, read_finite
+from keras_convnextv2.weights.errors import WeightsError
+from keras_convnextv2.weights.format import Format, read_sizes
+from keras_convnextv2.weights.formats import recognise
+from keras_convnextv2.weights.sizes import Sizes
+
+_NUM_SHOWN = 4
+_PARTS = {"norm": "head", "head": "head", "decoder": "decoder"}
+
+
+def part_of(weight):
+    """ "head", "decoder" or "backbone"."""
+    return _PARTS.get(weight.partition("/")[0], "backbone")
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """A checkpoint of which the format and the sizes are known."""
+
+    checkpoint: Checkpoint
+    format: Format
+    prefix: str
+    sizes: Sizes
+
+    def read(self, weight, shape):
+        """The array of a weight, of this shape in Keras; finite.
+
+        Raises:
+            WeightsError: it is not finite, or not of floats.
+        """
+        key = self.key(weight)
+        array = read_finite(self.checkpoint.tensors[key], key, self.checkpoint.path)
+        return self.format.layout(weight).to_keras(array, shape)
+
+    def key(self, weight):
+        return self.prefix + self.format.key(weight)
+
+
+def identify(checkpoint):
+    """The `Contents` of a checkpoint.
+
+    Raises:
+        WeightsError: no format known here, or no whole model.
+    """
+    format, prefix = recognise(checkpoint.tensors, checkpoint.path)
+    shapes = {
+        key.removeprefix(prefix): tensor.shape
+        for key, tensor in checkpoint.tensors.items()
+        if key.startswith(prefix)
+    }
+    sizes = read_sizes(format, shapes)
+    if isinstance(sizes, str):
+        raise WeightsError(f"{checkpoint.path} ({format.name}) is not a whole model: {sizes}.")
+    return Contents(checkpoint, format, prefix, sizes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """What a checkpoint has for the weights of a model.
+
+    Attributes:
+        found: weights that are there in the right shape.
+        missing: weights that are not.
+        wrong: descriptions of those of another shape.
+        left: keys of the checkpoint that are for none of the weights.
+    """
+
+    found: list
+    missing: list
+    wrong: list
+    left: list
+
+
+def match(contents, shapes):
+    """Compares a checkpoint with the weights of a model.
+
+    Args:
+        contents: a `Contents`.
+        shapes: {weight: shape in Keras}.
+    """
+    found, missing, wrong = [], [], []
+    left = dict.fromkeys(contents.checkpoint.tensors)
+    for weight, shape in shapes.items():
+        key = contents.key(weight) if contents.format.has(weight) else None
+        if key not in left:
+            missing.append(weight)
+            continue
+        del left[key]
+        stored = contents.checkpoint.tensors[key].shape
+        expected = contents.format.layout(weight, contents.sizes).stored_shapes(shape)
+        if stored in expected:
+            found.append(weight)
+        else:
+            wrong.append(f"{key} is {stored}, not {expected[0]}")
+    return Match(found, missing, wrong, list(left))
+
+
+def problem(contents, result, where):
+    """One message for all that does not fit, or None.
+
+    Args:
+        contents: a `Contents`.
+        result: a `Match`.
+        where: what the weights are for.
+    """
+    lists = [
+        ("missing", [_with_key(contents, weight) for weight in result.missing]),
+        ("not known", result.left),
+        ("of another shape", result.wrong),
+    ]
+    texts = [f"{len(items)} {name}: {shorten(items)}" for name, items in lists if items]
+    if not texts:
+        return None
+    return (
+        f"{contents.checkpoint.path} ({contents.format.name}: {contents.sizes.describe()}) does "
+        f"not fit {where}. {'; '.join(texts)}.{_way_out(contents, result)}"
+    )
+
+
+def shorten(items):
+    """The first few of a list, in one line."""
+    more = f" and {len(items) - _NUM_SHOWN} more" if len(items) > _NUM_SHOWN else ""
+    return ", ".join(items[:_NUM_SHOWN]) + more
+
+
+def _with_key(contents, weight):
+    if not contents.format.has(weight) or contents.format.key(weight) == weight:
+        return weight
+    return f"{weight} ({contents.key(weight)})"
+
+
+def _way_out(contents, result):
+    missing = {part_of(weight) for weight in result.missing}
+    keys = {contents.key(weight): part_of(weight) for weight in contents.sizes.shapes()}
+    left = {keys.get(key, "backbone") for key in result.left}
+    if any("response_norm" in weight for weight in result.missing) and any(
+        key.endswith(".gamma") for key in result.left
+    ):
+        return (
+            " It has a layer scale and no GRN: a ConvNeXt V1, which this library has no model of."
+        )
+    if result.wrong or "backbone" in missing | left:
+        return ""
+    hints = [
+        f" The file has no {part}; with strict=False that of the model stays new."
+        for part in sorted(missing)
+    ]
+    hints += [f" With strict=False the file's {part} is left out." for part in sorted(left)]
+    return "".join(hints)

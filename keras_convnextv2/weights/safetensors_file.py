@@ -1,0 +1,92 @@
+"""safetensors files."""
+
+import json
+import math
+import struct
+
+from keras_convnextv2.weights.checkpoint import Checkpoint, StoredTensor, numpy_dtype
+from keras_convnextv2.weights.description import Description, checked_names, licence_of
+from keras_convnextv2.weights.errors import WeightsError
+
+_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_CODES = {name: code for code, name in _NAMES.items()}
+
+
+def read(path):
+    """Opens a safetensors file. The library compares the header with the file's size first."""
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, framework="numpy", backend="pread") as file:
+            keys = list(file.keys())
+            metadata = file.metadata() or {}
+            slices = {key: file.get_slice(key) for key in keys}
+            tensors = {
+                key: _tensor(path, key, tuple(part.get_shape()), part.get_dtype())
+                for key, part in slices.items()
+            }
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise WeightsError(f"{path} is damaged or no safetensors file: {error}") from error
+    return Checkpoint(
+        path, "safetensors", tensors, _description(metadata), {"metadata": dict(metadata)}
+    )
+
+
+def _tensor(path, key, shape, code):
+    def load():
+        import safetensors
+
+        with safetensors.safe_open(path, framework="numpy", backend="pread") as file:
+            return file.get_tensor(key)
+
+    return StoredTensor(shape, _NAMES.get(code, code), load)
+
+
+def write(path, tensors, description):
+    """Writes a safetensors file, one tensor at a time.
+
+    The library's own writer takes all tensors at once, of which a large model has gigabytes.
+
+    Args:
+        path: of the file.
+        tensors: {key: StoredTensor}.
+        description: a `Description`, for the file's metadata.
+    """
+    metadata = {"format": "pt"}  # what transformers asks for
+    if description.class_names:
+        metadata["class_names"] = json.dumps(description.class_names)
+    if description.image_size:
+        metadata["image_size"] = json.dumps(description.image_size)
+    if description.licence:
+        metadata["licence"] = description.licence
+    header, offset = {"__metadata__": metadata}, 0
+    for key, tensor in tensors.items():
+        size = math.prod(tensor.shape) * numpy_dtype(tensor.dtype).itemsize
+        header[key] = {
+            "dtype": _CODES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, offset + size],
+        }
+        offset += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # so that the numbers are aligned
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)))
+        file.write(text)
+        for tensor in tensors.values():
+            tensor.load().tofile(file)
+
+
+def _description(metadata):
+    def list_of(name):
+        try:
+            value = json.loads(metadata.get(name, "null"))
+        except (ValueError, RecursionError):
+            return None
+        return tuple(value) if isinstance(value, list) else None
+
+    return Description(
+        checked_names(list_of("class_names")),
+        list_of("image_size"),
+        licence_of(metadata.get("licence")),
+    )

@@ -1,0 +1,86 @@
+"""timm's checkpoints, and the folders its `local-dir:` loads and its hub holds."""
+
+from keras_convnextv2.weights.description import Description, checked_names, licence_of
+from keras_convnextv2.weights.format import Format
+from keras_convnextv2.weights.layouts import (
+    CONVOLUTION,
+    DEPTHWISE,
+    LINEAR,
+    NORM,
+    POINTWISE,
+    response_norm,
+)
+
+# Of these sizes timm computes the linear layers of a block as convolutions.
+_CONVOLUTIONAL = ("atto", "femto", "pico", "nano")
+
+
+def _layers(linear):
+    return {
+        "stem/conv": ("stem.0", CONVOLUTION),
+        "stem/norm": ("stem.1", NORM),
+        "stage{}_downsample/norm": ("stages.{}.downsample.0", NORM),
+        "stage{}_downsample/conv": ("stages.{}.downsample.1", CONVOLUTION),
+        "stage{}_block{}/depthwise": ("stages.{}.blocks.{}.conv_dw", DEPTHWISE),
+        "stage{}_block{}/norm": ("stages.{}.blocks.{}.norm", NORM),
+        "stage{}_block{}/expand": ("stages.{}.blocks.{}.mlp.fc1", linear),
+        "stage{}_block{}/response_norm": (
+            "stages.{}.blocks.{}.mlp.grn",
+            response_norm("weight", "bias", "c"),
+        ),
+        "stage{}_block{}/project": ("stages.{}.blocks.{}.mlp.fc2", linear),
+        "norm": ("head.norm", NORM),
+        "head": ("head.fc", LINEAR),
+    }
+
+
+_LINEAR_LAYERS, _CONVOLUTIONAL_LAYERS = _layers(LINEAR), _layers(POINTWISE)
+
+
+def _layers_for(sizes):
+    return _CONVOLUTIONAL_LAYERS if sizes.variant_name in _CONVOLUTIONAL else _LINEAR_LAYERS
+
+
+def _write_config(sizes, description):
+    if sizes.variant_name is None:
+        return None  # timm builds the sizes it has a name for
+    height, width = description.image_size
+    config = {
+        "architecture": f"convnextv2_{sizes.variant_name}",
+        "num_classes": sizes.num_classes or 0,
+        "num_features": sizes.variant.widths[-1],
+        "pretrained_cfg": {
+            "num_classes": sizes.num_classes or 0,
+            "input_size": [sizes.channels, height, width],
+            "first_conv": "stem.0",
+            "classifier": "head.fc",
+        },
+    }
+    if description.class_names:
+        config["label_names"] = list(description.class_names)
+    if description.licence:
+        config["pretrained_cfg"]["license"] = description.licence
+    return config
+
+
+def _read_config(config):
+    if not isinstance(config.get("architecture"), str):
+        return None
+    pretrained = config.get("pretrained_cfg")
+    pretrained = pretrained if isinstance(pretrained, dict) else {}
+    size = pretrained.get("input_size")
+    return Description(
+        class_names=checked_names(config.get("label_names")),
+        image_size=tuple(size[1:]) if isinstance(size, list) and len(size) == 3 else None,
+        licence=licence_of(pretrained.get("license")),
+    )
+
+
+TIMM = Format(
+    name="timm",
+    entry=None,
+    layers=_LINEAR_LAYERS,
+    layers_for=_layers_for,
+    write_config=_write_config,
+    read_config=_read_config,
+)

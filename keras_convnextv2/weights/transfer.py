@@ -1,0 +1,195 @@
+"""Loading and saving the weights of a model in any known format."""
+
+import dataclasses
+import warnings
+from pathlib import Path
+
+import keras
+
+from keras_convnextv2.weights.checkpoint import StoredTensor, cast
+from keras_convnextv2.weights.description import Description, announce_licence
+from keras_convnextv2.weights.errors import WeightsError
+from keras_convnextv2.weights.files import open_weights
+from keras_convnextv2.weights.formats import format_named
+from keras_convnextv2.weights.matching import identify, match, part_of, problem, shorten
+from keras_convnextv2.weights.model_weights import named_weights, sizes_of
+from keras_convnextv2.weights.writing import whole_file, write_weights
+
+KERAS_SUFFIXES = (".keras", ".weights.h5")
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadReport:
+    """What `load_weights` did.
+
+    Attributes:
+        path: of the file.
+        format: its name, as "timm".
+        num_loaded: weights loaded.
+        new: names of the model's weights that stayed as they were.
+        left_out: keys of the file that were not loaded.
+    """
+
+    path: str
+    format: str
+    num_loaded: int
+    new: tuple
+    left_out: tuple
+
+    def __str__(self):
+        text = f"{self.path} ({self.format}): {self.num_loaded} weights loaded"
+        if self.new:
+            parts = sorted({part_of(weight) for weight in self.new})
+            text += f"; {len(self.new)} stayed new ({', '.join(parts)}): {shorten(self.new)}"
+        if self.left_out:
+            text += f"; {len(self.left_out)} of the file left out: {shorten(self.left_out)}"
+        return text
+
+
+def load_weights(model, source, strict=True, entry=None):
+    """Loads weights of any known format into a model.
+
+    The format is told by the keys in the file: the official code's (dense, or the MinkowskiEngine
+    ones of its pretraining), timm's, transformers', mmpretrain's or Keras's. Nothing that a file
+    pickles is run. Either all is loaded or, with an error, nothing.
+
+    Args:
+        model: a `ConvNeXtV2Backbone`, a `ConvNeXtV2Classifier` or an `FCMAE`.
+        source: path of a file (safetensors, PyTorch's, `.keras`, `.weights.h5`) or of a folder
+            with one, or "hf://owner/name" on the Hugging Face hub.
+        strict: whether the file must hold the model's weights and no others. Without, weights
+            that the file lacks, or a head or decoder of another size, stay as they are in the
+            model, keys that the model lacks are left out, and a warning says which. A wrong shape
+            anywhere else, or a value that is not finite, is an error all the same.
+        entry: of a PyTorch file that holds several state dicts, the one to take ("model_ema").
+
+    Returns:
+        LoadReport.
+
+    Raises:
+        WeightsError: the file is damaged or hostile, or does not fit; says what and what to do.
+    """
+    wanted = sizes_of(model)
+    contents = identify(open_weights(source, entry))
+    path, sizes = contents.checkpoint.path, contents.sizes
+    same_backbone = [
+        getattr(sizes, name) == getattr(wanted, name)
+        for name in ("variant", "stem_stride", "channels")
+    ]
+    if not all(same_backbone):
+        raise WeightsError(
+            f"{path} ({contents.format.name}) holds {sizes.describe()}; the model is "
+            f"{wanted.describe()}. `from_preset` builds the model of a file."
+        )
+    shapes, others = _comparable(contents, wanted, strict)
+    result = match(contents, shapes)
+    message = problem(contents, result, f"the {type(model).__name__} ({wanted.describe()})")
+    if message and (strict or result.wrong):
+        raise WeightsError(message)
+
+    # All is read before any is assigned: an error leaves the model as it was.
+    weights = named_weights(model)
+    arrays = {
+        name: cast(contents.read(name, shapes[name]), weights[name].dtype, contents.key(name))
+        for name in result.found
+    }
+    for name, array in arrays.items():
+        weights[name].assign(array)
+    _describe(model, contents, "head/kernel" in arrays)
+    report = LoadReport(
+        str(path),
+        contents.format.name,
+        len(arrays),
+        tuple([*result.missing, *others]),
+        tuple(result.left),
+    )
+    if report.new or report.left_out:
+        warnings.warn(str(report), stacklevel=2)
+    return report
+
+
+def _comparable(contents, wanted, strict):
+    """(the shapes to look for, names of the weights that keep their values without a look).
+
+    A head or a decoder of another size is an error, or without `strict` not looked at.
+    """
+    shapes, sizes = wanted.shapes(), contents.sizes
+    differing = {
+        part
+        for part, name in (("head", "num_classes"), ("decoder", "decoder"))
+        if None not in (getattr(sizes, name), getattr(wanted, name))
+        and getattr(sizes, name) != getattr(wanted, name)
+    }
+    if differing and strict:
+        part = " and ".join(sorted(differing))
+        raise WeightsError(
+            f"{contents.checkpoint.path} ({contents.format.name}) holds {sizes.describe()}; the "
+            f"model is {wanted.describe()}. With strict=False its {part} stays new."
+        )
+    others = [name for name in shapes if part_of(name) in differing]
+    return {name: shape for name, shape in shapes.items() if name not in others}, others
+
+
+def _describe(model, contents, with_head):
+    """Says the licence, and gives a classifier the names of its classes."""
+    description = contents.checkpoint.description
+    announce_licence(description.licence, contents.format.name)
+    getattr(model, "backbone", model).licence = description.licence
+    names = description.class_names
+    if with_head and names and model.class_names is None and len(names) == model.num_classes:
+        model.class_names = names
+
+
+def save_weights(model, path, format="keras", dtype=None):
+    """Saves the weights of a model as another library's checkpoint, or as our own.
+
+    Written whole or not at all. From the ending of `path`:
+    - `.safetensors`: names and layout of the format in a safetensors file.
+    - `.pt`, `.pth`, `.bin`: the same in a file for `torch.load`; PyTorch is not needed.
+    - none: a folder for timm's `local-dir:` or transformers' `from_pretrained`, with config.
+    - `.keras`, `.weights.h5`: what Keras saves, for the format "keras".
+
+    Args:
+        model: a `ConvNeXtV2Backbone`, a `ConvNeXtV2Classifier` or an `FCMAE`.
+        path: of the file or folder.
+        format: "official", "minkowski", "timm", "transformers", "mmpretrain" or "keras". A
+            decoder has a place in "minkowski" and "keras" alone.
+        dtype: "float32", "float16" or "bfloat16"; None keeps that of the weights.
+
+    Raises:
+        WeightsError: the format has no place for a weight, or the ending is not one of its.
+    """
+    sizes = sizes_of(model)
+    chosen = format_named(format)
+    path = Path(path)
+    if path.name.endswith(KERAS_SUFFIXES):
+        _save_as_keras(model, path, chosen, dtype)
+        return
+    tensors = {
+        name: StoredTensor(
+            tuple(weight.shape),
+            keras.backend.standardize_dtype(weight.dtype),
+            lambda weight=weight: keras.ops.convert_to_numpy(weight),
+        )
+        for name, weight in named_weights(model).items()
+    }
+    backbone = getattr(model, "backbone", model)
+    description = Description(
+        class_names=getattr(model, "class_names", None),
+        image_size=tuple(backbone.image_shape[:2]),
+        licence=getattr(backbone, "licence", None),
+    )
+    write_weights(path, chosen, sizes, tensors, description, dtype)
+
+
+def _save_as_keras(model, path, format, dtype):
+    if format.name != "keras" or dtype is not None:
+        raise WeightsError(
+            f"{' and '.join(KERAS_SUFFIXES)} files are Keras's own, of the format 'keras' and the "
+            f"model's dtype. Received: format={format.name!r}, dtype={dtype!r} for {path}"
+        )
+    with whole_file(path) as temporary:
+        if path.suffix == ".keras":
+            model.save(temporary)
+        else:
+            model.save_weights(temporary)

@@ -1,0 +1,92 @@
+"""The checkpoints and folders of Hugging Face's transformers (`save_pretrained`)."""
+
+from keras_convnextv2.weights.description import Description, checked_names, licence_of
+from keras_convnextv2.weights.format import Format
+from keras_convnextv2.weights.layouts import (
+    CONVOLUTION,
+    DEPTHWISE,
+    LINEAR,
+    NORM,
+    response_norm,
+)
+
+_GRN = response_norm("weight", "bias", "1 1 1 c")
+
+
+def _layers(prefix):
+    return {
+        "stem/conv": (f"{prefix}embeddings.patch_embeddings", CONVOLUTION),
+        "stem/norm": (f"{prefix}embeddings.layernorm", NORM),
+        "stage{}_downsample/norm": (f"{prefix}encoder.stages.{{}}.downsampling_layer.0", NORM),
+        "stage{}_downsample/conv": (
+            f"{prefix}encoder.stages.{{}}.downsampling_layer.1",
+            CONVOLUTION,
+        ),
+        "stage{}_block{}/depthwise": (f"{prefix}encoder.stages.{{}}.layers.{{}}.dwconv", DEPTHWISE),
+        "stage{}_block{}/norm": (f"{prefix}encoder.stages.{{}}.layers.{{}}.layernorm", NORM),
+        "stage{}_block{}/expand": (f"{prefix}encoder.stages.{{}}.layers.{{}}.pwconv1", LINEAR),
+        "stage{}_block{}/response_norm": (f"{prefix}encoder.stages.{{}}.layers.{{}}.grn", _GRN),
+        "stage{}_block{}/project": (f"{prefix}encoder.stages.{{}}.layers.{{}}.pwconv2", LINEAR),
+        "norm": (f"{prefix}layernorm", NORM),
+        "head": ("classifier", LINEAR),
+    }
+
+
+def _write_config(sizes, description):
+    height, width = description.image_size
+    names = description.class_names
+    if sizes.num_classes is not None and names is None:
+        names = [f"LABEL_{index}" for index in range(sizes.num_classes)]
+    config = {
+        "architectures": ["ConvNextV2ForImageClassification" if names else "ConvNextV2Model"],
+        "model_type": "convnextv2",
+        "num_channels": sizes.channels,
+        "patch_size": sizes.stem_stride,
+        "num_stages": len(sizes.variant.depths),
+        "hidden_sizes": list(sizes.variant.widths),
+        "depths": list(sizes.variant.depths),
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-6,  # of the last LayerNorm; transformers' own default is 1e-12
+        "drop_path_rate": 0.0,
+        "image_size": height if height == width else [height, width],
+    }
+    if names:
+        config["id2label"] = {str(index): name for index, name in enumerate(names)}
+        config["label2id"] = {name: index for index, name in enumerate(names)}
+    if description.licence:
+        config["license"] = description.licence
+    return config
+
+
+def _read_config(config):
+    if config.get("model_type") != "convnextv2":
+        return None
+    names = None
+    labels = config.get("id2label")
+    if isinstance(labels, dict):
+        names = [labels.get(str(index)) for index in range(len(labels))]
+        if names == [f"LABEL_{index}" for index in range(len(labels))]:
+            names = None  # placeholders
+    size = config.get("image_size")
+    return Description(
+        class_names=checked_names(names),
+        image_size=tuple(size) if isinstance(size, list) else (size, size),
+        licence=licence_of(config.get("license")),
+    )
+
+
+TRANSFORMERS = Format(
+    name="transformers",
+    entry=None,
+    layers=_layers("convnextv2."),
+    write_config=_write_config,
+    read_config=_read_config,
+)
+
+# The same without its head is saved without the prefix.
+TRANSFORMERS_BASE = Format(
+    name="transformers (base model)",
+    entry=None,
+    layers=_layers(""),
+    read_config=_read_config,
+)

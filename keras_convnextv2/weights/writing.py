@@ -1,0 +1,97 @@
+"""Writing the weights of a model in a format."""
+
+import contextlib
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+from keras_convnextv2.weights import pytorch_writer, safetensors_file
+from keras_convnextv2.weights.checkpoint import StoredTensor, cast
+from keras_convnextv2.weights.description import USUAL_IMAGE_SIZE
+from keras_convnextv2.weights.errors import WeightsError
+from keras_convnextv2.weights.folders import CONFIG_NAME, SAFETENSORS_NAME
+
+PYTORCH_SUFFIXES = (".pt", ".pth", ".bin")
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def write_weights(path, format, sizes, tensors, description, dtype=None):
+    """Writes a file or a folder, one tensor at a time; see `save_weights`.
+
+    Args:
+        path: ending in .safetensors, .pt, .pth or .bin, or in nothing for a folder.
+        format: a `Format`.
+        sizes: the model's `Sizes`.
+        tensors: {weight: StoredTensor, in the layout of Keras}, read in this order.
+        description: what comes along.
+        dtype: one of `DTYPES`, or None for the tensors' own.
+
+    Raises:
+        WeightsError: no place for a weight in the format, or an ending of another kind.
+    """
+    path = Path(path)
+    if dtype not in (None, *DTYPES):
+        raise WeightsError(f"`dtype` must be one of {', '.join(DTYPES)}. Received: {dtype!r}")
+    homeless = [weight for weight in tensors if not format.has(weight)]
+    if homeless:
+        raise WeightsError(
+            f"The format {format.name} has no place for {len(homeless)} weights, among them "
+            f"{homeless[0]}. Save the model's `backbone` alone, or use the format 'minkowski' or "
+            "'keras' for an FCMAE."
+        )
+    stored = {
+        format.key(weight): _laid_out(weight, tensor, format.layout(weight, sizes), dtype)
+        for weight, tensor in tensors.items()
+    }
+    if path.suffix == ".safetensors":
+        with whole_file(path) as temporary:
+            safetensors_file.write(temporary, stored, description)
+    elif path.suffix in PYTORCH_SUFFIXES:
+        with whole_file(path) as temporary:
+            pytorch_writer.write(temporary, stored, format.entry)
+    elif path.suffix == "" and format.write_config:
+        _write_folder(path, format, sizes, stored, description)
+    else:
+        folder = ", or none for a folder" if format.write_config else ""
+        raise WeightsError(
+            f"A file of the format {format.name} ends in .safetensors or one of "
+            f"{', '.join(PYTORCH_SUFFIXES)}{folder}. Received: {path}"
+        )
+
+
+@contextlib.contextmanager
+def whole_file(path):
+    """Gives a name beside `path` to write to, and renames it to `path` when all is written."""
+    temporary = path.with_name(f"unfinished.{path.name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _laid_out(weight, tensor, layout, dtype):
+    dtype = dtype or tensor.dtype
+
+    def load():
+        return cast(layout.to_stored(tensor.load()), dtype, weight)
+
+    return StoredTensor(layout.stored_shapes(tensor.shape)[0], dtype, load)
+
+
+def _write_folder(folder, format, sizes, stored, description):
+    if description.image_size is None:
+        description = dataclasses.replace(description, image_size=USUAL_IMAGE_SIZE)
+    config = format.write_config(sizes, description)
+    if config is None:
+        raise WeightsError(
+            f"{format.name} has no name for {sizes.describe()}, which a folder needs. Save a file: "
+            f"{folder}.safetensors"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / SAFETENSORS_NAME) as temporary:
+        safetensors_file.write(temporary, stored, description)
+    with whole_file(folder / CONFIG_NAME) as temporary:
+        temporary.write_text(json.dumps(config, indent=2) + "\n")
