@@ -1,8 +1,14 @@
 """What the tests of all rooms share."""
 
+import dataclasses
+import json
+import runpy
+import sys
+
 import keras
 import numpy as np
 import pytest
+from absl import flags
 
 import keras_convnextv2 as kc
 from tests.reference.random_weights import randomize
@@ -67,3 +73,42 @@ def make_fcmae():
         return fcmae
 
     return make
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What a program left."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def result(self):
+        """What it printed last, as JSON."""
+        return json.loads(self.out.splitlines()[-1])
+
+
+@pytest.fixture
+def run_program(capsys, monkeypatch):
+    """Runs `python -m PACKAGE.NAME FLAGS...` in this process, which has imported Keras already."""
+
+    def run(module, *words):
+        ours = ("recipes", "tools")
+        for loaded in [name for name in sys.modules if name.split(".")[0] in ours]:
+            del sys.modules[loaded]
+        for name in list(flags.FLAGS):
+            home = flags.FLAGS.find_module_defining_flag(name)
+            if home.startswith(ours) or any(f"/{folder}/" in home for folder in ours):
+                delattr(flags.FLAGS, name)
+        flags.FLAGS.unparse_flags()
+        monkeypatch.setattr(sys, "argv", [module.rpartition(".")[2], *map(str, words)])
+        capsys.readouterr()
+        status = 0
+        try:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        except SystemExit as stop:
+            status = stop.code or 0
+        return Outcome(status, *capsys.readouterr())
+
+    return run

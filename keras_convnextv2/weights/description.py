@@ -48,17 +48,17 @@ def licence_of(text):
     return text.lower() if isinstance(text, str) and 0 < len(text) < 200 else None
 
 
-def announce_licence(licence, format_name):
+def announce_licence(licence, may_be_metas):
     """Prints the licence of weights on standard error, once each.
 
     Args:
         licence: as in `Description`; None where the file says nothing.
-        format_name: of the checkpoint. Meta's weights are spread in others' formats, mostly
-            without a word on their licence.
+        may_be_metas: whether the file looks like one that Meta released, which are spread in
+            several formats, mostly without a word on their licence.
     """
     if licence is not None:
         _print_once(f"Licence of these weights: {_LONG.get(licence, licence)}")
-    elif format_name != "keras":
+    elif may_be_metas:
         _print_once(
             "The file names no licence. ConvNeXt V2 weights that Meta trained on ImageNet are "
             f"{_LONG[META_LICENCE]}, in every format."

@@ -26,6 +26,15 @@ class Contents:
     prefix: str
     sizes: Sizes
 
+    @property
+    def may_be_metas(self):
+        """Whether this may be what Meta trained on ImageNet: a named size, dense, its classes."""
+        return (
+            self.format.name not in ("keras", "minkowski")
+            and self.sizes.variant_name is not None
+            and self.sizes.num_classes in (None, 1000, 21841)
+        )
+
     def read(self, weight, shape):
         """The array of a weight, of this shape in Keras; finite.
 
@@ -99,6 +108,31 @@ def match(contents, shapes):
     return Match(found, missing, wrong, list(left))
 
 
+def check_whole(contents, sizes):
+    """Compares a checkpoint with all that a model of some sizes needs.
+
+    Sizes without the head or the decoder of the checkpoint leave that out, and so is a LayerNorm
+    without a head behind it.
+
+    Args:
+        contents: a `Contents`.
+        sizes: the model's `Sizes`.
+
+    Raises:
+        WeightsError: a weight is missing or of another shape, or a key is of no part of a model.
+    """
+    result = match(contents, sizes.shapes())
+    every_part = dataclasses.replace(
+        contents.sizes, num_classes=contents.sizes.num_classes or 1
+    ).shapes()
+    known = {contents.key(name) for name in every_part if contents.format.has(name)}
+    left = [key for key in result.left if key not in known]
+    result = dataclasses.replace(result, left=left)
+    message = problem(contents, result, f"a whole {sizes.describe()}")
+    if message:
+        raise WeightsError(message)
+
+
 def problem(contents, result, where):
     """One message for all that does not fit, or None.
 
@@ -109,7 +143,7 @@ def problem(contents, result, where):
     """
     lists = [
         ("missing", [_with_key(contents, weight) for weight in result.missing]),
-        ("not known", result.left),
+        ("unexpected", result.left),
         ("of another shape", result.wrong),
     ]
     texts = [f"{len(items)} {name}: {shorten(items)}" for name, items in lists if items]

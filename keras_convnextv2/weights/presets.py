@@ -12,7 +12,7 @@ from keras_convnextv2.weights.description import (
 )
 from keras_convnextv2.weights.errors import WeightsError
 from keras_convnextv2.weights.files import open_weights
-from keras_convnextv2.weights.matching import identify, match, problem
+from keras_convnextv2.weights.matching import check_whole, identify
 from keras_convnextv2.weights.model_weights import named_weights
 
 
@@ -118,12 +118,8 @@ def from_preset(source, image_shape=None, drop_path_rate=None, dtype=None, entry
     contents = identify(checkpoint)
     sizes = dataclasses.replace(contents.sizes, decoder=None)
     shapes = sizes.shapes()
-    result = match(contents, shapes)
-    result = dataclasses.replace(result, left=_unknown(contents, result.left))
     # Before a model is built: what a file declares could make it enormous.
-    message = problem(contents, result, f"a whole {sizes.describe()}")
-    if message:
-        raise WeightsError(message)
+    check_whole(contents, sizes)
     try:
         model = _build(checkpoint, sizes, image_shape, drop_path_rate, dtype)
     except ValueError as error:
@@ -131,17 +127,9 @@ def from_preset(source, image_shape=None, drop_path_rate=None, dtype=None, entry
     for name, weight in named_weights(model).items():
         array = contents.read(name, shapes[name])
         weight.assign(cast(array, weight.dtype, contents.key(name)))
-    announce_licence(checkpoint.description.licence, contents.format.name)
+    announce_licence(checkpoint.description.licence, contents.may_be_metas)
     getattr(model, "backbone", model).licence = checkpoint.description.licence
     return model
-
-
-def _unknown(contents, keys):
-    """Those of the keys that are of no part of a model: neither a decoder nor a LayerNorm
-    without the head behind it."""
-    whole = dataclasses.replace(contents.sizes, num_classes=contents.sizes.num_classes or 1)
-    known = {contents.key(name) for name in whole.shapes() if contents.format.has(name)}
-    return [key for key in keys if key not in known]
 
 
 def _build(checkpoint, sizes, image_shape, drop_path_rate, dtype):

@@ -133,7 +133,7 @@ def _comparable(contents, wanted, strict):
 def _describe(model, contents, with_head):
     """Says the licence, and gives a classifier the names of its classes."""
     description = contents.checkpoint.description
-    announce_licence(description.licence, contents.format.name)
+    announce_licence(description.licence, contents.may_be_metas)
     getattr(model, "backbone", model).licence = description.licence
     names = description.class_names
     if with_head and names and model.class_names is None and len(names) == model.num_classes:

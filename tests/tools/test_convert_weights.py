@@ -1,0 +1,195 @@
+"""tools.convert_weights, run as a program."""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+
+from tests.reference.layouts import custom_layout, layout, numpy_equal, random_checkpoint
+from tests.reference.minkowski_fcmae import make_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPTHS, WIDTHS = (1, 1, 2, 1), (4, 6, 8, 12)
+
+
+@pytest.fixture
+def convert(run_program):
+    return lambda *words: run_program("tools.convert_weights", *words)
+
+
+def result_of(outcome):
+    assert outcome.status == 0, outcome.err
+    return outcome.result
+
+
+def assert_refused(outcome, *parts):
+    assert outcome.status == 2
+    (line,) = [line for line in outcome.err.splitlines() if "error" in line]
+    assert line.startswith("convert_weights: error: ")
+    for part in parts:
+        assert part in line
+
+
+@pytest.fixture
+def official(tmp_path, rng):
+    """A training checkpoint of the official code, of a size without a name."""
+    checkpoint = random_checkpoint(custom_layout("official", DEPTHS, WIDTHS), rng)
+    state = {key: torch.from_numpy(array) for key, array in checkpoint.items()}
+    arguments = argparse.Namespace(input_size=96, lr=1e-3, model="convnextv2_custom")
+    other = {key: tensor + 1 for key, tensor in state.items()}
+    whole = {"model": state, "model_ema": other, "epoch": 12, "args": arguments}
+    torch.save(whole, tmp_path / "official.pth")
+    return tmp_path / "official.pth", checkpoint
+
+
+def test_inspect_prints_what_the_file_is_without_a_model(convert, official):
+    shown = result_of(convert(f"--weights={official[0]}", "--inspect", "--json"))
+    expected = {
+        "container": "PyTorch",
+        "format": "official",
+        "variant": "custom",
+        "depths": "1,1,2,1",
+        "widths": "4,6,8,12",
+        "classes": 1000,
+        "epoch": 12,
+        "other_entries": "model_ema",
+        "parameters": sum(array.size for array in official[1].values()),
+        "dtypes": f"float32 ({len(official[1])})",
+    }
+    assert {name: shown[name] for name in expected} == expected
+
+
+def test_inspect_names_the_variant_as_lines(convert, tmp_path, rng):
+    checkpoint = random_checkpoint(layout("timm", "atto"), rng, "float16")
+    safetensors.numpy.save_file(checkpoint, tmp_path / "atto.safetensors")
+    done = convert(f"--weights={tmp_path / 'atto.safetensors'}", "--inspect")
+    shown = dict(line.split(maxsplit=1) for line in done.out.splitlines())
+    assert shown["variant"] == "atto" and shown["parameters"] == "3708400"
+    assert shown["dtypes"] == f"float16 ({len(checkpoint)})"
+
+
+def test_through_a_chain_of_formats_every_bit_comes_back(convert, official, tmp_path):
+    source, checkpoint = official
+    steps = [
+        ("timm", tmp_path / "a.safetensors"),
+        ("mmpretrain", tmp_path / "b.pth"),
+        ("transformers", tmp_path / "folder"),
+        ("official", tmp_path / "c.safetensors"),
+    ]
+    for format, output in steps:
+        shown = result_of(
+            convert(f"--weights={source}", f"--output={output}", f"--format={format}", "--json")
+        )
+        assert shown["weights"] == len(checkpoint)
+        source = output
+    assert numpy_equal(safetensors.numpy.load_file(source), checkpoint)
+
+
+def test_verify_runs_source_and_result_and_shows_the_difference(convert, official, tmp_path):
+    words = (f"--weights={official[0]}", "--format=transformers", "--verify", "--json")
+    shown = result_of(convert(*words, f"--output={tmp_path / 'folder'}"))
+    assert shown["weights_equal"] == len(official[1])
+    assert (shown["source_run_by"], shown["result_run_by"]) == ("Keras", "transformers")
+    assert float(shown["largest_difference"].split()[0]) < 1e-5  # float32 through six blocks
+
+
+def test_the_entry_that_is_named_is_converted(convert, official, tmp_path):
+    output = tmp_path / "ema.safetensors"
+    words = (f"--weights={official[0]}", "--entry=model_ema", f"--output={output}")
+    assert convert(*words, "--format=official").status == 0
+    bias = safetensors.numpy.load_file(output)["head.bias"]
+    np.testing.assert_array_equal(bias, official[1]["head.bias"] + 1)
+
+
+def test_a_pretraining_becomes_a_keras_file_or_a_backbone_for_timm(convert, tmp_path, rng):
+    checkpoint = make_checkpoint(rng, DEPTHS, WIDTHS, decoder_width=10)
+    state = {key: torch.from_numpy(array) for key, array in checkpoint.items()}
+    torch.save({"model": state}, tmp_path / "pretrained.pth")
+    source = f"--weights={tmp_path / 'pretrained.pth'}"
+
+    shown = result_of(convert(source, f"--output={tmp_path / 'a.keras'}", "--verify", "--json"))
+    assert shown["weights_equal"] == len(checkpoint)
+    timm = f"--output={tmp_path / 'timm.safetensors'}"
+    assert_refused(convert(source, timm, "--format=timm"), "no place for 15 weights", "decoder")
+    shown = result_of(convert(source, timm, "--format=timm", "--backbone_only", "--json"))
+    assert shown["weights"] == len([key for key in checkpoint if key.startswith("encoder.")])
+    kernel = safetensors.numpy.load_file(tmp_path / "timm.safetensors")
+    minkowski = checkpoint["encoder.stages.2.1.dwconv.kernel"]  # place w * 7 + h
+    np.testing.assert_array_equal(
+        kernel["stages.2.blocks.1.conv_dw.weight"][:, 0],
+        minkowski.reshape(7, 7, -1).transpose(2, 1, 0),
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_the_dtype_is_as_asked(convert, official, tmp_path, dtype):
+    output = tmp_path / "half.pt"
+    words = (f"--weights={official[0]}", f"--output={output}", f"--dtype={dtype}")
+    shown = result_of(convert(*words, "--format=timm", "--verify", "--json"))
+    state = torch.load(output, weights_only=True)
+    assert {tensor.dtype for tensor in state.values()} == {getattr(torch, dtype)}
+    assert 0 < float(shown["largest_difference"].split()[0]) < 5e-2  # 8 bits of mantissa
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        ((), "--output, or --inspect"),
+        (("--inspect", "--output=a.pt"), "--output, or --inspect"),
+        (("--output=a.npz", "--format=timm"), "ends in .safetensors or one of .pt"),
+        (("--output=a.keras", "--format=timm"), "of the format 'keras'"),
+        (("--output=a.pt", "--entry=nothing"), "no state dict 'nothing'. It has: model, model_ema"),
+    ],
+)
+def test_what_cannot_be_is_one_line(convert, official, words, part):
+    assert_refused(convert(f"--weights={official[0]}", *words), part)
+
+
+def test_a_damaged_file_is_one_line(convert, official):
+    path = official[0]
+    path.write_bytes(path.read_bytes()[:-2000])
+    assert_refused(convert(f"--weights={path}", "--inspect"), path.name, "damaged")
+
+
+# Prints the process's own peak, which that of earlier children could hide.
+MEASURED = """
+import atexit, resource, runpy, sys
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+atexit.register(lambda: print(peak()))
+runpy.run_module("tools.convert_weights", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.slow
+def test_the_largest_model_is_converted_in_memory_that_does_not_grow_with_it(tmp_path):
+    source, output = tmp_path / "huge.safetensors", tmp_path / "huge.pt"
+    num_bytes = _write_zeros(source, layout("timm", "huge"))
+    words = (f"--weights={source}", f"--output={output}", "--format=official")
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *words], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert output.stat().st_size > num_bytes
+    # Asked for is 1.5 times the size. Keras, a backend and some of the largest tensor need less
+    # than a gigabyte.
+    assert int(done.stdout.splitlines()[-1]) < 0.5 * num_bytes
+
+
+def _write_zeros(path, shapes):
+    """A safetensors file of zeros, without the zeros on disk; returns the size of its tensors."""
+    header, offset = {}, 0
+    for key, shape in shapes.items():
+        size = 4 * int(np.prod(shape))
+        header[key] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(header).encode()
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + offset)
+    return offset

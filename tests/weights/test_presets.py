@@ -1,0 +1,141 @@
+"""The table of public weights, and what comes along with weights."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import keras_convnextv2 as kc
+from tests.reference.compute import compute
+from tests.reference.layouts import custom_layout, layout, random_checkpoint
+from tests.reference.random_weights import randomize
+
+DEPTHS, WIDTHS = (1, 1, 2, 1), (4, 6, 8, 12)
+
+
+def make_classifier(num_classes, image_shape=(32, 48, 3), **options):
+    variant = kc.Variant(DEPTHS, WIDTHS)
+    backbone = kc.ConvNeXtV2Backbone(variant, image_shape, drop_path_rate=0.1, seed=3)
+    model = kc.ConvNeXtV2Classifier(backbone, num_classes, **options)
+    randomize(model, np.random.default_rng(0))
+    return model
+
+
+def test_the_table_has_the_hub_s_26_names():
+    assert len(kc.PRESETS) == 26
+    for handle, preset in kc.PRESETS.items():
+        name = handle.removeprefix("hf://timm/convnextv2_")
+        variant, _, training = name.partition(".")
+        assert variant == preset.variant and preset.variant in kc.VARIANTS
+        assert preset.licence == "cc-by-nc-4.0"
+        assert ("22K" in preset.training) == ("in22k" in training)
+        assert (preset.num_classes is None) == (preset.top_1 is None) == (training == "fcmae")
+        size = training.rpartition("_")[2]
+        assert preset.image_size == (int(size) if size.isdigit() else 224)
+
+
+def test_a_larger_model_is_more_accurate():
+    accuracies = [
+        kc.PRESETS[f"hf://timm/convnextv2_{size}.fcmae_ft_in1k"].top_1
+        for size in ("atto", "femto", "pico", "nano", "tiny", "base", "large", "huge")
+    ]
+    assert accuracies == sorted(accuracies)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".keras"])
+def test_class_names_and_image_size_come_along(suffix, tmp_path):
+    model = make_classifier(3, class_names=["boot", "coat", "Kleid ü"])
+    kc.save_weights(model, tmp_path / f"file{suffix}", format="keras")
+    copy = kc.from_preset(tmp_path / f"file{suffix}")
+    assert copy.class_names == ("boot", "coat", "Kleid ü")
+    assert copy.backbone.image_shape == (32, 48, 3)
+    images = np.random.default_rng(1).normal(size=(2, 32, 48, 3)).astype("float32")
+    # Equal programs on equal numbers.
+    np.testing.assert_array_equal(compute(copy, images), compute(model, images))
+
+
+def test_a_keras_file_brings_its_arguments(tmp_path):
+    model = make_classifier(3, image_shape=(None, None, 3), activation="softmax")
+    model.save(tmp_path / "model.keras")
+    copy = kc.from_preset(tmp_path / "model.keras")
+    assert copy.activation is keras.activations.softmax
+    for name in ("image_shape", "drop_path_rate", "seed", "stem_stride"):
+        assert getattr(copy.backbone, name) == getattr(model.backbone, name)
+
+
+def test_the_folder_of_a_run_brings_its_class_names(tmp_path):
+    make_classifier(2).save(tmp_path / "model.keras")
+    (tmp_path / "class_names.json").write_text(json.dumps(["boot", "coat"]))
+    assert kc.from_preset(tmp_path).class_names == ("boot", "coat")
+
+
+def test_class_names_of_another_number_are_not_taken(tmp_path):
+    make_classifier(3).save(tmp_path / "model.keras")
+    (tmp_path / "class_names.json").write_text(json.dumps(["boot", "coat"]))
+    assert kc.from_preset(tmp_path).class_names is None
+
+
+def test_load_weights_names_the_classes_of_a_classifier_that_has_no_names(tmp_path):
+    kc.save_weights(make_classifier(2, class_names=["boot", "coat"]), tmp_path / "a.safetensors")
+    nameless, named = make_classifier(2), make_classifier(2, class_names=["x", "y"])
+    for model in (nameless, named):
+        kc.load_weights(model, tmp_path / "a.safetensors")
+    assert nameless.class_names == ("boot", "coat")
+    assert named.class_names == ("x", "y")
+
+
+def test_timm_s_folder_has_what_create_model_asks_for(tmp_path, rng):
+    checkpoint = random_checkpoint(layout("timm", "atto"), rng)
+    safetensors.numpy.save_file(checkpoint, tmp_path / "a.safetensors")
+    model = kc.from_preset(tmp_path / "a.safetensors", image_shape=(64, 96, 3))
+    model.class_names = tuple(f"class {index}" for index in range(1000))
+    kc.save_weights(model, tmp_path / "folder", format="timm")
+    config = json.loads((tmp_path / "folder" / "config.json").read_text())
+    assert config["architecture"] == "convnextv2_atto"
+    assert config["num_classes"] == config["pretrained_cfg"]["num_classes"] == 1000
+    assert config["pretrained_cfg"]["input_size"] == [3, 64, 96]
+    assert config["label_names"][7] == "class 7"
+    copy = kc.from_preset(tmp_path / "folder")
+    assert copy.class_names == model.class_names
+    assert copy.backbone.image_shape == (64, 96, 3)
+
+
+def test_the_licence_is_printed_once_and_stays_with_the_weights(tmp_path, rng, capsys):
+    checkpoint = random_checkpoint(layout("timm", "atto"), rng)
+    path = tmp_path / "a.safetensors"
+    safetensors.numpy.save_file(checkpoint, path, {"licence": "cc-by-nc-4.0"})
+    model = kc.from_preset(path)
+    kc.load_weights(model, path)
+    assert capsys.readouterr().err.count("CC BY-NC 4.0, no commercial use") == 1
+    kc.save_weights(model, tmp_path / "b.safetensors", format="official")
+    with safetensors.safe_open(tmp_path / "b.safetensors", "numpy") as file:
+        assert file.metadata()["licence"] == "cc-by-nc-4.0"
+
+
+def test_weights_that_may_be_meta_s_and_name_no_licence_get_a_word(tmp_path, rng, capsys):
+    checkpoint = random_checkpoint(custom_layout("official", DEPTHS, WIDTHS), rng)
+    safetensors.numpy.save_file(checkpoint, tmp_path / "own.safetensors")
+    kc.from_preset(tmp_path / "own.safetensors")
+    assert capsys.readouterr().err == ""
+    checkpoint = random_checkpoint(layout("official", "atto"), rng)
+    safetensors.numpy.save_file(checkpoint, tmp_path / "atto.safetensors")
+    kc.from_preset(tmp_path / "atto.safetensors")
+    assert "names no licence. ConvNeXt V2 weights that Meta trained" in capsys.readouterr().err
+
+
+@pytest.fixture(autouse=True)
+def nothing_printed_yet():
+    from keras_convnextv2.weights.description import _print_once
+
+    _print_once.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(["a"], "must be 2 strings"), ("ab", "must be 2 strings"), ([1, 2], "must be 2 strings")],
+)
+def test_class_names_that_cannot_be(names, message):
+    with pytest.raises(ValueError, match=message):
+        make_classifier(2, class_names=names)

@@ -1,0 +1,156 @@
+r"""Converts weights of any known format to any other, or to a .keras file.
+
+Formats: official (Meta's code, dense), minkowski (its pretraining), timm, transformers, mmpretrain,
+keras (this library). The input's is told by its content, as for `kc.load_weights`.
+
+    python -m tools.convert_weights --weights=checkpoint.pth --inspect
+    python -m tools.convert_weights --weights=checkpoint.pth --format=timm --output=timm.safetensors
+    python -m tools.convert_weights --weights=hf://timm/convnextv2_atto.fcmae_ft_in1k \
+        --format=transformers --output=folder --verify
+    python -m tools.convert_weights --weights=checkpoint.pth --output=model.keras
+
+One tensor at a time is in memory, except for .keras and with --verify, which build models.
+"""
+
+import collections
+import dataclasses
+
+from absl import flags
+
+from recipes import program
+from tools import verify_conversion
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+    "weights", None, "A file, a folder or hf://owner/name on the hub.", required=True
+)
+flags.DEFINE_string(
+    "output",
+    "",
+    "A file that ends in .safetensors, .pt, .pth, .bin or .keras, or, for timm and transformers, "
+    "a folder.",
+)
+flags.DEFINE_enum(
+    "format",
+    "keras",
+    ["official", "minkowski", "timm", "transformers", "mmpretrain", "keras"],
+    "What to write.",
+)
+flags.DEFINE_enum(
+    "dtype", None, ["float32", "float16", "bfloat16"], "What to write. Default: as it is."
+)
+flags.DEFINE_string("entry", None, "Which state dict of a PyTorch file to take, such as model_ema.")
+flags.DEFINE_bool("backbone_only", False, "Leave out the head or the decoder.")
+flags.DEFINE_bool("inspect", False, "Print what the weights are, and convert nothing.")
+flags.DEFINE_bool(
+    "verify",
+    False,
+    "Read the result back, compare every weight, and run source and result on random images: by "
+    "transformers or timm where they are installed, else by Keras.",
+)
+flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
+
+
+def main():
+    if bool(FLAGS.output) == FLAGS.inspect:
+        raise ValueError("Give --output, or --inspect, not both.")
+
+    from keras_convnextv2.weights.files import open_weights
+    from keras_convnextv2.weights.matching import identify
+
+    contents = identify(open_weights(FLAGS.weights, FLAGS.entry))
+    if FLAGS.inspect:
+        program.print_result(_inspected(contents), FLAGS.json)
+        return
+    sizes = contents.sizes
+    if FLAGS.backbone_only:
+        sizes = dataclasses.replace(sizes, num_classes=None, decoder=None)
+    if FLAGS.output.endswith(".keras"):
+        _save_model(sizes)
+    else:
+        _convert(contents, sizes)
+    result = {"output": FLAGS.output, "model": sizes.describe(), "weights": len(sizes.shapes())}
+    if FLAGS.verify:
+        result |= verify_conversion.compare(contents, sizes, FLAGS.output, FLAGS.dtype)
+    program.print_result(result, FLAGS.json)
+
+
+def _inspected(contents):
+    checkpoint, sizes = contents.checkpoint, contents.sizes
+    dtypes = collections.Counter(tensor.dtype for tensor in checkpoint.tensors.values())
+    names = checkpoint.description.class_names
+    details = dict(checkpoint.details)
+    if "other entries" in details:
+        details["other_entries"] = ", ".join(details.pop("other entries"))
+    shown = {
+        "file": str(checkpoint.path),
+        "container": checkpoint.container,
+        "format": contents.format.name,
+        "keys_begin_with": contents.prefix,
+        "variant": sizes.variant_name or "custom",
+        "depths": ",".join(map(str, sizes.variant.depths)),
+        "widths": ",".join(map(str, sizes.variant.widths)),
+        "stem_stride": sizes.stem_stride,
+        "channels": sizes.channels,
+        "classes": sizes.num_classes,
+        "class_names": f"{', '.join(names[:3])} and so on" if names else None,
+        "decoder": sizes.decoder and f"width {sizes.decoder.width}, depth {sizes.decoder.depth}",
+        "parameters": sizes.num_parameters(),
+        "dtypes": ", ".join(f"{dtype} ({count})" for dtype, count in dtypes.items()),
+        "licence": checkpoint.description.licence,
+        **details,
+    }
+    return {name: value for name, value in shown.items() if value not in (None, "")}
+
+
+def _convert(contents, sizes):
+    """Streams the weights from one file to the other."""
+    import math
+
+    from rich.console import Console
+    from rich.progress import DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from keras_convnextv2.weights.checkpoint import StoredTensor, numpy_dtype
+    from keras_convnextv2.weights.description import announce_licence
+    from keras_convnextv2.weights.formats import format_named
+    from keras_convnextv2.weights.matching import check_whole
+    from keras_convnextv2.weights.writing import write_weights
+
+    check_whole(contents, sizes)
+    description = contents.checkpoint.description
+    announce_licence(description.licence, contents.may_be_metas)
+    columns = (TextColumn("converting"), *Progress.get_default_columns()[1:2], DownloadColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("converting")
+        tensors, total = {}, 0
+        for name, shape in sizes.shapes().items():
+            dtype = contents.checkpoint.tensors[contents.key(name)].dtype
+            num_bytes = math.prod(shape) * numpy_dtype(dtype).itemsize
+            total += num_bytes
+
+            def load(name=name, shape=shape, num_bytes=num_bytes):
+                progress.advance(task, num_bytes)
+                return contents.read(name, shape)
+
+            tensors[name] = StoredTensor(shape, dtype, load)
+        progress.update(task, total=total)
+        format = format_named(FLAGS.format)
+        write_weights(FLAGS.output, format, sizes, tensors, description, FLAGS.dtype)
+
+
+def _save_model(sizes):
+    import keras_convnextv2 as kc
+
+    model = kc.from_preset(FLAGS.weights, entry=FLAGS.entry)
+    if sizes.decoder is not None:
+        decoder = {"decoder_width": sizes.decoder.width, "decoder_depth": sizes.decoder.depth}
+        model = kc.FCMAE(model, **decoder)
+        kc.load_weights(model, FLAGS.weights, entry=FLAGS.entry)
+    elif FLAGS.backbone_only:
+        model = getattr(model, "backbone", model)
+    kc.save_weights(model, FLAGS.output, FLAGS.format, FLAGS.dtype)
+
+
+if __name__ == "__main__":
+    program.run(main)
