@@ -15,7 +15,13 @@ from recipes import images, program, saved_models, training_flags
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("weights", None, "A run's folder, or a .keras file.", required=True)
+flags.DEFINE_string(
+    "weights",
+    None,
+    "A run's folder or .keras file, or a classifier of the official code, timm, transformers or "
+    "mmpretrain, as file, folder or hf://owner/name.",
+    required=True,
+)
 flags.DEFINE_string(
     "image_size",
     None,
@@ -28,7 +34,8 @@ flags.adopt_module_key_flags(training_flags)
 
 
 def main():
-    model = saved_models.load(FLAGS.weights)
+    size = training_flags.image_size() if FLAGS.image_size is not None else None
+    model = saved_models.load(FLAGS.weights, size)
 
     import keras
 
@@ -55,7 +62,7 @@ def main():
                 f"--weights tells {model.num_classes} classes apart; the images are of "
                 f"{len(source.class_names)}: {source.description}"
             )
-        saved_models.check_class_names(FLAGS.weights, source.class_names, source.description)
+        saved_models.check_class_names(model, source.class_names, source.description)
         model.compile(
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],

@@ -5,15 +5,17 @@ On 10 labels a class of the embedded images, from what recipes.pretrain left, an
         --labels_per_class=10
     python -m recipes.finetune --output_dir=runs/scratch --labels_per_class=10
 
+From Meta's weights, with the extra `hub` installed:
+    python -m recipes.finetune --output_dir=runs/finetuned --data_dir=photographs \
+        --weights=hf://timm/convnextv2_atto.fcmae
+
 On a folder of your own with a folder a class:
     python -m recipes.finetune --output_dir=runs/finetuned --weights=runs/pretrained \
         --data_dir=photographs
 
 Leaves in the output folder: settings.flags, metrics.jsonl, checkpoints/last.keras, model.keras
-(the classifier) and class_names.json. Prints the accuracy on the test split.
+(the classifier, with the names of its classes). Prints the accuracy on the test split.
 """
-
-import json
 
 from absl import flags
 
@@ -22,7 +24,10 @@ from recipes import images, program, saved_models, training_flags, training_run
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string(
-    "weights", "", "Pretrained weights: a .keras file or a run's folder. Empty: from scratch."
+    "weights",
+    "",
+    "Pretrained weights: a run's folder or .keras file, or those of the official code, timm, "
+    "transformers or mmpretrain, as file, folder or hf://owner/name. Empty: from scratch.",
 )
 flags.DEFINE_integer("labels_per_class", 0, "Train on this many images a class; 0: on all.")
 flags.DEFINE_float("drop_path_rate", 0.0, "Stochastic depth of the last block.")
@@ -73,7 +78,8 @@ def main():
     )
     if pretrained is not None:
         saved_models.copy_weights(pretrained, backbone)
-    classifier = kc.ConvNeXtV2Classifier(backbone, len(source.class_names))
+    names = source.class_names
+    classifier = kc.ConvNeXtV2Classifier(backbone, len(names), class_names=names)
 
     num_steps, num_warmup_steps = training_flags.resolve_steps(len(batches))
     schedule = warmup_cosine(
@@ -96,7 +102,6 @@ def main():
     if FLAGS.dry_run:
         return
     folder = training_run.open_output_dir()
-    (folder / "class_names.json").write_text(json.dumps(source.class_names))
     each_epoch = evaluation if FLAGS.evaluate_each_epoch else None
     logs = training_run.train(classifier, batches, folder, "fine-tuning", each_epoch)
     save_model(classifier, folder / "model.keras")

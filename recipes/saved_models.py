@@ -1,24 +1,36 @@
-"""Models that earlier runs saved."""
+"""Models that earlier runs saved, and weights from elsewhere."""
 
-import json
 from pathlib import Path
 
 
-def load(path):
-    """The model in a `.keras` file, or in `model.keras` of a run's folder."""
+def load(source, image_size=None):
+    """The model of a run, or of weights in any format that `kc.from_preset` knows.
+
+    Args:
+        source: a run's folder, a file, another library's folder, or hf://owner/name.
+        image_size: (H, W) that weights without a fixed size are to be used at; None takes what
+            comes along with them. A `.keras` file has its own.
+    """
+    import keras_convnextv2 as kc
+
+    path = Path(source)
+    if path.is_dir() and (path / "model.keras").is_file():
+        path = path / "model.keras"
+    if path.suffix == ".keras":
+        return _load_keras(path)
+    try:
+        return kc.from_preset(source, image_size)
+    except kc.WeightsError as error:
+        raise ValueError(f"--weights: {error}") from error
+
+
+def _load_keras(path):
     import keras
 
     import keras_convnextv2 as kc
 
-    path = Path(path)
-    if path.is_dir():
-        path = path / "model.keras"
     if not path.is_file():
-        raise ValueError(
-            f"--weights: there is no file {path}. Name a .keras file or the folder of a run."
-        )
-    if path.suffix != ".keras":
-        raise ValueError(f"--weights: {path} is not a .keras file, the kind that recipes save.")
+        raise ValueError(f"--weights: there is no file {path}.")
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:
@@ -31,32 +43,15 @@ def load(path):
     return model
 
 
-def class_names(path):
-    """The class names that recipes.finetune left beside the model at `path`, or None."""
-    folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    if folder.name == "checkpoints":
-        folder = folder.parent
-    file = folder / "class_names.json"
-    if not file.is_file():
-        return None
-    try:
-        names = json.loads(file.read_text())
-    except ValueError as error:
-        raise ValueError(f"{file} is not JSON ({error}). Restore or delete it.") from error
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{file} must hold a list of class names. Restore or delete it.")
-    return tuple(names)
-
-
-def check_class_names(path, names, images):
-    """Raises ValueError where the classes of the model at `path` are not `names`, in order.
+def check_class_names(model, names, images):
+    """Raises ValueError where the classes of a classifier are known and not `names`, in order.
 
     Args:
-        path: a run's folder or a file in it.
+        model: a classifier.
         names: class names of the images.
         images: str, a description of the images.
     """
-    known = class_names(path)
+    known = model.class_names
     if known is None or known == tuple(names):
         return
     pairs = enumerate(zip(known, names, strict=False))

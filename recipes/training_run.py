@@ -10,7 +10,7 @@ from recipes.training_flags import resolved_flags
 FLAGS = flags.FLAGS
 
 # What a run that ended before its first epoch leaves: nothing that a new run could lose.
-_LEFT_BY_A_START = {"settings.flags", "class_names.json", "metrics.jsonl", "checkpoints"}
+_LEFT_BY_A_START = {"settings.flags", "metrics.jsonl", "checkpoints"}
 _EMPTY_UNTIL_AN_EPOCH_ENDS = ("metrics.jsonl", "checkpoints")
 
 

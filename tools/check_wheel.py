@@ -77,6 +77,18 @@ if hasattr(keras_convnextv2, "ConvNeXtV2Backbone"):
     features = keras.ops.convert_to_numpy(backbone(images))
     assert features.shape == (2, 2, 3, 320), f"atto gave {features.shape}"
     assert numpy.isfinite(features).all(), "atto gave values that are not finite"
+
+    # PyTorch's files are read and written where PyTorch is not.
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name, format in (("a.pt", "official"), ("b.safetensors", "timm"), ("c.keras", "keras")):
+            path = os.path.join(folder, name)
+            keras_convnextv2.save_weights(backbone, path, format)
+            copy = keras_convnextv2.from_preset(path)
+            for first, second in zip(backbone.weights, copy.weights, strict=True):
+                same = numpy.array_equal(first.numpy(), second.numpy())
+                assert same, f"{first.path} is another after {name}"
 """
 
 

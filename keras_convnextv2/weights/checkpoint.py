@@ -1,6 +1,7 @@
 """A checkpoint that has been opened: what it holds, before any of it is read."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from keras_convnextv2.weights.description import Description
 from keras_convnextv2.weights.errors import WeightsError
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
+# Of what lists the tensors of a file: some 200 bytes for each of at most a few thousand.
+MAX_LISTING_BYTES = 4 * 2**20
+_MAX_RANK, _MAX_VALUES = 64, 2**48  # NumPy's own, and less than overflows in bytes
+_MAX_SHARING = 4  # tied weights are in a file once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +30,9 @@ class StoredTensor:
     shape: tuple
     dtype: str
     load: Callable
+
+    def __post_init__(self):
+        demand_array_shape(self.shape)
 
 
 @dataclasses.dataclass
@@ -46,6 +54,28 @@ class Checkpoint:
     description: Description = Description()
     details: dict = dataclasses.field(default_factory=dict)
     model_config: dict | None = None
+
+
+def demand_array_shape(shape):
+    """Raises WeightsError for the shape, from a file, of an array that NumPy cannot have."""
+    sides = list(shape[: _MAX_RANK + 1])
+    if (
+        len(sides) > _MAX_RANK
+        or not all(type(side) is int and 0 <= side <= _MAX_VALUES for side in sides)
+        or math.prod(side or 1 for side in sides) > _MAX_VALUES
+    ):
+        raise WeightsError(f"a tensor in it has a shape that begins with {sides[:4]}")
+
+
+def demand_little_sharing(tensor_bytes, file_bytes):
+    """Raises WeightsError where the tensors together have many more bytes than their file.
+
+    A few bytes that all tensors share could stand for a model of any size.
+    """
+    if tensor_bytes > _MAX_SHARING * file_bytes:
+        raise WeightsError(
+            f"its tensors share numbers: they have {tensor_bytes} bytes, the file {file_bytes}"
+        )
 
 
 def numpy_dtype(name):

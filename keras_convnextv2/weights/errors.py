@@ -5,3 +5,9 @@ class WeightsError(ValueError):
     they are given: a file that is damaged, hostile or of no known format, weights that do not fit
     the model, a hub that does not answer. The message says what came and what to do.
     """
+
+
+def in_brief(error):
+    """Type and message of another library's error, whose message may be as long as a file."""
+    text = " ".join(str(error)[:200].split())
+    return f"{type(error).__name__}: {text}"

@@ -1,15 +1,13 @@
 """From what a user names, a file, a folder or a place on the hub, to an open checkpoint."""
 
 import dataclasses
-import zipfile
 from pathlib import Path
 
 from keras_convnextv2.weights import hub, keras_file, pytorch_file, safetensors_file
 from keras_convnextv2.weights.checkpoint import Checkpoint
-from keras_convnextv2.weights.description import Description, checked_names
+from keras_convnextv2.weights.description import Description
 from keras_convnextv2.weights.errors import WeightsError
 from keras_convnextv2.weights.folders import (
-    CLASS_NAMES_NAME,
     CONFIG_NAME,
     INDEX_NAME,
     WEIGHTS_NAMES,
@@ -17,7 +15,7 @@ from keras_convnextv2.weights.folders import (
     read_json,
 )
 from keras_convnextv2.weights.formats import FORMATS
-from keras_convnextv2.weights.zip_entries import ZIP_MAGIC
+from keras_convnextv2.weights.zip_entries import ZIP_MAGIC, open_archive
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _PICKLE_MAGIC = b"\x80"
@@ -78,7 +76,7 @@ def _open_file(path, entry):
 
 def _is_keras_archive(path):
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             return keras_file.WEIGHTS in archive.namelist()
     except Exception:  # zipfile raises anything on damaged bytes; the reader will say it
         return False
@@ -95,9 +93,6 @@ def _open_folder(folder, entry):
     description = checkpoint.description
     if (folder / CONFIG_NAME).is_file():
         description = description.completed_by(_described(read_json(folder / CONFIG_NAME)))
-    if (folder / CLASS_NAMES_NAME).is_file():
-        class_names = checked_names(read_json(folder / CLASS_NAMES_NAME))
-        description = description.completed_by(Description(class_names=class_names))
     return dataclasses.replace(checkpoint, description=description)
 
 
@@ -110,6 +105,8 @@ def _described(config):
 def _open_parts(folder):
     tensors = {}
     for name in part_names(folder / INDEX_NAME):
+        if not (folder / name).is_file():
+            raise WeightsError(f"{folder} lacks {name}, a part of its weights.")
         part = safetensors_file.read(folder / name)
         twice = sorted(set(tensors) & set(part.tensors))
         if twice:

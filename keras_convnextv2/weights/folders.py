@@ -6,7 +6,6 @@ from pathlib import Path
 from keras_convnextv2.weights.errors import WeightsError
 
 CONFIG_NAME = "config.json"
-CLASS_NAMES_NAME = "class_names.json"  # of a run of recipes.finetune
 SAFETENSORS_NAME = "model.safetensors"
 INDEX_NAME = f"{SAFETENSORS_NAME}.index.json"  # of a model in parts
 # The weights are in the first of these that is there.
@@ -18,10 +17,14 @@ def part_names(index):
     """The files of a model that is saved in parts, by the path of its index."""
     content = read_json(index)
     places = content.get("weight_map") if isinstance(content, dict) else None
-    names = set(places.values()) if isinstance(places, dict) else set()
-    if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
-        raise WeightsError(f"{index} does not list files beside itself.")
-    return sorted(names)
+    names = list(places.values()) if isinstance(places, dict) else []
+    if not names or not all(map(_is_part, names)):
+        raise WeightsError(f"{index} does not list safetensors files beside itself.")
+    return sorted(set(names))
+
+
+def _is_part(name):
+    return isinstance(name, str) and name.endswith(".safetensors") and Path(name).name == name
 
 
 def read_json(path):

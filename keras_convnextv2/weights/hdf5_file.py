@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from keras_convnextv2.weights.checkpoint import StoredTensor, numpy_dtype
+from keras_convnextv2.weights.checkpoint import StoredTensor, demand_little_sharing, numpy_dtype
 from keras_convnextv2.weights.errors import WeightsError
 
 
@@ -62,49 +62,74 @@ def stored_tensors(path, window):
     import h5py
 
     tensors = {}
-
-    def add(name, item):
-        if isinstance(item, h5py.Dataset):
-            tensors[name] = _tensor(path, window, name, item)
-
     with window, h5py.File(window, "r") as file:
-        file.visititems(add)
-        links = []
-        file.visititems_links(lambda name, link: links.append((name, type(link).__name__)))
-    for name, kind in links:
-        if kind != "HardLink":
-            raise WeightsError(f"{name} is a {kind} to elsewhere")
+        for name, dataset in _datasets(file):
+            tensors[name] = _tensor(path, window, name, dataset)
+    num_bytes = sum(
+        math.prod(tensor.shape) * numpy_dtype(tensor.dtype).itemsize for tensor in tensors.values()
+    )
+    demand_little_sharing(num_bytes, window.size)
     return tensors
 
 
+def _datasets(file):
+    """Yields (name, dataset). No link is followed before it is known to lead to this file."""
+    import h5py
+
+    groups, seen = [("", file)], set()
+    while groups:
+        prefix, group = groups.pop()
+        for part in group:
+            name = prefix + part
+            link = group.get(part, getlink=True)
+            if not isinstance(link, h5py.HardLink) or "/" in part:
+                raise WeightsError(f"{name} is a {type(link).__name__} to elsewhere")
+            item = group[part]
+            address = h5py.h5o.get_info(item.id).addr
+            if address in seen:
+                raise WeightsError(f"{name} is there under another name too")
+            seen.add(address)
+            if isinstance(item, h5py.Group):
+                groups.append((f"{name}/", item))
+            elif isinstance(item, h5py.Dataset):
+                yield name, item
+
+
 def _tensor(path, window, name, dataset):
+    import h5py
+
     properties = dataset.id.get_create_plist()
-    offset, size = dataset.id.get_offset(), dataset.id.get_storage_size()
-    dtype = dataset.dtype
-    is_bfloat16 = dtype.itemsize == 2 and dataset.attrs.get("dtype") == "bfloat16"
-    if dataset.shape is None or not (dtype.kind in "fiub" or is_bfloat16):
+    # First: even the shape of a virtual dataset is looked up in other files.
+    if properties.get_layout() != h5py.h5d.CONTIGUOUS or properties.get_external_count():
+        raise WeightsError(f"{name} is no plain array in the file itself")
+    dtype, shape = dataset.dtype, dataset.shape
+    is_bfloat16 = dtype.itemsize == 2 and _says_bfloat16(dataset)
+    if shape is None or not (dtype.kind in "fiub" or is_bfloat16):
         raise WeightsError(f"{name} holds {dtype}, not numbers")
-    num_values = math.prod(dataset.shape)
-    if (
-        properties.get_external_count()
-        or dataset.is_virtual
-        or dataset.chunks is not None
-        or size != num_values * dtype.itemsize
-        or (offset is None and num_values)
-    ):
-        raise WeightsError(f"{name} is no plain array of {num_values} numbers in the file itself")
-    if num_values and offset + size > window.size:
-        raise WeightsError(f"{name} goes on beyond the end of the file")
-    shape = tuple(int(side) for side in dataset.shape)
     stored = "bfloat16" if is_bfloat16 else dtype.newbyteorder("=").name
+    offset, size = dataset.id.get_offset(), dataset.id.get_storage_size()
+    num_values = math.prod(shape)
+    if num_values and (
+        offset is None or size != num_values * dtype.itemsize or offset + size > window.size
+    ):
+        raise WeightsError(f"the {num_values} numbers of {name} are not all in the file")
 
     def load():
         wanted = numpy_dtype(stored)
+        if num_values == 0:
+            return np.empty(shape, wanted)
+        offset_in_file = window.start + offset
         values = np.fromfile(
-            path, wanted if is_bfloat16 else dtype, num_values, offset=window.start + (offset or 0)
+            path, wanted if is_bfloat16 else dtype, num_values, offset=offset_in_file
         )
         if len(values) != num_values:
             raise WeightsError(f"{path} has become shorter while it was read.")
         return values.astype(wanted, copy=False).reshape(shape)
 
     return StoredTensor(shape, stored, load)
+
+
+def _says_bfloat16(dataset):
+    """Whether it has the mark that Keras gives an array of bfloat16, which HDF5 does not know."""
+    mark = dataset.attrs.get("dtype")
+    return isinstance(mark, str) and mark == "bfloat16"

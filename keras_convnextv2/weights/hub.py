@@ -35,32 +35,49 @@ def download(handle):
             if _fetch(handle, *match.groups(), part) is None:
                 raise WeightsError(f"{handle} lacks {part}, a part of its weights.")
         return found.parent
-    raise WeightsError(
-        f"{handle} has none of {', '.join(WEIGHTS_NAMES)}, or, with HF_HUB_OFFLINE set, none of "
-        "them in the cache."
-    )
+    names = ", ".join(WEIGHTS_NAMES)
+    if _client(handle).constants.HF_HUB_OFFLINE:
+        raise WeightsError(
+            f"HF_HUB_OFFLINE is set, and the cache holds no weights of {handle} ({names}). Unset "
+            "it, or load them once where there is a connection."
+        )
+    raise WeightsError(f"{handle} holds no weights: none of {names}.")
 
 
-def _fetch(handle, repository, revision, name):
-    """Path of a file of a repository, or None where it has none (offline: the cache)."""
+def _client(handle):
     try:
-        import huggingface_hub
-        from huggingface_hub import errors
+        import huggingface_hub.constants
+        import huggingface_hub.errors
     except ModuleNotFoundError as error:
         raise WeightsError(
             f"{handle} needs huggingface_hub: pip install huggingface_hub"
         ) from error
+    return huggingface_hub
+
+
+def _fetch(handle, repository, revision, name):
+    """Path of a file of a repository, or None where it has none (offline: the cache)."""
+    client = _client(handle)
     try:
-        return Path(huggingface_hub.hf_hub_download(repository, name, revision=revision))
-    except errors.LocalEntryNotFoundError as error:
-        if huggingface_hub.constants.HF_HUB_OFFLINE:
+        return Path(client.hf_hub_download(repository, name, revision=revision))
+    except client.errors.LocalEntryNotFoundError as error:
+        if client.constants.HF_HUB_OFFLINE:
             return None
         raise WeightsError(
-            f"{handle}: the hub cannot be reached, and {name} is not in the cache."
+            f"{handle}: the hub does not answer, and {name} is not in the cache. Try again later. "
+            f"Cause: {_reason(error.__cause__ or error)}"
         ) from error
-    except errors.EntryNotFoundError:
+    except client.errors.EntryNotFoundError:
         return None
-    # A wrong name, no access, a download cut short: of many types, some of the HTTP library's.
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise WeightsError(f"{handle}: {name} was not downloaded: {reason}") from error
+    except (client.errors.HfHubHTTPError, client.errors.HFValidationError) as error:
+        # A wrong name, no access: the client says what to do.
+        raise WeightsError(f"{handle}: {name} was refused: {_reason(error)}") from error
+    except Exception as error:  # of many types, some of the HTTP library's
+        raise WeightsError(
+            f"{handle}: {name} was not downloaded: {_reason(error)}. Try again."
+        ) from error
+
+
+def _reason(error):
+    """An error's message in one line."""
+    return " ".join(str(error).split()).rstrip(".")

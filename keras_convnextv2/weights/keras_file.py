@@ -8,20 +8,21 @@ import io
 import itertools
 import json
 import re
-import zipfile
 
 from keras_convnextv2.models.variants import NUM_STAGES, Variant, resolve_variant
-from keras_convnextv2.weights.checkpoint import Checkpoint
+from keras_convnextv2.weights.checkpoint import FLOATS, Checkpoint
 from keras_convnextv2.weights.description import Description, checked_names
-from keras_convnextv2.weights.errors import WeightsError
+from keras_convnextv2.weights.errors import WeightsError, in_brief
 from keras_convnextv2.weights.hdf5_file import Window, stored_tensors
-from keras_convnextv2.weights.zip_entries import ZipEntry
+from keras_convnextv2.weights.zip_entries import ZipEntry, open_archive
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
-_MAX_CONFIG_BYTES = 2**24
 _PACKAGE = "keras_convnextv2>"
+_MAX_SIDE = 1 << 16  # pixels
+_POLICIES = (*FLOATS, "mixed_float16", "mixed_bfloat16")
 
 # Keras names layers in a file by their class and a count: sequential, sequential_1, ...
+_COUNT = "(_[1-9][0-9]{0,3})?"
 _FIRST_BLOCK = "layers/conv_ne_xt_v2_block/depthwise/vars/0"
 _NAMES = {"norm": ("gamma", "beta"), "response_norm": ("gamma", "beta")}
 _SEQUENTIAL = {"conv2d": "conv", "layer_normalization": "norm"}
@@ -35,20 +36,16 @@ def read_keras(path):
         WeightsError: it is damaged, or of another model.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             config = ZipEntry(path, archive, CONFIG)
             weights = ZipEntry(path, archive, WEIGHTS)
-        if config.size > _MAX_CONFIG_BYTES:
-            raise WeightsError(f"its {CONFIG} has {config.size} bytes")
         config = _own_arguments(json.loads(config.read()))
         weights.check()
         tensors = stored_tensors(path, Window(path, weights.offset, weights.size))
     except WeightsError as error:
         raise WeightsError(f"{path} was refused: {error}") from error
     except Exception as error:  # damaged bytes make json, zipfile and h5py raise anything
-        raise WeightsError(
-            f"{path} is damaged or no .keras file: {type(error).__name__}: {error}"
-        ) from error
+        raise WeightsError(f"{path} is damaged or no .keras file: {in_brief(error)}") from error
     variant = config["backbone"]["variant"]
     names = checked_names(config.get("class_names"))
     shape = config["backbone"].get("image_shape")
@@ -73,7 +70,7 @@ def read_hdf5(path):
             size = file.seek(0, io.SEEK_END)
         tensors = stored_tensors(path, Window(path, 0, size))
     except Exception as error:  # damaged bytes make h5py raise anything
-        reason = error if isinstance(error, WeightsError) else f"{type(error).__name__}: {error}"
+        reason = error if isinstance(error, WeightsError) else in_brief(error)
         raise WeightsError(f"{path} is damaged or no weights file of Keras: {reason}") from error
     return Checkpoint(path, "Keras HDF5", _under_our_names(path, tensors, None))
 
@@ -94,15 +91,35 @@ def _own_arguments(config):
     backbone["variant"] = resolve_variant(backbone["variant"])
     policy = backbone.get("dtype")
     if isinstance(policy, dict):
-        backbone["dtype"] = str(policy["config"]["name"])
+        backbone["dtype"] = policy["config"]["name"]
+    for name, is_possible in _POSSIBLE.items():
+        if not is_possible(backbone.get(name)):
+            raise WeightsError(f"its {name} is {repr(backbone[name])[:100]}")
     return {**arguments, "class_name": kind, "backbone": backbone}
+
+
+def _is_image_shape(shape):
+    return shape is None or (
+        isinstance(shape, list)
+        and len(shape) == 3
+        and all(side is None or (type(side) is int and 0 < side <= _MAX_SIDE) for side in shape)
+    )
+
+
+_POSSIBLE = {
+    "image_shape": _is_image_shape,
+    "drop_path_rate": lambda rate: rate is None or (type(rate) in (int, float) and 0 <= rate < 1),
+    "seed": lambda seed: seed is None or type(seed) is int,
+    "dtype": lambda name: name is None or name in _POLICIES,
+}
 
 
 def _class_name(config):
     name = config.get("registered_name")
     kinds = ("ConvNeXtV2Backbone", "ConvNeXtV2Classifier", "FCMAE")
     if name not in [_PACKAGE + kind for kind in kinds]:
-        raise WeightsError(f"it holds a model {name!r}, not one of {', '.join(kinds)}")
+        shown = repr(name)[:100]
+        raise WeightsError(f"it holds a model {shown}, not one of {', '.join(kinds)}")
     return name.removeprefix(_PACKAGE)
 
 
@@ -136,10 +153,12 @@ def _under_our_names(path, tensors, variant):
 
 def _our_name(name, root, blocks):
     """Our name of one weight, or None."""
+    layers = re.escape(f"{root}layers/")
+    block = rf"conv_ne_xt_v2_block{_COUNT}/(\w+)/vars/([01])"
     patterns = (
-        (rf"{root}layers/conv_ne_xt_v2_block(_\d+)?/(\w+)/vars/([01])", _block_name(blocks)),
-        (rf"{root}layers/sequential(_\d+)?/layers/(\w+)/vars/([01])", _sequential_name),
-        (r"decoder/blocks/conv_ne_xt_v2_block(_\d+)?/(\w+)/vars/([01])", _decoder_block_name),
+        (layers + block, _block_name(blocks)),
+        (rf"{layers}sequential{_COUNT}/layers/(\w+)/vars/([01])", _sequential_name),
+        (f"decoder/blocks/{block}", _decoder_block_name),
         (r"decoder/(project|predict_pixels)/vars/([01])", _decoder_name),
         (r"decoder/vars/0", lambda: "decoder/mask_token"),
         (r"layers/layer_normalization/vars/([01])", lambda index: _weight("norm", "norm", index)),
@@ -187,7 +206,7 @@ def _variant_by_shapes(path, tensors, root):
     def width(kind, place, rest):
         suffix = f"_{place}" if place else ""
         tensor = tensors.get(f"{root}layers/{kind}{suffix}/{rest}/vars/1")
-        return tensor.shape[0] if tensor is not None and len(tensor.shape) == 1 else None
+        return (tensor.shape[0] or None) if tensor is not None and len(tensor.shape) == 1 else None
 
     stages = [width("sequential", place, "layers/conv2d") for place in range(NUM_STAGES)]
     blocks = itertools.takewhile(

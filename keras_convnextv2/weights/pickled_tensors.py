@@ -1,19 +1,19 @@
 """Reading the pickles of PyTorch files without running what they name.
 
 A pickle is a program: it may import and call anything. This reader gives it a short list of names,
-most of them stand-ins made here, and the opcodes that PyTorch writes. PyTorch itself is not needed.
+most of them stand-ins made here, and the opcodes that PyTorch writes. What it makes is as large as
+the pickle, times a constant, in time proportional to it. PyTorch itself is not needed.
 """
 
 import argparse
-import collections
 import dataclasses
 import math
 import pickle
 
+from keras_convnextv2.weights.checkpoint import demand_array_shape
 from keras_convnextv2.weights.errors import WeightsError
 
-# A state dict's pickle has about 200 bytes a tensor. Objects take more room than their opcodes.
-MAX_PICKLE_BYTES = 16 * 2**20
+_MAX_ARGUMENTS = 8  # `_rebuild_tensor_v2` has seven
 
 _DTYPES = {
     "DoubleStorage": "float64",
@@ -59,11 +59,8 @@ class View:
 class _Opaque:
     """Stands for an object whose content is of no interest, such as a NumPy number."""
 
-    def __init__(self, *arguments):
-        pass
 
-    def __setstate__(self, state):
-        pass
+_OPAQUE = _Opaque()
 
 
 def _demand(condition, problem):
@@ -71,15 +68,21 @@ def _demand(condition, problem):
         raise ValueError(problem)
 
 
+def _is_count(value):
+    return type(value) is int and 0 <= value < 2**63
+
+
 def _rebuild_tensor(storage, offset, shape, strides, *_):
-    _demand(isinstance(storage, Storage), "a tensor without a storage")
-    numbers = (offset, *shape, *strides)
-    _demand(all(type(n) is int and n >= 0 for n in numbers), f"a tensor of sizes {numbers}")
-    _demand(len(shape) == len(strides), f"a tensor of shape {shape} with strides {strides}")
-    view = View(storage, offset, tuple(shape), tuple(strides))
-    values = math.prod(shape)
+    _demand(type(storage) is Storage, "a tensor without a storage")
+    _demand(type(shape) is type(strides) is tuple, "a tensor whose shape is no tuple")
+    _demand(len(shape) == len(strides), "a tensor with more sides than strides, or fewer")
+    demand_array_shape(shape)
+    _demand(_is_count(offset) and all(map(_is_count, strides)), "a tensor of negative strides")
+    # PyTorch writes anything as the stride of a side of one.
+    strides = tuple(step if side > 1 else 0 for side, step in zip(shape, strides, strict=True))
+    view = View(storage, offset, shape, strides)
     _demand(
-        max(values, offset + view.extent) <= storage.num_values,
+        max(math.prod(shape), offset + view.extent) <= storage.num_values,
         f"a tensor of shape {shape} in a storage of {storage.num_values} values",
     )
     return view
@@ -89,27 +92,39 @@ def _rebuild_parameter(data, *_):
     return data
 
 
+def _size(sides):
+    _demand(type(sides) is tuple, "a torch.Size of no tuple")
+    return sides
+
+
+def _dict():
+    return {}
+
+
+def _opaque(*_):
+    return _OPAQUE
+
+
 _HARMLESS = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
+    ("collections", "OrderedDict"): _dict,
     ("argparse", "Namespace"): argparse.Namespace,  # the official code's `args`
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    ("torch", "Size"): tuple,
-    ("torch", "device"): _Opaque,
-    ("_codecs", "encode"): _Opaque,
+    ("torch", "Size"): _size,
     **{("torch", name): dtype for name, dtype in _DTYPES.items()},
     **{
-        (module, name): _Opaque
+        (module, name): _opaque
         for module, name in (
+            ("torch", "device"),
+            ("_codecs", "encode"),
             ("numpy", "dtype"),
             ("numpy.core.multiarray", "scalar"),
             ("numpy._core.multiarray", "scalar"),
+            ("builtins", "set"),
+            ("builtins", "frozenset"),
+            ("__builtin__", "set"),
+            ("__builtin__", "frozenset"),
         )
-    },
-    **{
-        (module, name): kind
-        for module in ("builtins", "__builtin__")
-        for name, kind in (("set", set), ("frozenset", frozenset))
     },
 }
 
@@ -122,45 +137,97 @@ _FORBIDDEN_OPCODES = (
     pickle.EXT4,
     pickle.INST,
     pickle.OBJ,
+    pickle.NEWOBJ_EX,
+    pickle.DICT,
+    pickle.INT,  # this and the next two: numbers of millions of digits
+    pickle.LONG,
+    pickle.LONG4,
 )
 
 
 # The Python one: that in C makes room for its memo by numbers in the file.
 class _Unpickler(pickle._Unpickler):
-    dispatch = {
-        opcode: function
-        for opcode, function in pickle._Unpickler.dispatch.items()
-        if opcode not in [code[0] for code in _FORBIDDEN_OPCODES]
-    }
-
     def __init__(self, file):
         super().__init__(file, encoding="utf-8")
         self.storages = {}
 
     def find_class(self, module, name):
         if (module, name) not in _HARMLESS:
+            shown = repr(f"{module}.{name}"[:100])[1:-1]
             raise WeightsError(
-                f"it holds a pickled {module}.{name}, which is not among the types known to be "
-                "harmless; nothing of it was run. If you trust where the file comes from, load it "
-                "with PyTorch and save the state dict alone: torch.save({'model': "
-                "torch.load(path, weights_only=False)['model']}, new_path)"
+                f"it holds a pickled {shown}, which is not among the types known to be harmless; "
+                "nothing of it was run. If you trust where the file comes from, load it with "
+                "PyTorch and save the state dict alone: torch.save({'model': torch.load(path, "
+                "weights_only=False)['model']}, new_path), or of a whole module its .state_dict()"
             )
         return _HARMLESS[module, name]
 
     def persistent_load(self, key):
-        _demand(isinstance(key, tuple) and len(key) in (5, 6), f"a storage written as {key!r}")
+        _demand(type(key) is tuple and len(key) in (5, 6), "a storage of another form")
         kind, dtype, name, _, num_values = key[:5]
-        _demand(kind == "storage" and dtype in _DTYPES.values(), f"a storage of type {dtype!r}")
-        _demand(isinstance(name, str), f"a storage named {name!r}")
-        _demand(type(num_values) is int and num_values >= 0, f"a storage of {num_values!r} values")
+        _demand(kind == "storage" and dtype in _DTYPES.values(), "a storage of another type")
+        _demand(type(name) is str and _is_count(num_values), "a storage without a name or a size")
         _demand(len(key) == 5 or key[5] is None, "a view of a part of a storage")
         storage = self.storages.setdefault(name, Storage(name, dtype, num_values))
         _demand(storage == Storage(name, dtype, num_values), f"two storages named {name!r}")
         return storage
 
+    def _call(self):
+        arguments = self.stack.pop()
+        # Many calls with many arguments would take time without end.
+        _demand(type(arguments) is tuple and len(arguments) <= _MAX_ARGUMENTS, "a call so long")
+        self.stack[-1] = self.stack[-1](*arguments)
+
+    def _set_state(self):
+        """Only an `args` has a state of interest. That of others could undo what was checked."""
+        state = self.stack.pop()
+        if type(self.stack[-1]) is argparse.Namespace and type(state) is dict:
+            self.stack[-1].__dict__ = state  # no copy, of which a file could ask for many
+
+    def _set_item(self):
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set([key, value])
+
+    def _set_items(self):
+        self._set(self.pop_mark())
+
+    def _set(self, items):
+        """Strings are the keys of interest. The hash of a deep tuple would overflow the stack."""
+        _demand(type(self.stack[-1]) is dict, "items for what is no dict")
+        pairs = zip(items[::2], items[1::2], strict=True)
+        self.stack[-1].update((key, value) for key, value in pairs if type(key) is str)
+
+    def _make_set(self):
+        self.append(_OPAQUE)
+
+    def _make_frozen_set(self):
+        self.pop_mark()
+        self.append(_OPAQUE)
+
+    def _add_to_set(self):
+        self.pop_mark()
+
+    def _refuse(self):
+        raise WeightsError("its pickle has opcodes that PyTorch does not write")
+
+    dispatch = {
+        **pickle._Unpickler.dispatch,
+        **dict.fromkeys([opcode[0] for opcode in _FORBIDDEN_OPCODES], _refuse),
+        pickle.REDUCE[0]: _call,
+        pickle.NEWOBJ[0]: _call,
+        pickle.BUILD[0]: _set_state,
+        pickle.SETITEM[0]: _set_item,
+        pickle.SETITEMS[0]: _set_items,
+        pickle.EMPTY_SET[0]: _make_set,
+        pickle.FROZENSET[0]: _make_frozen_set,
+        pickle.ADDITEMS[0]: _add_to_set,
+    }
+
 
 def unpickle(file):
     """Reads the next pickle of a binary file.
+
+    Only keys that are strings are kept.
 
     Returns:
         (plain Python objects with a `View` for each tensor, {key: Storage}).

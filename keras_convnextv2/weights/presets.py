@@ -84,7 +84,7 @@ PRESETS = {
 }
 
 
-def from_preset(source, image_shape=None, drop_path_rate=None, dtype=None, entry=None):
+def from_preset(source, image_size=None, drop_path_rate=None, dtype=None, entry=None):
     """Builds the model whose weights a file, a folder or the hub holds, and loads them.
 
         model = from_preset("hf://timm/convnextv2_atto.fcmae_ft_in1k")
@@ -95,8 +95,8 @@ def from_preset(source, image_shape=None, drop_path_rate=None, dtype=None, entry
 
     Args:
         source: path of a file or folder, or "hf://owner/name".
-        image_shape: (height, width, channels) of the model's input. Default: what comes along
-            with the weights, else 224x224.
+        image_size: (height, width) of the model's input; each may be None, for any. Default: what
+            comes along with the weights, else 224x224.
         drop_path_rate: float, stochastic depth of the last block. Default: that of a `.keras`
             file, else 0.
         dtype: dtype policy or its name. Default: that of a `.keras` file, else Keras's own.
@@ -121,7 +121,7 @@ def from_preset(source, image_shape=None, drop_path_rate=None, dtype=None, entry
     # Before a model is built: what a file declares could make it enormous.
     check_whole(contents, sizes)
     try:
-        model = _build(checkpoint, sizes, image_shape, drop_path_rate, dtype)
+        model = _build(checkpoint, sizes, image_size, drop_path_rate, dtype)
     except ValueError as error:
         raise WeightsError(f"No model can be built for {checkpoint.path}: {error}") from error
     for name, weight in named_weights(model).items():
@@ -132,22 +132,20 @@ def from_preset(source, image_shape=None, drop_path_rate=None, dtype=None, entry
     return model
 
 
-def _build(checkpoint, sizes, image_shape, drop_path_rate, dtype):
+def _build(checkpoint, sizes, image_size, drop_path_rate, dtype):
     saved = checkpoint.model_config or {"backbone": {}}
     backbone = saved["backbone"]
-    if image_shape is None:
-        size = checkpoint.description.image_size or USUAL_IMAGE_SIZE
-        image_shape = backbone.get("image_shape") or (*size, sizes.channels)
-    if list(image_shape)[-1:] != [sizes.channels]:
-        raise WeightsError(
-            f"the weights are for images of {sizes.channels} channels. Received: "
-            f"image_shape={image_shape}"
-        )
+    if image_size is None and "image_shape" in backbone:
+        image_size = backbone["image_shape"][:2]  # where it may be any, a description has no size
+    elif image_size is None:
+        image_size = checkpoint.description.image_size or USUAL_IMAGE_SIZE
+    if not isinstance(image_size, (tuple, list)) or len(image_size) != 2:
+        raise ValueError(f"`image_size` must be (height, width). Received: {image_size!r}")
     if drop_path_rate is None:
         drop_path_rate = backbone.get("drop_path_rate", 0.0)
     backbone = ConvNeXtV2Backbone(
         sizes.variant_name or sizes.variant,
-        image_shape,
+        (*image_size, sizes.channels),
         stem_stride=sizes.stem_stride,
         drop_path_rate=drop_path_rate,
         seed=backbone.get("seed"),

@@ -2,16 +2,23 @@
 
 import argparse
 import io
+import math
+import os
 import struct
-import zipfile
 
 import numpy as np
 
-from keras_convnextv2.weights.checkpoint import Checkpoint, StoredTensor, numpy_dtype
+from keras_convnextv2.weights.checkpoint import (
+    MAX_LISTING_BYTES,
+    Checkpoint,
+    StoredTensor,
+    demand_little_sharing,
+    numpy_dtype,
+)
 from keras_convnextv2.weights.description import Description, checked_names
-from keras_convnextv2.weights.errors import WeightsError
-from keras_convnextv2.weights.pickled_tensors import MAX_PICKLE_BYTES, View, unpickle
-from keras_convnextv2.weights.zip_entries import ZIP_MAGIC, ZipEntry
+from keras_convnextv2.weights.errors import WeightsError, in_brief
+from keras_convnextv2.weights.pickled_tensors import View, unpickle
+from keras_convnextv2.weights.zip_entries import ZIP_MAGIC, ZipEntry, open_archive
 
 _LEGACY_START = [0x1950A86A20F9469CFC6C, 1001]  # magic number, version
 _USUAL_ENTRIES = ("model", "state_dict", "module", "model_state_dict", "model_ema")
@@ -32,52 +39,51 @@ def read(path, entry=None):
         with open(path, "rb") as file:
             is_zip = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
         root, places = _read_zip(path) if is_zip else _read_legacy(path)
+        state, others = _state_dict(root, entry)
+        views = {key: value for key, value in state.items() if isinstance(value, View)}
+        tensors = {key: _tensor(path, view, places) for key, view in views.items()}
+        demand_little_sharing(sum(map(_bytes_to_read, views.values())), os.path.getsize(path))
     except WeightsError as error:
         raise WeightsError(f"{path} was refused: {error}") from error
     except Exception as error:  # damaged bytes make pickle and zipfile raise anything
-        raise WeightsError(
-            f"{path} is damaged or no PyTorch file: {type(error).__name__}: {error}"
-        ) from error
-    state, others = _state_dict(root, entry, path)
-    tensors = {key: _tensor(path, value, places) for key, value in state.items()}
+        raise WeightsError(f"{path} is damaged or no PyTorch file: {in_brief(error)}") from error
     details = {"epoch": others["epoch"]} if isinstance(others.get("epoch"), int) else {}
-    entries = [name for name, value in others.items() if _holds_tensors(value)]
+    entries = list(_state_dicts(others))
     if entries:
         details["other entries"] = entries
     return Checkpoint(path, "PyTorch", tensors, _description(others), details)
 
 
-def _state_dict(root, entry, path):
-    """(the state dict's tensors, what stands beside it)."""
+def _state_dict(root, entry):
+    """(the state dict, what stands beside it)."""
     if not isinstance(root, dict):
-        raise WeightsError(f"{path} holds a {type(root).__name__}, not a dict of tensors.")
-    if entry is not None:
-        state = root.get(entry)
-        if not _holds_tensors(state):
-            there = [str(name) for name, value in root.items() if _holds_tensors(value)]
-            raise WeightsError(
-                f"{path} has no state dict {entry!r}. It has: {', '.join(there) or 'none'}."
-            )
-    elif _holds_tensors(root):
-        state, root = root, {}
-    else:
-        state = next(
-            (root[name] for name in _USUAL_ENTRIES if _holds_tensors(root.get(name))), None
-        )
-        if state is None:
-            shown = ", ".join(str(name) for name in list(root)[:6])
-            raise WeightsError(f"{path} holds no state dict. It holds: {shown or 'nothing'}.")
-    others = {name: value for name, value in root.items() if value is not state}
-    tensors = {
-        key: value
-        for key, value in state.items()
-        if isinstance(value, View) and isinstance(key, str)
+        raise WeightsError(f"it holds a {type(root).__name__}, not a dict of tensors")
+    if entry is None and any(isinstance(value, View) for value in root.values()):
+        return root, {}
+    found = _state_dicts(root)
+    if entry is not None and entry not in found:
+        raise WeightsError(f"it has no state dict {entry!r}. It has: {_shown(found) or 'none'}")
+    if entry is None:
+        entry = next((name for name in _USUAL_ENTRIES if name in found), None)
+    if entry is None:
+        raise WeightsError(f"it holds no state dict. It holds: {_shown(root) or 'nothing'}")
+    state = found[entry]
+    return state, {name: value for name, value in root.items() if value is not state}
+
+
+def _state_dicts(root):
+    """{name: dict} of those that hold tensors. Each is looked through once."""
+    dicts = {id(value): value for value in root.values() if isinstance(value, dict)}
+    found = {
+        place
+        for place, value in dicts.items()
+        if any(isinstance(tensor, View) for tensor in value.values())
     }
-    return tensors, others
+    return {name: value for name, value in root.items() if id(value) in found}
 
 
-def _holds_tensors(value):
-    return isinstance(value, dict) and any(isinstance(tensor, View) for tensor in value.values())
+def _shown(names):
+    return ", ".join(name[:80] for name in list(names)[:6])
 
 
 def _description(others):
@@ -100,6 +106,8 @@ def _tensor(path, view, places):
 
 def _read_view(path, view, places):
     dtype = numpy_dtype(view.storage.dtype)
+    if view.extent == 0:
+        return np.empty(view.shape, dtype)
     start, check = places[view.storage.key]
     check()
     offset = start + view.offset * dtype.itemsize
@@ -112,17 +120,14 @@ def _read_view(path, view, places):
 
 def _read_zip(path):
     """(the pickled object, {storage key: (offset in the file, function that checks it)})."""
-    with zipfile.ZipFile(path) as archive:
+    with open_archive(path) as archive:
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise WeightsError(f"it holds {len(pickles)} files data.pkl, where PyTorch writes one")
         folder = pickles[0].removesuffix("data.pkl")
         if f"{folder}byteorder" in archive.namelist():
             _demand_little_endian(ZipEntry(path, archive, f"{folder}byteorder").read() == b"little")
-        entry = ZipEntry(path, archive, pickles[0])
-        if entry.size > MAX_PICKLE_BYTES:
-            raise WeightsError(f"its pickle has {entry.size} bytes, more than any state dict's")
-        root, storages = unpickle(io.BytesIO(entry.read()))
+        root, storages = unpickle(io.BytesIO(ZipEntry(path, archive, pickles[0]).read()))
         places = {}
         for key, storage in storages.items():
             entry = ZipEntry(path, archive, f"{folder}data/{key}")
@@ -135,14 +140,14 @@ def _read_zip(path):
 def _read_legacy(path):
     """As `_read_zip`, of the format before PyTorch 1.6: five pickles, then the storages."""
     with open(path, "rb") as file:
-        pickles = io.BytesIO(file.read(MAX_PICKLE_BYTES))
+        pickles = io.BytesIO(file.read(MAX_LISTING_BYTES))
         if [unpickle(pickles)[0] for _ in _LEGACY_START] != _LEGACY_START:
             raise WeightsError("it does not begin as PyTorch's files do")
         system, _ = unpickle(pickles)
         _demand_little_endian(system["little_endian"] is True)
         root, storages = unpickle(pickles)
         keys, _ = unpickle(pickles)
-        if sorted(keys) != sorted(storages):
+        if not all(type(key) is str for key in keys) or sorted(keys) != sorted(storages):
             raise WeightsError("its list of storages is not that of its tensors")
         places, offset = {}, pickles.tell()
         end = file.seek(0, io.SEEK_END)
@@ -154,6 +159,10 @@ def _read_legacy(path):
             if num_values != storages[key].num_values or offset > end:
                 raise WeightsError(f"storage {key} is cut short or of another size than declared")
     return root, places
+
+
+def _bytes_to_read(view):
+    return max(math.prod(view.shape), view.extent) * numpy_dtype(view.storage.dtype).itemsize
 
 
 def _num_bytes(storage):

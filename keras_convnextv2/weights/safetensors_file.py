@@ -4,19 +4,29 @@ import json
 import math
 import struct
 
-from keras_convnextv2.weights.checkpoint import Checkpoint, StoredTensor, numpy_dtype
+from keras_convnextv2.weights.checkpoint import (
+    MAX_LISTING_BYTES,
+    Checkpoint,
+    StoredTensor,
+    numpy_dtype,
+)
 from keras_convnextv2.weights.description import Description, checked_names, licence_of
-from keras_convnextv2.weights.errors import WeightsError
+from keras_convnextv2.weights.errors import WeightsError, in_brief
 
 _NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _CODES = {name: code for code, name in _NAMES.items()}
 
 
 def read(path):
-    """Opens a safetensors file. The library compares the header with the file's size first."""
+    """Opens a safetensors file. The library compares the header with the file's size first.
+
+    Raises:
+        WeightsError: the file is damaged.
+    """
     import safetensors
 
     try:
+        _check_header(path)
         with safetensors.safe_open(path, framework="numpy", backend="pread") as file:
             keys = list(file.keys())
             metadata = file.metadata() or {}
@@ -25,11 +35,29 @@ def read(path):
                 key: _tensor(path, key, tuple(part.get_shape()), part.get_dtype())
                 for key, part in slices.items()
             }
-    except (safetensors.SafetensorError, ValueError) as error:
-        raise WeightsError(f"{path} is damaged or no safetensors file: {error}") from error
+    except WeightsError as error:
+        raise WeightsError(f"{path} was refused: {error}") from error
+    except Exception as error:  # the library's own, or any of damaged JSON
+        reason = in_brief(error)
+        raise WeightsError(f"{path} is damaged or no safetensors file: {reason}") from error
     return Checkpoint(
         path, "safetensors", tensors, _description(metadata), {"metadata": dict(metadata)}
     )
+
+
+def _check_header(path):
+    """What the library does not: a header of any size, and a key that is there twice."""
+    with open(path, "rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        if size > MAX_LISTING_BYTES:
+            raise WeightsError(f"its header has {size} bytes, too many to be true")
+        json.loads(file.read(size), object_pairs_hook=_demand_each_once)
+
+
+def _demand_each_once(pairs):
+    names = {name for name, _ in pairs}
+    if len(names) != len(pairs):
+        raise WeightsError("its header has a key twice")
 
 
 def _tensor(path, key, shape, code):

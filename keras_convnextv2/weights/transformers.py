@@ -1,6 +1,8 @@
 """The checkpoints and folders of Hugging Face's transformers (`save_pretrained`)."""
 
 from keras_convnextv2.weights.description import Description, checked_names, licence_of
+from keras_convnextv2.weights.errors import WeightsError
+from keras_convnextv2.weights.folders import CONFIG_NAME
 from keras_convnextv2.weights.format import Format
 from keras_convnextv2.weights.layouts import (
     CONVOLUTION,
@@ -10,6 +12,7 @@ from keras_convnextv2.weights.layouts import (
     response_norm,
 )
 
+_EXACT_GELU = ("gelu", "gelu_python")  # transformers' names for it
 _GRN = response_norm("weight", "bias", "1 1 1 c")
 
 
@@ -61,6 +64,12 @@ def _write_config(sizes, description):
 def _read_config(config):
     if config.get("model_type") != "convnextv2":
         return None
+    activation = config.get("hidden_act", _EXACT_GELU[0])
+    if activation not in _EXACT_GELU:
+        raise WeightsError(
+            f"{CONFIG_NAME} says hidden_act={activation!r}; the models here compute the exact GELU "
+            f"alone ({', '.join(_EXACT_GELU)}), so that they would give other results."
+        )
     names = None
     labels = config.get("id2label")
     if isinstance(labels, dict):

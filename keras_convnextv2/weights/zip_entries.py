@@ -1,15 +1,46 @@
 """Entries of zip files that are stored as they are, so that they can be read in place."""
 
+import contextlib
+import io
 import os
 import struct
 import zipfile
 import zlib
 
+from keras_convnextv2.weights.checkpoint import MAX_LISTING_BYTES
 from keras_convnextv2.weights.errors import WeightsError
 
 ZIP_MAGIC = b"PK\x03\x04"
 _LOCAL_HEADER_BYTES = 30
 _CHUNK_BYTES = 1 << 20
+
+
+class _File(io.FileIO):
+    """A file that `zipfile` does not read whole, whatever size it gives the list of entries."""
+
+    def read(self, size=-1):
+        if size > MAX_LISTING_BYTES:
+            raise WeightsError(f"its list of entries has {size} bytes, more than any model's")
+        return super().read(size)
+
+
+@contextlib.contextmanager
+def open_archive(path):
+    """Opens a zip file of which only the list of entries is read.
+
+    Yields:
+        zipfile.ZipFile.
+
+    Raises:
+        WeightsError: the list is too long, or has an entry twice.
+        Exception: of any type, where it is damaged.
+    """
+    with _File(path) as file, zipfile.ZipFile(file) as archive:
+        if sum(info.compress_size for info in archive.infolist()) > os.path.getsize(path):
+            raise WeightsError("its entries overlap or go on beyond the end of the file")
+        if len(set(archive.namelist())) != len(archive.namelist()):
+            raise WeightsError("it has several entries of one name")
+        yield archive
 
 
 class ZipEntry:
@@ -25,16 +56,16 @@ class ZipEntry:
         """
         Args:
             path: of the zip file.
-            archive: the `zipfile.ZipFile`, open.
+            archive: of `open_archive`.
             name: of the entry.
 
         Raises:
-            WeightsError: no such entry or several, a compressed one, or one beyond the file's end.
+            WeightsError: no such entry, a compressed one, or one beyond the file's end.
         """
-        found = [info for info in archive.infolist() if info.filename == name]
-        if len(found) != 1:
-            raise WeightsError(f"it has {len(found)} entries named {name}")
-        (info,) = found
+        try:
+            info = archive.getinfo(name)
+        except KeyError as error:
+            raise WeightsError(f"it has no entry {name[:100]!r}") from error
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
             # A few compressed bytes can stand for gigabytes.
             raise WeightsError(f"its entry {name} is compressed, which no library here writes")
@@ -51,7 +82,9 @@ class ZipEntry:
             raise WeightsError(f"its entry {name} goes on beyond the end of the file")
 
     def read(self):
-        """All bytes, checked. For small entries."""
+        """All bytes, checked. For what lists tensors."""
+        if self.size > MAX_LISTING_BYTES:
+            raise WeightsError(f"its entry {self._name} has {self.size} bytes, too many to be true")
         self.check()
         with open(self.path, "rb") as file:
             file.seek(self.offset)

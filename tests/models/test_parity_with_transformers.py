@@ -3,33 +3,10 @@
 import keras
 import numpy as np
 import pytest
-import torch
-import transformers
 
 import keras_convnextv2 as kc
+from tests.reference.transformers_model import make_reference, run_reference
 from tests.reference.transformers_weights import keras_weights
-
-
-def make_reference(variant, num_classes):
-    """A reference model of which every weight is random, at scales that keep activations near 1."""
-    config = transformers.ConvNextV2Config(
-        hidden_sizes=list(variant.widths),
-        depths=list(variant.depths),
-        layer_norm_eps=1e-6,  # as the official code; transformers' own default is 1e-12
-        num_labels=num_classes,
-    )
-    model = transformers.ConvNextV2ForImageClassification(config).eval()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for key, weight in model.named_parameters():
-            noise = torch.randn(weight.shape, generator=generator)
-            if key.endswith("weight") and "norm" in key:
-                weight.copy_(1 + 0.2 * noise)
-            elif key.endswith("weight") and "grn" not in key:
-                weight.copy_(noise / weight[0].numel() ** 0.5)
-            else:
-                weight.copy_(0.3 * noise)
-    return model
 
 
 def transfer(reference, classifier):
@@ -43,8 +20,7 @@ def transfer(reference, classifier):
 def test_logits_and_stage_outputs_equal_the_reference(name):
     images = np.random.default_rng(0).normal(size=(2, 96, 64, 3)).astype("float32")
     reference = make_reference(kc.VARIANTS[name], num_classes=17)
-    with torch.no_grad():
-        expected = reference(torch.tensor(images).permute(0, 3, 1, 2), output_hidden_states=True)
+    expected = run_reference(reference, images, output_hidden_states=True)
     backbone = kc.ConvNeXtV2Backbone(name, (96, 64, 3))
     classifier = kc.ConvNeXtV2Classifier(backbone, 17)
     transfer(reference, classifier)

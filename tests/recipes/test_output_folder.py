@@ -1,7 +1,5 @@
 """A run overwrites nothing, and one that failed at its start is not in the way of the next."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -63,12 +61,8 @@ def rename_classes(images_dir, names):
         np.savez(path, **{**arrays, "class_names": np.array(names)})
 
 
-def test_class_names_that_differ_or_cannot_be_read_are_refused(run_recipe, finetuned, images_dir):
+def test_class_names_that_differ_are_refused(run_recipe, finetuned, images_dir):
     rename_classes(images_dir, ["boot", "dress", "coat"])
     for weights in (finetuned, finetuned / "checkpoints" / "last.keras"):
         outcome = run_recipe("evaluate", f"--weights={weights}", f"--data_dir={images_dir}")
         assert_one_line(outcome, "evaluate", "class 1", "'coat'", "'dress'", "another order")
-    for text in ("{broken", json.dumps({"boot": 1})):
-        (finetuned / "class_names.json").write_text(text)
-        outcome = run_recipe("evaluate", f"--weights={finetuned}", f"--data_dir={images_dir}")
-        assert_one_line(outcome, "evaluate", "class_names.json", "Restore or delete it")

@@ -65,16 +65,9 @@ def test_a_keras_file_brings_its_arguments(tmp_path):
         assert getattr(copy.backbone, name) == getattr(model.backbone, name)
 
 
-def test_the_folder_of_a_run_brings_its_class_names(tmp_path):
-    make_classifier(2).save(tmp_path / "model.keras")
-    (tmp_path / "class_names.json").write_text(json.dumps(["boot", "coat"]))
+def test_the_folder_of_a_run_brings_what_its_model_has(tmp_path):
+    make_classifier(2, class_names=["boot", "coat"]).save(tmp_path / "model.keras")
     assert kc.from_preset(tmp_path).class_names == ("boot", "coat")
-
-
-def test_class_names_of_another_number_are_not_taken(tmp_path):
-    make_classifier(3).save(tmp_path / "model.keras")
-    (tmp_path / "class_names.json").write_text(json.dumps(["boot", "coat"]))
-    assert kc.from_preset(tmp_path).class_names is None
 
 
 def test_load_weights_names_the_classes_of_a_classifier_that_has_no_names(tmp_path):
@@ -86,10 +79,17 @@ def test_load_weights_names_the_classes_of_a_classifier_that_has_no_names(tmp_pa
     assert named.class_names == ("x", "y")
 
 
+def test_class_names_of_another_number_are_not_taken(tmp_path):
+    kc.save_weights(make_classifier(3), tmp_path / "a.safetensors", "timm")
+    tensors = safetensors.numpy.load_file(tmp_path / "a.safetensors")
+    safetensors.numpy.save_file(tensors, tmp_path / "b.safetensors", {"class_names": '["boot"]'})
+    assert kc.from_preset(tmp_path / "b.safetensors").class_names is None
+
+
 def test_timm_s_folder_has_what_create_model_asks_for(tmp_path, rng):
     checkpoint = random_checkpoint(layout("timm", "atto"), rng)
     safetensors.numpy.save_file(checkpoint, tmp_path / "a.safetensors")
-    model = kc.from_preset(tmp_path / "a.safetensors", image_shape=(64, 96, 3))
+    model = kc.from_preset(tmp_path / "a.safetensors", image_size=(64, 96))
     model.class_names = tuple(f"class {index}" for index in range(1000))
     kc.save_weights(model, tmp_path / "folder", format="timm")
     config = json.loads((tmp_path / "folder" / "config.json").read_text())
@@ -130,6 +130,19 @@ def nothing_printed_yet():
     from keras_convnextv2.weights.description import _print_once
 
     _print_once.cache_clear()
+
+
+@pytest.mark.parametrize("size", [64, (64, 96, 3), (8, 96), (64, "wide")])
+def test_an_image_size_that_cannot_be(size, tmp_path):
+    kc.save_weights(make_classifier(2), tmp_path / "a.safetensors")
+    with pytest.raises(kc.WeightsError, match="No model can be built.*Received: "):
+        kc.from_preset(tmp_path / "a.safetensors", image_size=size)
+
+
+def test_a_model_for_images_of_any_size(tmp_path):
+    kc.save_weights(make_classifier(2), tmp_path / "a.safetensors")
+    model = kc.from_preset(tmp_path / "a.safetensors", image_size=(None, 96))
+    assert model.backbone.image_shape == (None, 96, 3)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def read(path, library):
 
 def round_trip(checkpoint, library, suffix, tmp_path):
     write(tmp_path / f"theirs{suffix}", checkpoint, library)
-    model = kc.from_preset(tmp_path / f"theirs{suffix}", image_shape=(64, 96, 3))
+    model = kc.from_preset(tmp_path / f"theirs{suffix}", image_size=(64, 96))
     kc.save_weights(model, tmp_path / f"ours{suffix}", format=library)
     assert numpy_equal(read(tmp_path / f"ours{suffix}", library), checkpoint)
     return model

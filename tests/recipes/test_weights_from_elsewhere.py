@@ -1,0 +1,71 @@
+"""--weights takes other libraries' checkpoints."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_convnextv2 as kc
+from tests.recipes.one_line import assert_one_line
+from tests.reference.random_weights import randomize
+
+
+@pytest.fixture
+def classifier():
+    sizes = kc.Variant((1, 1, 1, 1), (4, 6, 8, 12))
+    model = kc.ConvNeXtV2Classifier(kc.ConvNeXtV2Backbone(sizes, (32, 64, 3)), 3)
+    randomize(model, np.random.default_rng(0))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("format", "name"), [("official", "a.pth"), ("timm", "a.safetensors"), ("transformers", "a")]
+)
+def test_fine_tuning_starts_from_them(run_recipe, classifier, images_dir, tmp_path, format, name):
+    kc.save_weights(classifier.backbone, tmp_path / name, format)
+    outcome = run_recipe(
+        "finetune",
+        f"--weights={tmp_path / name}",
+        f"--data_dir={images_dir}",
+        f"--output_dir={tmp_path / 'run'}",
+        "--image_size=32x64",
+        "--epochs=1",
+        "--batch_size=8",
+        "--learning_rate=1e-20",  # too small to move a float32 weight
+    )
+    assert outcome.status == 0, outcome.err
+    tuned = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    for before, after in zip(
+        classifier.backbone.get_weights(), tuned.backbone.get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(after, before, atol=1e-12)
+
+
+def test_evaluation_takes_a_classifier_at_the_size_of_the_flag(
+    run_recipe, classifier, images_dir, tmp_path
+):
+    kc.save_weights(classifier, tmp_path / "a.pt", "timm")
+    words = (f"--weights={tmp_path / 'a.pt'}", f"--data_dir={images_dir}", "--json")
+    losses = {
+        size: run_recipe("evaluate", *words, f"--image_size={size}").result["loss"]
+        for size in ("32x64", "64x64")
+    }
+    assert np.isfinite(list(losses.values())).all()
+    assert losses["32x64"] != losses["64x64"]
+
+
+def test_evaluation_compares_their_class_names(run_recipe, classifier, images_dir, tmp_path):
+    classifier.class_names = ("coat", "boot", "dress")
+    kc.save_weights(classifier, tmp_path / "folder", "transformers")
+    words = (f"--weights={tmp_path / 'folder'}", f"--data_dir={images_dir}")
+    outcome = run_recipe("evaluate", *words)
+    assert_one_line(outcome, "evaluate", "class 0", "'coat'", "'boot'", "another order")
+
+
+def test_what_cannot_be_loaded_is_one_line(run_recipe, classifier, images_dir, tmp_path):
+    kc.save_weights(classifier, tmp_path / "a.pt", "timm")
+    (tmp_path / "a.pt").write_bytes((tmp_path / "a.pt").read_bytes()[:-5000])
+    words = (f"--data_dir={images_dir}", f"--output_dir={tmp_path / 'run'}", "--batch_size=8")
+    outcome = run_recipe("finetune", *words, f"--weights={tmp_path / 'a.pt'}")
+    assert_one_line(outcome, "finetune", "--weights: ", "a.pt", "damaged")
+    outcome = run_recipe("finetune", *words, f"--weights={tmp_path / 'nowhere'}")
+    assert_one_line(outcome, "finetune", "--weights: ", "no file or folder", "nowhere")
