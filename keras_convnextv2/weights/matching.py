@@ -180,8 +180,8 @@ def _way_out(contents, result):
     if result.wrong or "backbone" in missing | left:
         return ""
     hints = [
-        f" The file has no {part}; with strict=False that of the model stays new."
+        f" The file has no {part}; load_weights(strict=False) leaves that of a model new."
         for part in sorted(missing)
     ]
-    hints += [f" With strict=False the file's {part} is left out." for part in sorted(left)]
+    hints += [f" load_weights(strict=False) leaves the file's {part} out." for part in sorted(left)]
     return "".join(hints)

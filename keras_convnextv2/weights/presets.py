@@ -111,7 +111,7 @@ def from_preset(source, image_size=None, drop_path_rate=None, dtype=None, entry=
         WeightsError: there is no whole model in a known format.
     """
     checkpoint = open_weights(source, entry)
-    preset = PRESETS.get(str(source))
+    preset = PRESETS.get(str(source).partition("@")[0])
     if preset is not None:
         known = Description(None, (preset.image_size, preset.image_size), preset.licence)
         checkpoint.description = known.completed_by(checkpoint.description)

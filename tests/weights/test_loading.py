@@ -124,14 +124,14 @@ def test_a_checkpoint_without_a_head(checkpoint, save):
     for key in ("norm.weight", "norm.bias", "head.weight", "head.bias"):
         del checkpoint[key]
     kc.load_weights(make_backbone(), save(checkpoint))
-    parts = ("4 missing: norm/gamma", "The file has no head; with strict=False that of the model")
+    parts = ("4 missing: norm/gamma", "The file has no head; load_weights(strict=False) leaves")
     assert_refused(make_classifier(), save(checkpoint), *parts)
     with pytest.warns(UserWarning, match=r"4 stayed new \(head\)"):
         kc.load_weights(make_classifier(), save(checkpoint), strict=False)
 
 
 def test_a_head_for_a_backbone(checkpoint, save):
-    parts = ("4 unexpected: head.bias", "With strict=False the file's head is left out")
+    parts = ("4 unexpected: head.bias", "load_weights(strict=False) leaves the file's head out")
     assert_refused(make_backbone(), save(checkpoint), *parts)
     with pytest.warns(UserWarning, match="4 of the file left out: head.bias"):
         kc.load_weights(make_backbone(), save(checkpoint), strict=False)
