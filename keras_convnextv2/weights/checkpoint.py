@@ -99,8 +99,9 @@ def read_finite(tensor, key, path):
             "Quantized weights cannot be loaded."
         )
     array = tensor.load()
-    if not np.isfinite(array).all():
+    with np.errstate(invalid="ignore"):  # which a signalling NaN is
         bad = int(array.size - np.count_nonzero(np.isfinite(array)))
+    if bad:
         raise WeightsError(
             f"{path}: {key} holds {bad} of {array.size} values that are not finite (NaN or Inf). "
             "The run that wrote it had diverged, or the file is damaged."

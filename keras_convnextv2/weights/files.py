@@ -6,7 +6,7 @@ from pathlib import Path
 from keras_convnextv2.weights import hub, keras_file, pytorch_file, safetensors_file
 from keras_convnextv2.weights.checkpoint import Checkpoint
 from keras_convnextv2.weights.description import Description
-from keras_convnextv2.weights.errors import WeightsError
+from keras_convnextv2.weights.errors import WeightsError, in_brief
 from keras_convnextv2.weights.folders import (
     CONFIG_NAME,
     INDEX_NAME,
@@ -40,13 +40,16 @@ def open_weights(source, entry=None):
         path = hub.download(str(source))
     else:
         path = Path(source).expanduser()
-    if path.is_dir():
-        return _open_folder(path, entry)
-    if not path.is_file():
-        raise WeightsError(
-            f"There is no file or folder {source}. Name one, or hf://owner/name on the hub."
-        )
-    return _open_file(path, entry)
+    try:
+        if path.is_dir():
+            return _open_folder(path, entry)
+        if path.is_file():
+            return _open_file(path, entry)
+    except OSError as error:
+        raise WeightsError(f"{source} cannot be read: {in_brief(error)}") from error
+    raise WeightsError(
+        f"There is no file or folder {source}. Name one, or hf://owner/name on the hub."
+    )
 
 
 def _open_file(path, entry):

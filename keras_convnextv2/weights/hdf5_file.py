@@ -103,7 +103,9 @@ def _tensor(path, window, name, dataset):
     if properties.get_layout() != h5py.h5d.CONTIGUOUS or properties.get_external_count():
         raise WeightsError(f"{name} is no plain array in the file itself")
     dtype, shape = dataset.dtype, dataset.shape
-    is_bfloat16 = dtype.itemsize == 2 and _says_bfloat16(dataset)
+    # HDF5 does not know bfloat16: Keras writes two bytes of no type. It says which in an attribute,
+    # but on a damaged one the HDF5 library has been seen to read without end.
+    is_bfloat16 = dtype == np.dtype("V2")
     if shape is None or not (dtype.kind in "fiub" or is_bfloat16):
         raise WeightsError(f"{name} holds {dtype}, not numbers")
     stored = "bfloat16" if is_bfloat16 else dtype.newbyteorder("=").name
@@ -127,9 +129,3 @@ def _tensor(path, window, name, dataset):
         return values.astype(wanted, copy=False).reshape(shape)
 
     return StoredTensor(shape, stored, load)
-
-
-def _says_bfloat16(dataset):
-    """Whether it has the mark that Keras gives an array of bfloat16, which HDF5 does not know."""
-    mark = dataset.attrs.get("dtype")
-    return isinstance(mark, str) and mark == "bfloat16"

@@ -93,13 +93,13 @@ def _own_arguments(config):
     if isinstance(policy, dict):
         backbone["dtype"] = policy["config"]["name"]
     for name, is_possible in _POSSIBLE.items():
-        if not is_possible(backbone.get(name)):
+        if name in backbone and not is_possible(backbone[name]):
             raise WeightsError(f"its {name} is {repr(backbone[name])[:100]}")
     return {**arguments, "class_name": kind, "backbone": backbone}
 
 
 def _is_image_shape(shape):
-    return shape is None or (
+    return (
         isinstance(shape, list)
         and len(shape) == 3
         and all(side is None or (type(side) is int and 0 < side <= _MAX_SIDE) for side in shape)
@@ -108,7 +108,7 @@ def _is_image_shape(shape):
 
 _POSSIBLE = {
     "image_shape": _is_image_shape,
-    "drop_path_rate": lambda rate: rate is None or (type(rate) in (int, float) and 0 <= rate < 1),
+    "drop_path_rate": lambda rate: type(rate) in (int, float) and 0 <= rate < 1,
     "seed": lambda seed: seed is None or type(seed) is int,
     "dtype": lambda name: name is None or name in _POLICIES,
 }

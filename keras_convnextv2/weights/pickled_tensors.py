@@ -7,7 +7,6 @@ the pickle, times a constant, in time proportional to it. PyTorch itself is not 
 
 import argparse
 import dataclasses
-import math
 import pickle
 
 from keras_convnextv2.weights.checkpoint import demand_array_shape
@@ -82,7 +81,7 @@ def _rebuild_tensor(storage, offset, shape, strides, *_):
     strides = tuple(step if side > 1 else 0 for side, step in zip(shape, strides, strict=True))
     view = View(storage, offset, shape, strides)
     _demand(
-        max(math.prod(shape), offset + view.extent) <= storage.num_values,
+        offset + view.extent <= storage.num_values,
         f"a tensor of shape {shape} in a storage of {storage.num_values} values",
     )
     return view
