@@ -8,6 +8,7 @@ from pathlib import Path
 from absl import app, flags
 
 EXIT_STATUS = 2
+_NUM_SHOWN = 8  # of a list
 
 BACKENDS = ("tensorflow", "jax", "torch")
 _EXTRAS = {
@@ -75,5 +76,15 @@ def print_result(result, as_json):
         print(json.dumps(result))
     else:
         for name, value in result.items():
-            shown = f"{value:.4f}" if isinstance(value, float) else value
-            print(f"{name.replace('_', ' '):<24} {shown}")
+            print(f"{name.replace('_', ' '):<24} {_shown(value)}")
+
+
+def _shown(value):
+    if isinstance(value, float):
+        return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.2g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        more = f" and {len(value) - _NUM_SHOWN} more" if len(value) > _NUM_SHOWN else ""
+        return ", ".join(map(str, value[:_NUM_SHOWN])) + more
+    return value

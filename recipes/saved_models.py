@@ -1,6 +1,13 @@
 """Models that earlier runs saved, and weights from elsewhere."""
 
-from pathlib import Path
+_FCMAE_ARGUMENTS = (
+    "mask_ratio",
+    "decoder_width",
+    "decoder_depth",
+    "normalize_targets",
+    "encoder_path",
+    "seed",
+)
 
 
 def load(source, image_size=None):
@@ -8,38 +15,26 @@ def load(source, image_size=None):
 
     Args:
         source: a run's folder, a file, another library's folder, or hf://owner/name.
-        image_size: (H, W) that weights without a fixed size are to be used at; None takes what
-            comes along with them. A `.keras` file has its own.
+        image_size: (H, W) to use weights at that are of no size; None: of any. A `.keras` file
+            has its own, and other weights may bring one along.
+
+    Returns:
+        A backbone, a classifier, or an FCMAE where a `.keras` file holds one.
     """
     import keras_convnextv2 as kc
+    from keras_convnextv2.weights.files import open_weights
 
-    path = Path(source)
-    if path.is_dir() and (path / "model.keras").is_file():
-        path = path / "model.keras"
-    if path.suffix == ".keras":
-        return _load_keras(path)
     try:
-        return kc.from_preset(source, image_size)
+        checkpoint = open_weights(source)
+        config = checkpoint.model_config
+        if config is None:
+            image_size = image_size or checkpoint.description.image_size or (None, None)
+        model = kc.from_preset(source, None if config else image_size)
+        if config and config["class_name"] == "FCMAE":
+            model = kc.FCMAE(model, **{name: config[name] for name in _FCMAE_ARGUMENTS})
+            kc.load_weights(model, source)
     except kc.WeightsError as error:
         raise ValueError(f"--weights: {error}") from error
-
-
-def _load_keras(path):
-    import keras
-
-    import keras_convnextv2 as kc
-
-    if not path.is_file():
-        raise ValueError(f"--weights: there is no file {path}.")
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"--weights: {path} cannot be read as a Keras model: {reason}") from error
-    known = (kc.ConvNeXtV2Backbone, kc.ConvNeXtV2Classifier, kc.FCMAE)
-    if not isinstance(model, known):
-        names = ", ".join(kind.__name__ for kind in known)
-        raise ValueError(f"--weights: {path} holds a {type(model).__name__}, expected {names}.")
     return model
 
 
@@ -87,16 +82,12 @@ def copy_weights(source, target):
         ValueError: naming both, where the variant, the stem or the channels differ.
     """
 
-    def kind(backbone):
-        depths, widths = backbone.variant.depths, backbone.variant.widths
-        return (
-            f"depths {','.join(map(str, depths))}, widths {','.join(map(str, widths))}, stem "
-            f"stride {backbone.stem_stride}, {backbone.image_shape[-1]} channels"
-        )
+    from keras_convnextv2.weights.model_weights import sizes_of
 
-    if kind(source) != kind(target):
+    if sizes_of(source) != sizes_of(target):
         raise ValueError(
-            f"--weights holds a model of {kind(source)}; the flags and images ask for one of "
-            f"{kind(target)}. Leave the model's flags out, or name other weights."
+            f"--weights holds a model of {sizes_of(source).describe()}; the flags and images ask "
+            f"for one of {sizes_of(target).describe()}. Leave the model's flags out, or name "
+            "other weights."
         )
     target.set_weights(source.get_weights())

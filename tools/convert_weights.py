@@ -14,6 +14,7 @@ One tensor at a time is in memory, except for .keras and with --verify, which bu
 
 import collections
 import dataclasses
+from pathlib import Path
 
 from absl import flags
 
@@ -28,17 +29,20 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "output",
     "",
-    "A file that ends in .safetensors, .pt, .pth, .bin or .keras, or, for timm and transformers, "
-    "a folder.",
+    "A new file that ends in .safetensors, .pt, .pth, .bin, .keras or .weights.h5, or, for timm "
+    "and transformers, a new folder.",
 )
 flags.DEFINE_enum(
     "format",
-    "keras",
+    None,
     ["official", "minkowski", "timm", "transformers", "mmpretrain", "keras"],
-    "What to write.",
+    "What to write. Default: keras for .keras and .weights.h5.",
 )
 flags.DEFINE_enum(
-    "dtype", None, ["float32", "float16", "bfloat16"], "What to write. Default: as it is."
+    "dtype",
+    None,
+    ["float32", "float16", "bfloat16"],
+    "Default: as it is; in .keras float32.",
 )
 flags.DEFINE_string("entry", None, "Which state dict of a PyTorch file to take, such as model_ema.")
 flags.DEFINE_bool("backbone_only", False, "Leave out the head or the decoder.")
@@ -54,10 +58,15 @@ flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
 
 def main():
     if bool(FLAGS.output) == FLAGS.inspect:
-        raise ValueError("Give --output, or --inspect, not both.")
+        raise ValueError("Give either --output or --inspect.")
+    is_keras = FLAGS.output.endswith((".keras", ".weights.h5"))
+    if FLAGS.output and FLAGS.format is None and not is_keras:
+        raise ValueError("Give --format: what to write.")
+    if FLAGS.output and Path(FLAGS.output).exists():
+        raise ValueError(f"--output: {FLAGS.output} exists. Name a new file or folder.")
 
     from keras_convnextv2.weights.files import open_weights
-    from keras_convnextv2.weights.matching import identify
+    from keras_convnextv2.weights.matching import check_whole, identify
 
     contents = identify(open_weights(FLAGS.weights, FLAGS.entry))
     if FLAGS.inspect:
@@ -66,40 +75,53 @@ def main():
     sizes = contents.sizes
     if FLAGS.backbone_only:
         sizes = dataclasses.replace(sizes, num_classes=None, decoder=None)
-    if FLAGS.output.endswith(".keras"):
+    left_out = check_whole(contents, sizes)
+    if is_keras:
         _save_model(sizes)
     else:
         _convert(contents, sizes)
-    result = {"output": FLAGS.output, "model": sizes.describe(), "weights": len(sizes.shapes())}
+    result = {
+        "output": FLAGS.output,
+        "format": FLAGS.format or "keras",
+        "model": sizes.describe(),
+        "weights": len(sizes.shapes()),
+        "left_out": left_out,
+    }
     if FLAGS.verify:
         result |= verify_conversion.compare(contents, sizes, FLAGS.output, FLAGS.dtype)
     program.print_result(result, FLAGS.json)
 
 
 def _inspected(contents):
+    from keras_convnextv2.weights.errors import WeightsError
+    from keras_convnextv2.weights.matching import check_whole
+
     checkpoint, sizes = contents.checkpoint, contents.sizes
-    dtypes = collections.Counter(tensor.dtype for tensor in checkpoint.tensors.values())
-    names = checkpoint.description.class_names
-    details = dict(checkpoint.details)
-    if "other entries" in details:
-        details["other_entries"] = ", ".join(details.pop("other entries"))
+    description = checkpoint.description
+    try:
+        check_whole(contents, sizes)
+        problem = None
+    except WeightsError as error:
+        problem = str(error)
     shown = {
         "file": str(checkpoint.path),
         "container": checkpoint.container,
         "format": contents.format.name,
         "keys_begin_with": contents.prefix,
         "variant": sizes.variant_name or "custom",
-        "depths": ",".join(map(str, sizes.variant.depths)),
-        "widths": ",".join(map(str, sizes.variant.widths)),
+        "depths": list(sizes.variant.depths),
+        "widths": list(sizes.variant.widths),
         "stem_stride": sizes.stem_stride,
         "channels": sizes.channels,
         "classes": sizes.num_classes,
-        "class_names": f"{', '.join(names[:3])} and so on" if names else None,
-        "decoder": sizes.decoder and f"width {sizes.decoder.width}, depth {sizes.decoder.depth}",
+        "class_names": description.class_names and list(description.class_names),
+        "image_size": description.image_size and list(description.image_size),
+        "decoder": sizes.decoder and dataclasses.asdict(sizes.decoder),
         "parameters": sizes.num_parameters(),
-        "dtypes": ", ".join(f"{dtype} ({count})" for dtype, count in dtypes.items()),
-        "licence": checkpoint.description.licence,
-        **details,
+        "dtypes": dict(collections.Counter(t.dtype for t in checkpoint.tensors.values())),
+        "licence": description.licence,
+        **checkpoint.details,
+        "problem": problem,
     }
     return {name: value for name, value in shown.items() if value not in (None, "")}
 
@@ -114,10 +136,8 @@ def _convert(contents, sizes):
     from keras_convnextv2.weights.checkpoint import StoredTensor, numpy_dtype
     from keras_convnextv2.weights.description import announce_licence
     from keras_convnextv2.weights.formats import format_named
-    from keras_convnextv2.weights.matching import check_whole
     from keras_convnextv2.weights.writing import write_weights
 
-    check_whole(contents, sizes)
     description = contents.checkpoint.description
     announce_licence(description.licence, contents.may_be_metas)
     columns = (TextColumn("converting"), *Progress.get_default_columns()[1:2], DownloadColumn())
@@ -149,7 +169,7 @@ def _save_model(sizes):
         kc.load_weights(model, FLAGS.weights, entry=FLAGS.entry)
     elif FLAGS.backbone_only:
         model = getattr(model, "backbone", model)
-    kc.save_weights(model, FLAGS.output, FLAGS.format, FLAGS.dtype)
+    kc.save_weights(model, FLAGS.output, FLAGS.format or "keras", FLAGS.dtype)
 
 
 if __name__ == "__main__":

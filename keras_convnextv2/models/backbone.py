@@ -39,6 +39,8 @@ class ConvNeXtV2Backbone(keras.Model):
     Attributes:
         total_stride: 8 * stem_stride, in pixels; the side of an FCMAE patch.
         pyramid_outputs: {"P2": ..., ...}, each stage's output, named by log2 of its stride.
+        licence: of the weights that `load_weights` or `from_preset` loaded, as "cc-by-nc-4.0",
+            or None. Not in `.keras` files.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class ConvNeXtV2Backbone(keras.Model):
         self.pyramid_outputs = {
             f"P{level}": feature for level, feature in enumerate(features, first_level)
         }
+        self.licence = None
         self._config_variant = variant
 
     def encode(self, images, hidden=None, training=False):

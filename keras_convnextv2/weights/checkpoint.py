@@ -87,24 +87,30 @@ def numpy_dtype(name):
     return np.dtype(name)
 
 
-def read_finite(tensor, key, path):
-    """The array of a stored tensor.
+def demand_floats(checkpoint, key):
+    """Raises WeightsError for a tensor of a checkpoint that is not of floats."""
+    dtype = checkpoint.tensors[key].dtype
+    if dtype not in FLOATS:
+        raise WeightsError(
+            f"{checkpoint.path}: {key} is of dtype {dtype}, not of floats ({', '.join(FLOATS)}). "
+            "Quantized weights cannot be loaded."
+        )
+
+
+def read_finite(checkpoint, key):
+    """The array of a tensor of a checkpoint.
 
     Raises:
         WeightsError: it is not of floats, or holds values that are not finite.
     """
-    if tensor.dtype not in FLOATS:
-        raise WeightsError(
-            f"{path}: {key} is of dtype {tensor.dtype}, not of floats ({', '.join(FLOATS)}). "
-            "Quantized weights cannot be loaded."
-        )
-    array = tensor.load()
+    demand_floats(checkpoint, key)
+    array = checkpoint.tensors[key].load()
     with np.errstate(invalid="ignore"):  # which a signalling NaN is
-        bad = int(array.size - np.count_nonzero(np.isfinite(array)))
-    if bad:
+        num_bad = int(array.size - np.count_nonzero(np.isfinite(array)))
+    if num_bad:
         raise WeightsError(
-            f"{path}: {key} holds {bad} of {array.size} values that are not finite (NaN or Inf). "
-            "The run that wrote it had diverged, or the file is damaged."
+            f"{checkpoint.path}: {key} holds {num_bad} of {array.size} values that are not finite "
+            "(NaN or Inf). The run that wrote it had diverged, or the file is damaged."
         )
     return array
 

@@ -1,6 +1,5 @@
 """From what a user names, a file, a folder or a place on the hub, to an open checkpoint."""
 
-import dataclasses
 from pathlib import Path
 
 from keras_convnextv2.weights import hub, keras_file, pytorch_file, safetensors_file
@@ -15,13 +14,14 @@ from keras_convnextv2.weights.folders import (
     read_json,
 )
 from keras_convnextv2.weights.formats import FORMATS
+from keras_convnextv2.weights.presets import PRESETS
 from keras_convnextv2.weights.zip_entries import ZIP_MAGIC, open_archive
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _PICKLE_MAGIC = b"\x80"
 
 
-def open_weights(source, entry=None):
+def open_weights(source, entry=None, variant=None):
     """Opens what holds weights; none are read yet.
 
     Args:
@@ -29,9 +29,10 @@ def open_weights(source, entry=None):
             one, or "hf://owner/name" on the Hugging Face hub, also "hf://owner/name@revision".
             The kind of file is told by its content.
         entry: the state dict of a PyTorch file to take, such as "model_ema".
+        variant: the `Variant` of a `.weights.h5` file whose shapes do not tell it.
 
     Returns:
-        Checkpoint.
+        Checkpoint, described by the `config.json` beside its file too, and by `PRESETS`.
 
     Raises:
         WeightsError: there is nothing such, or it is damaged or hostile.
@@ -42,17 +43,28 @@ def open_weights(source, entry=None):
         path = Path(source).expanduser()
     try:
         if path.is_dir():
-            return _open_folder(path, entry)
-        if path.is_file():
-            return _open_file(path, entry)
+            checkpoint = _open_folder(path, entry)
+        elif path.is_file():
+            checkpoint = _open_file(path, entry, variant)
+        else:
+            raise WeightsError(
+                f"There is no file or folder {source}. Name one, or hf://owner/name on the hub."
+            )
+        folder = path if path.is_dir() else path.parent
+        in_folder = path.is_dir() or path.name in WEIGHTS_NAMES
+        if in_folder and (folder / CONFIG_NAME).is_file():
+            beside = _described(read_json(folder / CONFIG_NAME))
+            checkpoint.description = checkpoint.description.completed_by(beside)
     except OSError as error:
         raise WeightsError(f"{source} cannot be read: {in_brief(error)}") from error
-    raise WeightsError(
-        f"There is no file or folder {source}. Name one, or hf://owner/name on the hub."
-    )
+    preset = PRESETS.get(str(source).partition("@")[0])
+    if preset is not None:
+        known = Description(None, (preset.image_size, preset.image_size), preset.licence)
+        checkpoint.description = known.completed_by(checkpoint.description)
+    return checkpoint
 
 
-def _open_file(path, entry):
+def _open_file(path, entry, variant=None):
     with open(path, "rb") as file:
         start = file.read(9)
     if start[8:] == b"{":  # first: before it stands a length, which may look like anything
@@ -62,17 +74,21 @@ def _open_file(path, entry):
     elif start.startswith((ZIP_MAGIC, _PICKLE_MAGIC)):
         return pytorch_file.read(path, entry)
     elif start.startswith(_HDF5_MAGIC):
-        checkpoint = keras_file.read_hdf5(path)
+        checkpoint = keras_file.read_hdf5(path, variant)
     else:
         what = "is empty" if not start else f"begins with {start[:8]!r}"
         raise WeightsError(
             f"{path} {what}: no safetensors, PyTorch, .keras or .weights.h5 file is like that. If "
             "it was downloaded, see whether it is a web page or a Git LFS pointer."
         )
+    return _without_entries(checkpoint, entry)
+
+
+def _without_entries(checkpoint, entry):
     if entry is not None:
         raise WeightsError(
-            f"Only PyTorch files have entries. Received: entry={entry!r} for {path}, a file of "
-            f"{checkpoint.container}."
+            f"Only PyTorch files have entries. Received: entry={entry!r} for {checkpoint.path}, "
+            f"which is {checkpoint.container}."
         )
     return checkpoint
 
@@ -90,13 +106,8 @@ def _open_folder(folder, entry):
     if not names:
         raise WeightsError(f"{folder} holds none of {', '.join(WEIGHTS_NAMES)}. Name the file.")
     if names[0] == INDEX_NAME:
-        checkpoint = _open_parts(folder)
-    else:
-        checkpoint = _open_file(folder / names[0], entry)
-    description = checkpoint.description
-    if (folder / CONFIG_NAME).is_file():
-        description = description.completed_by(_described(read_json(folder / CONFIG_NAME)))
-    return dataclasses.replace(checkpoint, description=description)
+        return _without_entries(_open_parts(folder), entry)
+    return _open_file(folder / names[0], entry)
 
 
 def _described(config):

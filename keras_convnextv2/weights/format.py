@@ -19,9 +19,10 @@ class Format:
         entry: where a PyTorch file of this format keeps the state dict, or None for a bare one.
         layers_for: optional function of `Sizes`, of which tables `layers` is one, where what is
             written depends on the size.
-        write_config: optional function (Sizes, class names or None, image size) to the
-            `config.json` of a folder.
-        read_config: optional function of a folder's `config.json` to a `Description`.
+        write_config: optional function (Sizes, Description) to the `config.json` of a folder, or
+            None where the library has no name for such a model.
+        read_config: optional function of a folder's `config.json` to a `Description`, or None
+            where it is another library's.
     """
 
     name: str
@@ -92,6 +93,6 @@ def read_sizes(format, shapes):
         variant=Variant(tuple(depths), tuple(widths)),
         stem_stride=stem[0],
         channels=stem[1],
-        num_classes=size("head/bias", "c") or None,
+        num_classes=size("head/bias", "c") or size("head/kernel", "o"),
         decoder=decoder,
     )

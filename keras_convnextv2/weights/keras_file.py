@@ -59,8 +59,12 @@ def read_keras(path):
     )
 
 
-def read_hdf5(path):
+def read_hdf5(path, variant=None):
     """Opens a `.weights.h5` file as a checkpoint under our own names.
+
+    Args:
+        path: of the file.
+        variant: its `Variant`; None finds it by the shapes, where no widths repeat.
 
     Raises:
         WeightsError: it is damaged or of another model.
@@ -72,7 +76,7 @@ def read_hdf5(path):
     except Exception as error:  # damaged bytes make h5py raise anything
         reason = error if isinstance(error, WeightsError) else in_brief(error)
         raise WeightsError(f"{path} is damaged or no weights file of Keras: {reason}") from error
-    return Checkpoint(path, "Keras HDF5", _under_our_names(path, tensors, None))
+    return Checkpoint(path, "Keras HDF5", _under_our_names(path, tensors, variant))
 
 
 def _own_arguments(config):
@@ -118,7 +122,7 @@ def _class_name(config):
     name = config.get("registered_name")
     kinds = ("ConvNeXtV2Backbone", "ConvNeXtV2Classifier", "FCMAE")
     if name not in [_PACKAGE + kind for kind in kinds]:
-        shown = repr(name)[:100]
+        shown = repr(name or config.get("class_name"))[:100]
         raise WeightsError(f"it holds a model {shown}, not one of {', '.join(kinds)}")
     return name.removeprefix(_PACKAGE)
 
@@ -217,7 +221,7 @@ def _variant_by_shapes(path, tensors, root):
     if [found for found, _ in runs] != stages:
         raise WeightsError(
             f"{path} does not tell its depths: blocks of widths {[found for found, _ in runs]} "
-            f"after downsamplings to {stages}. Give it to the `load_weights` of a Keras model of "
-            "its size."
+            f"after downsamplings to {stages}. Load it into a model of its "
+            "size: load_weights(model, path)."
         )
     return Variant(tuple(depth for _, depth in runs), tuple(stages))

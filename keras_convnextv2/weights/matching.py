@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_convnextv2.weights.checkpoint import Checkpoint, read_finite
+from keras_convnextv2.weights.checkpoint import Checkpoint, demand_floats, read_finite
 from keras_convnextv2.weights.errors import WeightsError
 from keras_convnextv2.weights.format import Format, read_sizes
 from keras_convnextv2.weights.formats import recognise
@@ -35,6 +35,11 @@ class Contents:
             and self.sizes.num_classes in (None, 1000, 21841)
         )
 
+    def parts(self):
+        """{key: part} of all that models of this backbone can have in this format."""
+        sizes = dataclasses.replace(self.sizes, num_classes=self.sizes.num_classes or 1)
+        return {self.key(name): part_of(name) for name in sizes.shapes() if self.format.has(name)}
+
     def read(self, weight, shape):
         """The array of a weight, of this shape in Keras; finite.
 
@@ -42,10 +47,11 @@ class Contents:
             WeightsError: it is not finite, or not of floats.
         """
         key = self.key(weight)
-        array = read_finite(self.checkpoint.tensors[key], key, self.checkpoint.path)
+        array = read_finite(self.checkpoint, key)
         return self.format.layout(weight).to_keras(array, shape)
 
     def key(self, weight):
+        """The key of a weight in the checkpoint."""
         return self.prefix + self.format.key(weight)
 
 
@@ -75,7 +81,8 @@ class Match:
         found: weights that are there in the right shape.
         missing: weights that are not.
         wrong: descriptions of those of another shape.
-        left: keys of the checkpoint that are for none of the weights.
+        left: keys of the checkpoint that are for none of the weights. Counters, integers without
+            axes as torch's AveragedModel has one, are not among them.
     """
 
     found: list
@@ -92,45 +99,50 @@ def match(contents, shapes):
         shapes: {weight: shape in Keras}.
     """
     found, missing, wrong = [], [], []
-    left = dict.fromkeys(contents.checkpoint.tensors)
+    tensors = contents.checkpoint.tensors
+    left = dict.fromkeys(tensors)
     for weight, shape in shapes.items():
         key = contents.key(weight) if contents.format.has(weight) else None
         if key not in left:
             missing.append(weight)
             continue
         del left[key]
-        stored = contents.checkpoint.tensors[key].shape
+        stored = tensors[key].shape
         expected = contents.format.layout(weight, contents.sizes).stored_shapes(shape)
         if stored in expected:
             found.append(weight)
         else:
             wrong.append(f"{key} is {stored}, not {expected[0]}")
-    return Match(found, missing, wrong, list(left))
+    counters = [key for key in left if tensors[key].shape == () and "int" in tensors[key].dtype]
+    return Match(found, missing, wrong, [key for key in left if key not in counters])
 
 
 def check_whole(contents, sizes):
     """Compares a checkpoint with all that a model of some sizes needs.
 
-    Sizes without the head or the decoder of the checkpoint leave that out, and so is a LayerNorm
-    without a head behind it.
-
     Args:
         contents: a `Contents`.
-        sizes: the model's `Sizes`.
+        sizes: the model's `Sizes`; without the head or the decoder of the checkpoint, that is
+            left out.
+
+    Returns:
+        List of the keys that are left out: of a head or a decoder, or of a LayerNorm that has no
+        head behind it.
 
     Raises:
-        WeightsError: a weight is missing or of another shape, or a key is of no part of a model.
+        WeightsError: a weight is missing, of another shape or not of floats, or a key is of no
+            part of a model.
     """
     result = match(contents, sizes.shapes())
-    every_part = dataclasses.replace(
-        contents.sizes, num_classes=contents.sizes.num_classes or 1
-    ).shapes()
-    known = {contents.key(name) for name in every_part if contents.format.has(name)}
-    left = [key for key in result.left if key not in known]
-    result = dataclasses.replace(result, left=left)
-    message = problem(contents, result, f"a whole {sizes.describe()}")
+    parts = contents.parts()
+    left_out = [key for key in result.left if key in parts]
+    result = dataclasses.replace(result, left=[key for key in result.left if key not in parts])
+    message = problem(contents, result, f"a model of {sizes.describe()}")
     if message:
         raise WeightsError(message)
+    for weight in result.found:
+        demand_floats(contents.checkpoint, contents.key(weight))
+    return left_out
 
 
 def problem(contents, result, where):
@@ -168,20 +180,21 @@ def _with_key(contents, weight):
 
 
 def _way_out(contents, result):
-    missing = {part_of(weight) for weight in result.missing}
-    keys = {contents.key(weight): part_of(weight) for weight in contents.sizes.shapes()}
-    left = {keys.get(key, "backbone") for key in result.left}
     if any("response_norm" in weight for weight in result.missing) and any(
         key.endswith(".gamma") for key in result.left
     ):
-        return (
-            " It has a layer scale and no GRN: a ConvNeXt V1, which this library has no model of."
-        )
-    if result.wrong or "backbone" in missing | left:
+        return " It has a layer scale and no GRN: a ConvNeXt V1, for which there is no model here."
+    missing = sorted({part_of(weight) for weight in result.missing})
+    if result.wrong or "backbone" in missing:
         return ""
+    parts = contents.parts()
+    left = sorted({parts.get(key, "") for key in result.left})
     hints = [
-        f" The file has no {part}; load_weights(strict=False) leaves that of a model new."
-        for part in sorted(missing)
+        f" The file has no whole {part}; load_weights(strict=False) leaves that of a model new."
+        for part in missing
     ]
-    hints += [f" load_weights(strict=False) leaves the file's {part} out." for part in sorted(left)]
+    hints += [
+        f" load_weights(strict=False) leaves {f'its {part}' if part else 'unknown keys'} out."
+        for part in left
+    ]
     return "".join(hints)

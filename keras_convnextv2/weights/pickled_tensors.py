@@ -115,6 +115,11 @@ _HARMLESS = {
         (module, name): _opaque
         for module, name in (
             ("torch", "device"),
+            ("torch", "float32"),
+            ("torch", "float16"),
+            ("torch", "bfloat16"),
+            ("pathlib", "PosixPath"),
+            ("pathlib", "WindowsPath"),
             ("_codecs", "encode"),
             ("numpy", "dtype"),
             ("numpy.core.multiarray", "scalar"),
@@ -193,8 +198,10 @@ class _Unpickler(pickle._Unpickler):
     def _set(self, items):
         """Strings are the keys of interest. The hash of a deep tuple would overflow the stack."""
         _demand(type(self.stack[-1]) is dict, "items for what is no dict")
-        pairs = zip(items[::2], items[1::2], strict=True)
-        self.stack[-1].update((key, value) for key, value in pairs if type(key) is str)
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if type(key) is str:
+                _demand(key not in self.stack[-1], f"the key {key[:80]!r} twice")
+                self.stack[-1][key] = value
 
     def _make_set(self):
         self.append(_OPAQUE)

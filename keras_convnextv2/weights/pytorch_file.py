@@ -30,7 +30,7 @@ def read(path, entry=None):
     Args:
         path: of the file.
         entry: name of the state dict among several in the file, such as "model_ema". By default
-            the first of `_USUAL_ENTRIES`, or the file's own dict where its values are tensors.
+            the first of `_USUAL_ENTRIES`, the only one there is, or the file's own dict of tensors.
 
     Raises:
         WeightsError: the file is damaged, names what is not harmless, or has no such entry.
@@ -47,10 +47,13 @@ def read(path, entry=None):
         raise WeightsError(f"{path} was refused: {error}") from error
     except Exception as error:  # damaged bytes make pickle and zipfile raise anything
         raise WeightsError(f"{path} is damaged or no PyTorch file: {in_brief(error)}") from error
-    details = {"epoch": others["epoch"]} if isinstance(others.get("epoch"), int) else {}
+    meta = others.get("meta")
+    beside = [others, meta] if isinstance(meta, dict) else [others]  # mmpretrain's is the second
+    epochs = [place["epoch"] for place in beside if isinstance(place.get("epoch"), int)]
+    details = {"epoch": epochs[0]} if epochs else {}
     entries = list(_state_dicts(others))
     if entries:
-        details["other entries"] = entries
+        details["other_entries"] = entries
     return Checkpoint(path, "PyTorch", tensors, _description(others), details)
 
 
@@ -58,15 +61,20 @@ def _state_dict(root, entry):
     """(the state dict, what stands beside it)."""
     if not isinstance(root, dict):
         raise WeightsError(f"it holds a {type(root).__name__}, not a dict of tensors")
-    if entry is None and any(isinstance(value, View) for value in root.values()):
-        return root, {}
     found = _state_dicts(root)
+    if entry is None and not found and any(isinstance(value, View) for value in root.values()):
+        return root, {}
     if entry is not None and entry not in found:
         raise WeightsError(f"it has no state dict {entry!r}. It has: {_shown(found) or 'none'}")
-    if entry is None:
-        entry = next((name for name in _USUAL_ENTRIES if name in found), None)
-    if entry is None:
+    if not found:
         raise WeightsError(f"it holds no state dict. It holds: {_shown(root) or 'nothing'}")
+    if entry is None:
+        usual = [name for name in _USUAL_ENTRIES if name in found]
+        if not usual and len(found) > 1:
+            raise WeightsError(
+                f"it holds several state dicts; name one as `entry`: {_shown(found)}"
+            )
+        entry = (usual or list(found))[0]
     state = found[entry]
     return state, {name: value for name, value in root.items() if value is not state}
 

@@ -13,7 +13,17 @@ from keras_convnextv2.weights.checkpoint import (
 from keras_convnextv2.weights.description import Description, checked_names, licence_of
 from keras_convnextv2.weights.errors import WeightsError, in_brief
 
-_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_NAMES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    **{
+        f"{code}{8 * size}": f"{name}{8 * size}"
+        for code, name in (("I", "int"), ("U", "uint"))
+        for size in (1, 2, 4, 8)
+    },
+}
 _CODES = {name: code for code, name in _NAMES.items()}
 
 
@@ -40,9 +50,7 @@ def read(path):
     except Exception as error:  # the library's own, or any of damaged JSON
         reason = in_brief(error)
         raise WeightsError(f"{path} is damaged or no safetensors file: {reason}") from error
-    return Checkpoint(
-        path, "safetensors", tensors, _description(metadata), {"metadata": dict(metadata)}
-    )
+    return Checkpoint(path, "safetensors", tensors, _description(metadata))
 
 
 def _check_header(path):
@@ -64,8 +72,12 @@ def _tensor(path, key, shape, code):
     def load():
         import safetensors
 
-        with safetensors.safe_open(path, framework="numpy", backend="pread") as file:
-            return file.get_tensor(key)
+        try:
+            with safetensors.safe_open(path, framework="numpy", backend="pread") as file:
+                return file.get_tensor(key)
+        except Exception as error:  # the library's own
+            reason = in_brief(error)
+            raise WeightsError(f"{path} has changed while it was read: {reason}") from error
 
     return StoredTensor(shape, _NAMES.get(code, code), load)
 

@@ -5,7 +5,7 @@ import math
 
 from keras_convnextv2.models.variants import VARIANTS, Variant
 
-STEM_STRIDES = (4, 2, 1)
+_USUAL_STEM_STRIDE, _USUAL_CHANNELS = 4, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +66,7 @@ class Sizes:
         return shapes
 
     def num_parameters(self):
+        """The number of values in all weights."""
         return sum(math.prod(shape) for shape in self.shapes().values())
 
     def describe(self):
@@ -74,9 +75,9 @@ class Sizes:
             ",".join(map(str, row)) for row in (self.variant.depths, self.variant.widths)
         )
         text = self.variant_name or f"depths {depths}, widths {widths}"
-        if self.stem_stride != STEM_STRIDES[0]:
+        if self.stem_stride != _USUAL_STEM_STRIDE:
             text += f", stem stride {self.stem_stride}"
-        if self.channels != 3:
+        if self.channels != _USUAL_CHANNELS:
             text += f", {self.channels} channels"
         if self.decoder is not None:
             text += f", decoder of width {self.decoder.width} and depth {self.decoder.depth}"

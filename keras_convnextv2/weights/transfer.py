@@ -57,10 +57,11 @@ def load_weights(model, source, strict=True, entry=None):
         model: a `ConvNeXtV2Backbone`, a `ConvNeXtV2Classifier` or an `FCMAE`.
         source: path of a file (safetensors, PyTorch's, `.keras`, `.weights.h5`) or of a folder
             with one, or "hf://owner/name" on the Hugging Face hub.
-        strict: whether the file must hold the model's weights and no others. Without, weights
-            that the file lacks, or a head or decoder of another size, stay as they are in the
-            model, keys that the model lacks are left out, and a warning says which. A wrong shape
-            anywhere else, or a value that is not finite, is an error all the same.
+        strict: whether the file must hold the model's weights and no others. Without, a head or a
+            decoder that the file lacks or has in another size stays as it is in the model, keys
+            that the model lacks are left out, and a warning says which. A weight of the backbone
+            that is missing, any other wrong shape and a value that is not finite are errors all
+            the same.
         entry: of a PyTorch file that holds several state dicts, the one to take ("model_ema").
 
     Returns:
@@ -70,7 +71,7 @@ def load_weights(model, source, strict=True, entry=None):
         WeightsError: the file is damaged or hostile, or does not fit; says what and what to do.
     """
     wanted = sizes_of(model)
-    contents = identify(open_weights(source, entry))
+    contents = identify(open_weights(source, entry, wanted.variant))
     path, sizes = contents.checkpoint.path, contents.sizes
     same_backbone = [
         getattr(sizes, name) == getattr(wanted, name)
@@ -84,7 +85,8 @@ def load_weights(model, source, strict=True, entry=None):
     shapes, others = _comparable(contents, wanted, strict)
     result = match(contents, shapes)
     message = problem(contents, result, f"the {type(model).__name__} ({wanted.describe()})")
-    if message and (strict or result.wrong):
+    lacks_backbone = any(part_of(weight) == "backbone" for weight in result.missing)
+    if message and (strict or result.wrong or lacks_backbone):
         raise WeightsError(message)
 
     # All is read before any is assigned: an error leaves the model as it was.
@@ -114,30 +116,42 @@ def _comparable(contents, wanted, strict):
     A head or a decoder of another size is an error, or without `strict` not looked at.
     """
     shapes, sizes = wanted.shapes(), contents.sizes
+    # The LayerNorm before the head fits whatever the number of classes.
     differing = {
-        part
-        for part, name in (("head", "num_classes"), ("decoder", "decoder"))
-        if None not in (getattr(sizes, name), getattr(wanted, name))
-        and getattr(sizes, name) != getattr(wanted, name)
+        layers: part
+        for layers, part, size in (
+            ("head/", "head", "num_classes"),
+            ("decoder/", "decoder", "decoder"),
+        )
+        if None not in (getattr(sizes, size), getattr(wanted, size))
+        and getattr(sizes, size) != getattr(wanted, size)
     }
     if differing and strict:
-        part = " and ".join(sorted(differing))
+        part = " and ".join(differing.values())
         raise WeightsError(
             f"{contents.checkpoint.path} ({contents.format.name}) holds {sizes.describe()}; the "
             f"model is {wanted.describe()}. With strict=False its {part} stays new."
         )
-    others = [name for name in shapes if part_of(name) in differing]
+    others = [name for name in shapes if name.startswith(tuple(differing))]
     return {name: shape for name, shape in shapes.items() if name not in others}, others
 
 
 def _describe(model, contents, with_head):
-    """Says the licence, and gives a classifier the names of its classes."""
+    """Says the licence, and gives a classifier the class names of the head that it now has."""
     description = contents.checkpoint.description
     announce_licence(description.licence, contents.may_be_metas)
     getattr(model, "backbone", model).licence = description.licence
     names = description.class_names
-    if with_head and names and model.class_names is None and len(names) == model.num_classes:
-        model.class_names = names
+    if not with_head or names is None or len(names) != model.num_classes:
+        return
+    if model.class_names not in (None, names):
+        place = next(i for i, name in enumerate(names) if name != model.class_names[i])
+        warnings.warn(
+            f"The classes of the model are now those of {contents.checkpoint.path}: class {place} "
+            f"is {names[place]!r}, where the model had {model.class_names[place]!r}.",
+            stacklevel=3,
+        )
+    model.class_names = names
 
 
 def save_weights(model, path, format="keras", dtype=None):
@@ -146,8 +160,13 @@ def save_weights(model, path, format="keras", dtype=None):
     Written whole or not at all. From the ending of `path`:
     - `.safetensors`: names and layout of the format in a safetensors file.
     - `.pt`, `.pth`, `.bin`: the same in a file for `torch.load`; PyTorch is not needed.
-    - none: a folder for timm's `local-dir:` or transformers' `from_pretrained`, with config.
     - `.keras`, `.weights.h5`: what Keras saves, for the format "keras".
+    - any other, for "timm" and "transformers": a folder with a config, for timm's `local-dir:`
+      and transformers' `from_pretrained`.
+
+    Class names, image size and licence go into safetensors files and folders, class names and
+    image size into `.keras` files. Other libraries' models give logits: an activation of the
+    head is left out, with a warning.
 
     Args:
         model: a `ConvNeXtV2Backbone`, a `ConvNeXtV2Classifier` or an `FCMAE`.
@@ -169,15 +188,17 @@ def save_weights(model, path, format="keras", dtype=None):
         name: StoredTensor(
             tuple(weight.shape),
             keras.backend.standardize_dtype(weight.dtype),
-            lambda weight=weight: keras.ops.convert_to_numpy(weight),
+            lambda weight=weight: keras.ops.convert_to_numpy(weight.value),
         )
         for name, weight in named_weights(model).items()
     }
     backbone = getattr(model, "backbone", model)
+    if getattr(model, "activation", keras.activations.linear) is not keras.activations.linear:
+        warnings.warn(f"{path} will give logits: the head's activation is left out.", stacklevel=2)
     description = Description(
         class_names=getattr(model, "class_names", None),
         image_size=tuple(backbone.image_shape[:2]),
-        licence=getattr(backbone, "licence", None),
+        licence=backbone.licence,
     )
     write_weights(path, chosen, sizes, tensors, description, dtype)
 

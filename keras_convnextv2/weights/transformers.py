@@ -12,6 +12,7 @@ from keras_convnextv2.weights.layouts import (
     response_norm,
 )
 
+_LARGEST_EPSILON = 1e-5  # of the last LayerNorm; at 1e-6 and below it is lost in rounding
 _EXACT_GELU = ("gelu", "gelu_python")  # transformers' names for it
 _GRN = response_norm("weight", "bias", "1 1 1 c")
 
@@ -70,6 +71,12 @@ def _read_config(config):
             f"{CONFIG_NAME} says hidden_act={activation!r}; the models here compute the exact GELU "
             f"alone ({', '.join(_EXACT_GELU)}), so that they would give other results."
         )
+    epsilon = config.get("layer_norm_eps", 0.0)
+    if not isinstance(epsilon, (int, float)) or not 0 <= epsilon <= _LARGEST_EPSILON:
+        raise WeightsError(
+            f"{CONFIG_NAME} says layer_norm_eps={epsilon!r}; the models here have 1e-6, so that "
+            "they would give other results."
+        )
     names = None
     labels = config.get("id2label")
     if isinstance(labels, dict):
@@ -97,5 +104,4 @@ TRANSFORMERS_BASE = Format(
     name="transformers (base model)",
     entry=None,
     layers=_layers(""),
-    read_config=_read_config,
 )

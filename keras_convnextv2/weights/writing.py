@@ -20,7 +20,8 @@ def write_weights(path, format, sizes, tensors, description, dtype=None):
     """Writes a file or a folder, one tensor at a time; see `save_weights`.
 
     Args:
-        path: ending in .safetensors, .pt, .pth or .bin, or in nothing for a folder.
+        path: ending in .safetensors, .pt, .pth or .bin; any other is a folder for the formats that
+            have a config.
         format: a `Format`.
         sizes: the model's `Sizes`.
         tensors: {weight: StoredTensor, in the layout of Keras}, read in this order.
@@ -28,7 +29,7 @@ def write_weights(path, format, sizes, tensors, description, dtype=None):
         dtype: one of `DTYPES`, or None for the tensors' own.
 
     Raises:
-        WeightsError: no place for a weight in the format, or an ending of another kind.
+        WeightsError: no place for a weight in the format, or an ending of no kind of file.
     """
     path = Path(path)
     if dtype not in (None, *DTYPES):
@@ -50,13 +51,13 @@ def write_weights(path, format, sizes, tensors, description, dtype=None):
     elif path.suffix in PYTORCH_SUFFIXES:
         with whole_file(path) as temporary:
             pytorch_writer.write(temporary, stored, format.entry)
-    elif path.suffix == "" and format.write_config:
+    elif format.write_config:
         _write_folder(path, format, sizes, stored, description)
     else:
-        folder = ", or none for a folder" if format.write_config else ""
+        keras = " or, from save_weights, .keras or .weights.h5" if format.name == "keras" else ""
         raise WeightsError(
             f"A file of the format {format.name} ends in .safetensors or one of "
-            f"{', '.join(PYTORCH_SUFFIXES)}{folder}. Received: {path}"
+            f"{', '.join(PYTORCH_SUFFIXES)}{keras}. Received: {path}"
         )
 
 

@@ -79,7 +79,7 @@ def read_all(path):
 
 def read_each(checkpoint, keys):
     for key in keys:
-        read_finite(checkpoint.tensors[key], key, checkpoint.path)
+        read_finite(checkpoint, key)
 
 
 def outcome(path):

@@ -54,13 +54,13 @@ def test_inspect_prints_what_the_file_is_without_a_model(convert, official):
         "container": "PyTorch",
         "format": "official",
         "variant": "custom",
-        "depths": "1,1,2,1",
-        "widths": "4,6,8,12",
+        "depths": [1, 1, 2, 1],
+        "widths": [4, 6, 8, 12],
         "classes": 1000,
         "epoch": 12,
-        "other_entries": "model_ema",
+        "other_entries": ["model_ema"],
         "parameters": sum(array.size for array in official[1].values()),
-        "dtypes": f"float32 ({len(official[1])})",
+        "dtypes": {"float32": len(official[1])},
     }
     assert {name: shown[name] for name in expected} == expected
 
@@ -71,7 +71,7 @@ def test_inspect_names_the_variant_as_lines(convert, tmp_path, rng):
     done = convert(f"--weights={tmp_path / 'atto.safetensors'}", "--inspect")
     shown = dict(line.split(maxsplit=1) for line in done.out.splitlines())
     assert shown["variant"] == "atto" and shown["parameters"] == "3708400"
-    assert shown["dtypes"] == f"float16 ({len(checkpoint)})"
+    assert shown["dtypes"] == f"float16 {len(checkpoint)}"
 
 
 def test_through_a_chain_of_formats_every_bit_comes_back(convert, official, tmp_path):
@@ -96,7 +96,7 @@ def test_verify_runs_source_and_result_and_shows_the_difference(convert, officia
     shown = result_of(convert(*words, f"--output={tmp_path / 'folder'}"))
     assert shown["weights_equal"] == len(official[1])
     assert (shown["source_run_by"], shown["result_run_by"]) == ("Keras", "transformers")
-    assert float(shown["largest_difference"].split()[0]) < 1e-5  # float32 through six blocks
+    assert shown["largest_relative_difference"] < 1e-5  # float32 through six blocks
 
 
 def test_the_entry_that_is_named_is_converted(convert, official, tmp_path):
@@ -115,10 +115,12 @@ def test_a_pretraining_becomes_a_keras_file_or_a_backbone_for_timm(convert, tmp_
 
     shown = result_of(convert(source, f"--output={tmp_path / 'a.keras'}", "--verify", "--json"))
     assert shown["weights_equal"] == len(checkpoint)
+    assert shown["format"] == "keras" and shown["left_out"] == []
     timm = f"--output={tmp_path / 'timm.safetensors'}"
     assert_refused(convert(source, timm, "--format=timm"), "no place for 15 weights", "decoder")
     shown = result_of(convert(source, timm, "--format=timm", "--backbone_only", "--json"))
     assert shown["weights"] == len([key for key in checkpoint if key.startswith("encoder.")])
+    assert "mask_token" in shown["left_out"]
     kernel = safetensors.numpy.load_file(tmp_path / "timm.safetensors")
     minkowski = checkpoint["encoder.stages.2.1.dwconv.kernel"]  # place w * 7 + h
     np.testing.assert_array_equal(
@@ -134,17 +136,21 @@ def test_the_dtype_is_as_asked(convert, official, tmp_path, dtype):
     shown = result_of(convert(*words, "--format=timm", "--verify", "--json"))
     state = torch.load(output, weights_only=True)
     assert {tensor.dtype for tensor in state.values()} == {getattr(torch, dtype)}
-    assert 0 < float(shown["largest_difference"].split()[0]) < 5e-2  # 8 bits of mantissa
+    assert 0 < shown["largest_relative_difference"] < 5e-2  # 8 bits of mantissa
 
 
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        ((), "--output, or --inspect"),
-        (("--inspect", "--output=a.pt"), "--output, or --inspect"),
-        (("--output=a.npz", "--format=timm"), "ends in .safetensors or one of .pt"),
+        ((), "either --output or --inspect"),
+        (("--inspect", "--output=a.pt"), "either --output or --inspect"),
+        (("--output=a.npz", "--format=official"), "ends in .safetensors or one of .pt"),
+        (("--output=a.safetensors",), "Give --format"),
         (("--output=a.keras", "--format=timm"), "of the format 'keras'"),
-        (("--output=a.pt", "--entry=nothing"), "no state dict 'nothing'. It has: model, model_ema"),
+        (
+            ("--output=a.pt", "--format=timm", "--entry=nothing"),
+            "no state dict 'nothing'. It has: model, model_ema",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_line(convert, official, words, part):
@@ -164,6 +170,42 @@ peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 atexit.register(lambda: print(peak()))
 runpy.run_module("tools.convert_weights", run_name="__main__", alter_sys=True)
 """
+
+
+def test_what_is_there_is_never_overwritten(convert, official, tmp_path):
+    path = official[0]
+    before = path.read_bytes()
+    words = (f"--weights={path}", "--format=official")
+    assert_refused(convert(*words, f"--output={path}"), "exists", "new file or folder")
+    assert_refused(convert(*words, f"--output={tmp_path}"), "exists")
+    assert path.read_bytes() == before
+
+
+def test_inspect_says_what_does_not_fit(convert, tmp_path, rng):
+    checkpoint = random_checkpoint(custom_layout("official", DEPTHS, WIDTHS), rng)
+    del checkpoint["stages.1.0.grn.beta"]
+    safetensors.numpy.save_file(checkpoint, tmp_path / "a.safetensors")
+    shown = result_of(convert(f"--weights={tmp_path / 'a.safetensors'}", "--inspect", "--json"))
+    assert "1 missing: stage1_block0/response_norm/beta" in shown["problem"]
+
+
+def test_a_head_of_zeros_is_verified_too(convert, tmp_path, rng):
+    checkpoint = random_checkpoint(custom_layout("official", DEPTHS, WIDTHS), rng)
+    for key in ("head.weight", "head.bias"):
+        checkpoint[key] *= 0
+    safetensors.numpy.save_file(checkpoint, tmp_path / "a.safetensors")
+    words = (f"--weights={tmp_path / 'a.safetensors'}", f"--output={tmp_path / 'b.pt'}")
+    shown = result_of(convert(*words, "--format=official", "--verify", "--json"))
+    assert shown["largest_relative_difference"] == 0
+
+
+def test_integers_are_refused_before_anything_is_written(convert, tmp_path, rng):
+    checkpoint = random_checkpoint(custom_layout("official", DEPTHS, WIDTHS), rng)
+    checkpoint["head.bias"] = np.zeros(1000, "int8")
+    safetensors.numpy.save_file(checkpoint, tmp_path / "a.safetensors")
+    words = (f"--weights={tmp_path / 'a.safetensors'}", f"--output={tmp_path / 'b.pt'}")
+    assert_refused(convert(*words, "--format=timm"), "head.bias is of dtype int8")
+    assert not (tmp_path / "b.pt").exists()
 
 
 @pytest.mark.slow

@@ -82,9 +82,13 @@ def test_a_weights_file_that_does_not_tell_its_depths_is_refused_with_the_way_ou
 ):
     model = make_model(make_fcmae, "backbone", 0, variant=EQUAL_WIDTHS)
     model.save_weights(tmp_path / "model.weights.h5")
-    message = r"does not tell its depths: blocks of widths \[4, 8\] .*`load_weights` of a Keras"
+    message = r"does not tell its depths: blocks of widths \[4, 8\] .*load_weights\(model, path\)"
     with pytest.raises(kc.WeightsError, match=message):
         kc.from_preset(tmp_path / "model.weights.h5")
+    copy = make_model(make_fcmae, "backbone", 1, variant=EQUAL_WIDTHS)
+    kc.load_weights(copy, tmp_path / "model.weights.h5")
+    for before, after in zip(model.get_weights(), copy.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
 
 
 @pytest.mark.slow

@@ -132,7 +132,7 @@ def test_a_backbone_takes_the_encoder_and_leaves_the_decoder_out_if_told(checkpo
     backbone = kc.ConvNeXtV2Backbone(VARIANT, IMAGE_SHAPE, stem_stride=1)
     before = named_weights(backbone)
     num_left = len([key for key in checkpoint if not key.startswith("encoder.")])
-    with pytest.raises(WeightsError, match=f"{num_left} unexpected.*leaves the file's decoder out"):
+    with pytest.raises(WeightsError, match=f"{num_left} unexpected.*leaves its decoder out"):
         kc.load_weights(backbone, path)
     assert_equal(named_weights(backbone), before)
     with pytest.warns(UserWarning, match=f"{num_left} of the file left out: proj.weight"):
@@ -152,7 +152,7 @@ def test_released_weights_have_no_decoder_which_stays_new_if_told(tmp_path, rng)
     fcmae = kc.FCMAE(kc.ConvNeXtV2Backbone(VARIANT, (64, 96, 3)), **DECODER)
     before = named_weights(fcmae)
     with pytest.raises(
-        WeightsError, match="missing: decoder/mask_token.*The file has no decoder; "
+        WeightsError, match="missing: decoder/mask_token.*The file has no whole decoder; "
     ):
         kc.load_weights(fcmae, tmp_path / "convnextv2_custom_1k_224_fcmae.pt")
     assert_equal(named_weights(fcmae), before)

@@ -111,7 +111,7 @@ def test_a_whole_training_run_s_file(is_zip, save, numbers):
     checkpoint = open_weights(path)
     assert_equal(checkpoint.tensors, module.state_dict())
     assert checkpoint.description.image_size == (96, 96)
-    assert checkpoint.details == {"epoch": 11, "other entries": ["model_ema"]}
+    assert checkpoint.details == {"epoch": 11, "other_entries": ["model_ema"]}
     assert_equal(open_weights(path, entry="model_ema").tensors, averaged)
 
 
@@ -131,7 +131,11 @@ def test_an_entry_that_is_not_there_is_an_error_that_lists_those_that_are(save, 
     ("content", "message"),
     [
         ([torch.ones(2)], "holds a list, not a dict of tensors"),
-        ({"student": {"w": torch.ones(2)}, "step": 3}, "no state dict. It holds: student, step"),
+        ({"student": {"w": 2.0}, "step": 3}, "no state dict. It holds: student, step"),
+        (
+            {"student": {"w": torch.ones(2)}, "teacher": {"w": torch.ones(2)}},
+            "several state dicts; name one as `entry`: student, teacher",
+        ),
         ({}, "no state dict. It holds: nothing"),
         (torch.ones(2), "holds a View, not a dict of tensors"),
     ],
@@ -139,6 +143,34 @@ def test_an_entry_that_is_not_there_is_an_error_that_lists_those_that_are(save, 
 def test_a_file_without_a_state_dict_is_an_error_that_says_what_it_holds(content, message, save):
     with pytest.raises(WeightsError, match=message):
         open_weights(save(content))
+
+
+def test_the_only_state_dict_is_taken_whatever_its_name_and_what_is_beside_it(save, numbers):
+    state = {"weight": numbers}
+    path = save({"net": state, "best_acc1": torch.tensor(71.2), "epoch": 3})
+    assert_equal(open_weights(path).tensors, state)
+
+
+@IS_ZIP
+def test_a_key_that_is_there_twice_is_refused(is_zip, save):
+    path = save({"model": {"head.bias": torch.ones(2), "hexd.bias": torch.zeros(2)}}, is_zip)
+    content = path.read_bytes()
+    if is_zip:
+        with zipfile.ZipFile(path) as archive:
+            entries = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, entry in entries.items():
+                archive.writestr(name, entry.replace(b"hexd.bias", b"head.bias"))
+    else:
+        path.write_bytes(content.replace(b"hexd.bias", b"head.bias"))
+    with pytest.raises(WeightsError, match="the key 'head.bias' twice"):
+        open_weights(path)
+
+
+def test_harmless_things_in_the_arguments_of_a_run(save, numbers):
+    arguments = argparse.Namespace(folder=Path("/runs"), dtype=torch.float32)
+    state = {"weight": numbers}
+    assert_equal(open_weights(save({"model": state, "args": arguments})).tensors, state)
 
 
 @pytest.mark.parametrize(
