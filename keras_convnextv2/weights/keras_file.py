@@ -44,7 +44,7 @@ def read_keras(path):
         tensors = stored_tensors(path, Window(path, weights.offset, weights.size))
     except WeightsError as error:
         raise WeightsError(f"{path} was refused: {error}") from error
-    except Exception as error:  # damaged bytes make json, zipfile and h5py raise anything
+    except Exception as error:  # damaged bytes make json, zipfile and struct raise anything
         raise WeightsError(f"{path} is damaged or no .keras file: {in_brief(error)}") from error
     variant = config["backbone"]["variant"]
     names = checked_names(config.get("class_names"))
@@ -73,7 +73,7 @@ def read_hdf5(path, variant=None):
         with open(path, "rb") as file:
             size = file.seek(0, io.SEEK_END)
         tensors = stored_tensors(path, Window(path, 0, size))
-    except Exception as error:  # damaged bytes make h5py raise anything
+    except Exception as error:  # damaged bytes make struct raise anything
         reason = error if isinstance(error, WeightsError) else in_brief(error)
         raise WeightsError(f"{path} is damaged or no weights file of Keras: {reason}") from error
     return Checkpoint(path, "Keras HDF5", _under_our_names(path, tensors, variant))

@@ -27,6 +27,7 @@ from keras_convnextv2.weights.files import open_weights
 from keras_convnextv2.weights.matching import identify, match
 from tests.reference.mutations import (
     mutated_bytes,
+    mutated_hdf5,
     mutated_json,
     mutated_pickle,
     mutated_safetensors,
@@ -43,7 +44,7 @@ def mutated_pytorch(content, rng):
 
 
 def mutated_keras(content, rng):
-    inner = {"config.json": mutated_config, "model.weights.h5": mutated_bytes}
+    inner = {"config.json": mutated_config, "model.weights.h5": mutated_hdf5}
     return mutated_zip(content, rng, inner)
 
 
@@ -56,7 +57,7 @@ MUTATIONS = {
     "pytorch": mutated_pytorch,
     "pytorch_legacy": mutated_bytes,
     "keras": mutated_keras,
-    "hdf5": mutated_bytes,
+    "hdf5": mutated_hdf5,
 }
 
 

@@ -140,6 +140,25 @@ def _with_mutated_entry(header, numbers, rng):
     return json.dumps(header).encode()
 
 
+def mutated_hdf5(content, rng):
+    """With one or two of its addresses at another's place, where it may run in circles, or any."""
+    if rng.randrange(2) == 0:
+        return mutated_bytes(content, rng)
+    places = _addresses(content)
+    out = bytearray(content)
+    for _ in range(rng.choice((1, 1, 2))):
+        place, other = rng.choice(places), rng.choice(places)
+        out[place : place + 8] = content[other : other + 8]
+    return bytes(out)
+
+
+@functools.cache
+def _addresses(content):
+    """Where there are words that may be places in the file."""
+    words = struct.unpack(f"<{len(content) // 8}Q", content[: len(content) // 8 * 8])
+    return [8 * index for index, word in enumerate(words) if 0 < word < len(content)]
+
+
 def mutated_pickle(content, rng):
     """A pickle with opcodes taken away, doubled, exchanged or replaced, or with any damage."""
     if rng.randrange(3) == 0:
