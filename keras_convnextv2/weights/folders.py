@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from keras_convnextv2.weights.checkpoint import MAX_LISTING_BYTES
 from keras_convnextv2.weights.errors import WeightsError
 
 CONFIG_NAME = "config.json"
@@ -10,7 +11,6 @@ SAFETENSORS_NAME = "model.safetensors"
 INDEX_NAME = f"{SAFETENSORS_NAME}.index.json"  # of a model in parts
 # The weights are in the first of these that is there.
 WEIGHTS_NAMES = (SAFETENSORS_NAME, INDEX_NAME, "pytorch_model.bin", "model.keras")
-_MAX_JSON_BYTES = 2**24
 
 
 def part_names(index):
@@ -33,7 +33,7 @@ def read_json(path):
     Raises:
         WeightsError: it is not JSON, or larger than such files are.
     """
-    if path.stat().st_size > _MAX_JSON_BYTES:
+    if path.stat().st_size > MAX_LISTING_BYTES:
         raise WeightsError(f"{path} has {path.stat().st_size} bytes, more than a config has.")
     try:
         return json.loads(path.read_bytes())

@@ -61,14 +61,14 @@ def recognise(keys, path):
             if key.endswith(mark) and key.removesuffix(mark)[-1:] in ("", ".", "/")
         ]
         if len(prefixes) > 1:
-            shown = ", ".join(repr(prefix) for prefix in sorted(prefixes)[:4])
+            shown = ", ".join(repr(prefix[:80]) for prefix in sorted(prefixes)[:4])
             raise WeightsError(
                 f"{path} holds {len(prefixes)} models, whose keys begin with {shown}. Save one of "
                 "them alone."
             )
         if prefixes:
             return format, prefixes[0]
-    some = ", ".join(sorted(keys)[:3])
+    some = ", ".join(key[:80] for key in sorted(keys)[:3])
     raise WeightsError(
         f"{path} holds no ConvNeXt V2 in a format known here ({', '.join(WRITTEN)}). Its "
         f"{len(keys)} tensors begin with: {some or 'nothing'}."
