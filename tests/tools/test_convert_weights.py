@@ -83,10 +83,10 @@ def test_through_a_chain_of_formats_every_bit_comes_back(convert, official, tmp_
         ("official", tmp_path / "c.safetensors"),
     ]
     for format, output in steps:
-        shown = result_of(
-            convert(f"--weights={source}", f"--output={output}", f"--format={format}", "--json")
-        )
-        assert shown["weights"] == len(checkpoint)
+        words = (f"--weights={source}", f"--output={output}", f"--format={format}", "--json")
+        outcome = convert(*words)
+        assert result_of(outcome)["weights"] == len(checkpoint)
+        assert "converting" in outcome.err and "0:00:00" in outcome.err  # the bar, and time left
         source = output
     assert numpy_equal(safetensors.numpy.load_file(source), checkpoint)
 
