@@ -31,7 +31,8 @@ def load(source, image_size=None):
             image_size = image_size or checkpoint.description.image_size or (None, None)
         model = kc.from_preset(source, None if config else image_size)
         if config and config["class_name"] == "FCMAE":
-            model = kc.FCMAE(model, **{name: config[name] for name in _FCMAE_ARGUMENTS})
+            arguments = {name: config[name] for name in _FCMAE_ARGUMENTS if name in config}
+            model = kc.FCMAE(model, **arguments)
             kc.load_weights(model, source)
     except kc.WeightsError as error:
         raise ValueError(f"--weights: {error}") from error
@@ -81,7 +82,6 @@ def copy_weights(source, target):
     Raises:
         ValueError: naming both, where the variant, the stem or the channels differ.
     """
-
     from keras_convnextv2.weights.model_weights import sizes_of
 
     if sizes_of(source) != sizes_of(target):
@@ -91,3 +91,4 @@ def copy_weights(source, target):
             "other weights."
         )
     target.set_weights(source.get_weights())
+    target.licence = source.licence

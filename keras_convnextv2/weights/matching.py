@@ -113,8 +113,11 @@ def match(contents, shapes):
             found.append(weight)
         else:
             wrong.append(f"{key} is {stored}, not {expected[0]}")
-    counters = [key for key in left if tensors[key].shape == () and "int" in tensors[key].dtype]
-    return Match(found, missing, wrong, [key for key in left if key not in counters])
+    return Match(found, missing, wrong, [key for key in left if not _is_counter(tensors[key])])
+
+
+def _is_counter(tensor):
+    return tensor.shape == () and "int" in tensor.dtype
 
 
 def check_whole(contents, sizes):

@@ -157,7 +157,7 @@ def _describe(model, contents, with_head):
 def save_weights(model, path, format="keras", dtype=None):
     """Saves the weights of a model as another library's checkpoint, or as our own.
 
-    Written whole or not at all. From the ending of `path`:
+    Each file is written whole or not at all. From the ending of `path`:
     - `.safetensors`: names and layout of the format in a safetensors file.
     - `.pt`, `.pth`, `.bin`: the same in a file for `torch.load`; PyTorch is not needed.
     - `.keras`, `.weights.h5`: what Keras saves, for the format "keras".
