@@ -6,12 +6,14 @@
 #             the much smaller CPU build comes with
 #             make test PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 #   PYTEST_ARGS  passed to every pytest: make test-jax PYTEST_ARGS="-k masking"
+#   TEST_PROCESSES  of each pytest (2)
 
 SHELL := /bin/bash
 PYTHON ?= python3
 BACKEND ?= tensorflow
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+TEST_PROCESSES ?= 2
 
 BACKENDS := tensorflow jax torch
 ifeq ($(filter $(BACKEND),$(BACKENDS)),)
@@ -23,6 +25,8 @@ TEST_VENV := .venv-test
 TEST_PYTHON := $(TEST_VENV)/bin/python
 RESULTS := .test-results
 BACKEND_TESTS := $(BACKENDS:%=test-%)
+# A file's tests share models; a file that is one long test must not come last.
+PYTEST := $(TEST_PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadfile
 PHASES := environment lint $(BACKEND_TESTS) wheel-check
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -69,11 +73,11 @@ SUMMARY = for phase in $(PHASES); do \
 	    printf "checks: %d passed, %d failed, %d skipped\n", passed, failed, skipped }'
 
 test-fast: $(TEST_VENV)/made  ## The tests not marked slow, on one backend (BACKEND=tensorflow)
-	KERAS_BACKEND=$(BACKEND) $(TEST_PYTHON) -m pytest -m "not slow" $(PYTEST_ARGS)
+	KERAS_BACKEND=$(BACKEND) $(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 # One process a backend: Keras chooses its backend once, when it is imported.
 $(BACKEND_TESTS): test-%: $(TEST_VENV)/made
-	KERAS_BACKEND=$* $(TEST_PYTHON) -m pytest --junitxml=$(RESULTS)/$@.xml $(PYTEST_ARGS)
+	KERAS_BACKEND=$* $(PYTEST) --junitxml=$(RESULTS)/$@.xml $(PYTEST_ARGS)
 
 lint: $(TEST_VENV)/made  ## ruff's checks and its formatting
 	$(TEST_PYTHON) -m ruff check .

@@ -1,0 +1,161 @@
+"""Tries an artefact in a clean process and compares it with the model it was made of."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from keras_convnextv2.export import runtimes
+from keras_convnextv2.export.errors import ExportError
+
+# The largest difference allowed, over the range of the reference's values; int8 is judged by the
+# first class instead.
+TOLERANCES = {"float32": 1e-4, "float16": 1e-2}
+AGREEMENT = 0.98  # share of images whose first class must be the same, for int8
+ACCURACY_LOST = 0.01  # the largest share of labelled images that int8 may lose
+_REPETITIONS = 11  # timings, of which the median is taken
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What trying an artefact showed.
+
+    Args:
+        artefact: str, its path.
+        format, precision: of the artefact.
+        largest_difference: of all outputs from Keras's.
+        relative_difference: the same over the range of Keras's outputs.
+        agreement: share of images with the same first class.
+        accuracy, keras_accuracy: share of labelled images that are classified rightly, or None.
+        num_images: int.
+        num_bytes: int, of the artefact's files.
+        latency_milliseconds: median of a batch in its own runtime.
+        latency_batch_size, threads: of the latency.
+        layers_kept_float: {layer: relative error it caused in int8}, for int8, or None.
+        problem: str, what is not within tolerance, or None.
+    """
+
+    artefact: str
+    format: str
+    precision: str
+    largest_difference: float
+    relative_difference: float
+    agreement: float
+    accuracy: float | None
+    keras_accuracy: float | None
+    num_images: int
+    num_bytes: int
+    latency_milliseconds: float
+    latency_batch_size: int
+    threads: int
+    layers_kept_float: dict | None = None
+    problem: str | None = None
+
+
+def run_in_clean_process(path, images, threads):
+    """An artefact's outputs for images, from a process that knows neither Keras nor this package.
+
+    Returns:
+        The outputs, and the dict that `runtimes` prints.
+
+    Raises:
+        ExportError: the process failed; its last words are told.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder, "images.npy"), images)
+        finished = subprocess.run(
+            [
+                sys.executable,
+                "-I",  # neither the working directory nor PYTHONPATH: what is installed alone
+                runtimes.__file__,
+                str(path),
+                folder,
+                str(threads),
+                str(_REPETITIONS),
+            ],
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if finished.returncode != 0:
+            raise ExportError(
+                f"{path} does not run in its own runtime (status {finished.returncode}): "
+                f"{finished.stderr.strip()[-2000:]}"
+            )
+        measured = json.loads(finished.stdout.splitlines()[-1])
+        return np.load(Path(folder, "outputs.npy")), measured
+
+
+def compare(outputs, reference, settings, labels=None):
+    """What differs between an artefact's outputs and Keras's, as fields of a `Report`.
+
+    Args:
+        outputs, reference: (N, ...) float32.
+        settings: the artefact's `Settings`.
+        labels: optional (N,) int, right classes.
+    """
+    difference = np.abs(outputs - reference)
+    spread = float(reference.max() - reference.min())
+    relative = float(difference.max()) / max(spread, 1e-12)
+    first, expected = (
+        values.reshape(len(values), -1).argmax(-1) for values in (outputs, reference)
+    )
+    fields = {
+        "largest_difference": float(difference.max()),
+        "relative_difference": relative,
+        "agreement": float(np.mean(first == expected)),
+        "accuracy": None if labels is None else float(np.mean(first == labels)),
+        "keras_accuracy": None if labels is None else float(np.mean(expected == labels)),
+        "num_images": len(reference),
+    }
+    return {**fields, "problem": _problem(outputs, difference, spread, fields, settings)}
+
+
+def _problem(outputs, difference, spread, fields, settings):
+    if not np.isfinite(outputs).all():
+        return f"{np.count_nonzero(~np.isfinite(outputs))} outputs are not finite"
+    tolerance = TOLERANCES.get(settings.precision)
+    if tolerance is not None:
+        if fields["relative_difference"] <= tolerance:
+            return None
+        place = tuple(int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
+        return (
+            f"output {place} differs by {fields['largest_difference']:.3g}, "
+            f"{fields['relative_difference']:.2g} of the range of Keras's outputs, {spread:.3g}; "
+            f"{settings.precision} may differ by {tolerance:g} of it"
+        )
+    if fields["agreement"] < AGREEMENT:
+        return (
+            f"the first class agrees on {fields['agreement']:.1%} of {fields['num_images']} "
+            f"images; {settings.precision} must agree on {AGREEMENT:.0%}"
+        )
+    if fields["accuracy"] is not None:
+        lost = fields["keras_accuracy"] - fields["accuracy"]
+        if lost > ACCURACY_LOST:
+            return (
+                f"accuracy falls from {fields['keras_accuracy']:.1%} to {fields['accuracy']:.1%}; "
+                f"{settings.precision} may lose {ACCURACY_LOST:.0%}"
+            )
+    return None
+
+
+def size_of(path):
+    """Bytes of an artefact: a file with what belongs beside it, or a folder."""
+    path = Path(path)
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return sum(file.stat().st_size for file in [path, *companions(path)])
+
+
+def companions(path):
+    """The files beside an artefact that belong to it."""
+    path = Path(path)
+    beside = [path.with_suffix(".bin")] if path.suffix == ".xml" else []
+    beside.append(path.with_name(f"{path.name}.data"))
+    return [file for file in beside if file.is_file()]

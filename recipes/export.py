@@ -1,0 +1,151 @@
+"""Writes a model for another runtime, and tries it there before it is called done.
+
+    python -m recipes.export --weights=runs/finetuned --output=model.tflite --precision=int8 \\
+        --data_dir=photographs --include_preprocessing --batch_size=1
+    python -m recipes.export --weights=runs/finetuned --output=model.onnx
+
+The artefact runs in a process of its own, without Keras, and is compared with the model on noise
+and on the test images of --data_dir; where these are of the model's classes, the accuracies too.
+An artefact outside its tolerance is not kept. Beside it stands <output>.check.json.
+"""
+
+import dataclasses
+
+import numpy as np
+from absl import flags
+
+from recipes import images, program, saved_models, training_flags
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+    "weights",
+    None,
+    "A run's folder or .keras file, or weights of the official code, timm, transformers or "
+    "mmpretrain, as file, folder or hf://owner/name.",
+    required=True,
+)
+flags.DEFINE_string(
+    "output",
+    None,
+    "New file, whose ending names the format: .tflite (LiteRT), .onnx, .xml (OpenVINO), .pt2 "
+    "(PyTorch); or a new folder without an ending, for a SavedModel.",
+    required=True,
+)
+flags.DEFINE_enum(
+    "format",
+    None,
+    ["litert", "onnx", "openvino", "saved_model", "torch"],
+    "Default: by the ending of --output.",
+)
+flags.DEFINE_enum(
+    "precision",
+    "float32",
+    ["float32", "float16", "dynamic_int8", "int8"],
+    "Of a LiteRT artefact; OpenVINO also knows float16.",
+)
+flags.DEFINE_integer("batch_size", 0, "Images a call; 0: any number.", lower_bound=0)
+flags.DEFINE_string(
+    "image_size",
+    None,
+    "Size of the images in pixels, H or HxW; any: any size. Default: the model's own, or 224 where "
+    "it takes any.",
+)
+flags.DEFINE_bool(
+    "include_preprocessing", False, "The artefact takes uint8 pixels and normalises them itself."
+)
+flags.DEFINE_enum(
+    "activation",
+    None,
+    ["none", "softmax"],
+    "Of a classifier's output: logits or probabilities. Default: as the model has it.",
+)
+flags.DEFINE_string(
+    "data_dir",
+    "",
+    "Folder of images as in recipes.finetune: the training images calibrate int8, the test images "
+    "are tried. Empty: the embedded images, for a model of one channel.",
+)
+flags.DEFINE_integer(
+    "trial_images", 500, "Test images that the artefact is tried on, at most.", lower_bound=1
+)
+flags.DEFINE_integer("threads", 2, "CPU threads, for the latency.", lower_bound=1)
+flags.DEFINE_bool("keep_failed", False, "Keep an artefact that fails its trial.")
+flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
+
+_NUM_CALIBRATION = 100
+_OUTPUTS = {None: None, "none": "logits", "softmax": "probabilities"}
+
+
+def main():
+    from keras_convnextv2.export import export_model
+
+    model = saved_models.load(FLAGS.weights)
+    backbone = saved_models.backbone_of(model)
+    if hasattr(model, "decoder"):
+        model = backbone  # of a pretraining: the decoder is not for use
+    size = _image_size(backbone.image_shape[:2])
+    trial, calibration = _sources(backbone.image_shape[-1])
+    pictures = labels = None
+    if trial is not None:
+        read_size = tuple(side or 224 for side in size)
+        chosen = _spread(trial, FLAGS.trial_images)
+        pictures = trial.read(chosen, read_size)
+        if trial.labels is not None and _same_classes(model, trial):
+            labels = trial.labels[chosen]
+    report = export_model(
+        model,
+        FLAGS.output,
+        format=FLAGS.format,
+        precision=FLAGS.precision,
+        batch_size=FLAGS.batch_size or None,
+        image_size=size,
+        include_preprocessing=FLAGS.include_preprocessing,
+        output=_OUTPUTS[FLAGS.activation],
+        normalisation=None if trial is None else (trial.mean, trial.std),
+        images=pictures,
+        labels=labels,
+        calibration_images=(
+            calibration.read(_spread(calibration, _NUM_CALIBRATION), read_size)
+            if FLAGS.precision == "int8" and calibration is not None
+            else None
+        ),
+        threads=FLAGS.threads,
+        keep_failed=FLAGS.keep_failed,
+    )
+    program.print_result(dataclasses.asdict(report), FLAGS.json)
+
+
+def _image_size(known):
+    if FLAGS.image_size == "any":
+        return (None, None)
+    if FLAGS.image_size is not None:
+        return training_flags.image_size()
+    return tuple(side or 224 for side in known)
+
+
+def _sources(channels):
+    """The images to try, and those to calibrate with; None where there are none."""
+    trial = images.open_images("test")
+    if trial.channels == channels:
+        return trial, images.open_images("train")
+    if FLAGS.data_dir:
+        raise ValueError(
+            f"--weights takes images of {channels} channels; these have {trial.channels}: "
+            f"{trial.description}"
+        )
+    return None, None
+
+
+def _spread(source, count):
+    return np.linspace(0, len(source) - 1, min(count, len(source))).astype(int)
+
+
+def _same_classes(model, source):
+    if getattr(model, "num_classes", None) != len(source.class_names):
+        return False
+    return model.class_names is None or model.class_names == tuple(source.class_names)
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,198 @@
+"""LiteRT graphs: what operators they hold, what they compute in, how they are quantized."""
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+import keras_convnextv2 as kc
+from keras_convnextv2.export import export_model, open_artefact
+from keras_convnextv2.export.check import AGREEMENT
+
+# Of one block; two more CONV_2D, DEQUANTIZE etc. come with float16 and int8.
+EXPECTED_KINDS = {
+    "ADD",
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "DIV",
+    "FULLY_CONNECTED",
+    "GELU",
+    "MEAN",
+    "MUL",
+    "RSQRT",
+    "SQRT",
+    "SQUARE",
+    "SUB",
+    "SUM",
+}
+BUILTIN = {value: name for name, value in vars(schema.BuiltinOperator).items()}
+
+
+def operators_of(path):
+    """The kinds of the operators of a file, in order."""
+    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    assert model.SubgraphsLength() == 1
+    graph = model.Subgraphs(0)
+    codes = [model.OperatorCodes(place) for place in range(model.OperatorCodesLength())]
+    assert all(code.CustomCode() is None for code in codes)  # Flex operators are custom ones
+    kinds = [BUILTIN[code.BuiltinCode()] for code in codes]
+    return [kinds[graph.Operators(i).OpcodeIndex()] for i in range(graph.OperatorsLength())]
+
+
+def assert_one_partition(path):
+    """All operators run in one call of XNNPACK, from the images to the outputs."""
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    details = interpreter._get_ops_details()
+    (delegate,) = (detail for detail in details if detail["op_name"] == "DELEGATE")
+    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    graph = model.Subgraphs(0)
+    variable = [
+        tensor
+        for tensor in map(int, delegate["inputs"])
+        if tensor >= 0 and model.Buffers(graph.Tensors(tensor).Buffer()).DataLength() == 0
+    ]
+    assert variable == graph.InputsAsNumpy().tolist()
+    assert delegate["outputs"].tolist() == graph.OutputsAsNumpy().tolist()
+
+
+@pytest.mark.parametrize(
+    ("precision", "more"),
+    [
+        ("float32", set()),
+        ("float16", {"DEQUANTIZE"}),
+        ("dynamic_int8", {"DEQUANTIZE"}),
+        ("int8", {"DEQUANTIZE", "QUANTIZE"}),
+    ],
+)
+def test_a_graph_is_of_builtin_operators_in_one_partition(
+    precision, more, make_model, pixels, tmp_path
+):
+    path = tmp_path / "model.tflite"
+    export_model(
+        make_model(image_shape=(64, 96, 3)),
+        path,
+        precision=precision,
+        batch_size=2,
+        images=pixels,
+        keep_failed=True,
+    )
+    kinds = operators_of(path)
+    assert set(kinds) == EXPECTED_KINDS | more
+    blocks = 5
+    assert kinds.count("GELU") == blocks
+    assert kinds.count("DEPTHWISE_CONV_2D") == 3 * blocks
+    assert kinds.count("CONV_2D") == 2 * blocks + 4  # the linear layers, stem and downsampling
+    assert_one_partition(path)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 1}, {"image_size": (None, None)}])
+def test_pixels_and_open_sizes_stay_in_it(options, make_model, tmp_path):
+    path = tmp_path / "model.tflite"
+    export_model(make_model(image_shape=(32, 32, 3)), path, include_preprocessing=True, **options)
+    assert operators_of(path)[0] == "DEQUANTIZE"
+    assert_one_partition(path)
+
+
+@pytest.mark.parametrize(
+    ("precision", "share"), [("float16", 0.53), ("dynamic_int8", 0.33), ("int8", 0.33)]
+)
+def test_smaller_numbers_make_a_smaller_file(precision, share, make_model, pixels, tmp_path):
+    # Of 600,000 weights; in a real model the graph itself counts for less.
+    model = make_model(image_shape=(64, 96, 3), variant=kc.Variant((1, 1, 1, 1), (16, 32, 64, 256)))
+    sizes = {}
+    for name in ("float32", precision):
+        path = tmp_path / f"{name}.tflite"
+        sizes[name] = export_model(
+            model, path, precision=name, images=pixels, keep_failed=True
+        ).num_bytes
+    assert sizes[precision] < share * sizes["float32"]
+
+
+def test_float16_stays_within_its_tolerance(make_model, pixels, tmp_path):
+    report = export_model(
+        make_model(image_shape=(64, 96, 3)),
+        tmp_path / "model.tflite",
+        precision="float16",
+        images=pixels,
+    )
+    assert 0 < report.relative_difference < 2e-3  # 2^-11 a weight
+    assert report.num_images == len(pixels)
+
+
+def test_int8_is_chosen_by_measured_error_and_says_what_stayed_float(make_model, pixels, tmp_path):
+    model = make_model(image_shape=(64, 96, 3))
+    path = tmp_path / "model.tflite"
+    report = export_model(model, path, precision="int8", images=pixels, include_preprocessing=True)
+    assert report.agreement >= AGREEMENT
+    assert report.layers_kept_float is not None
+    kinds = operators_of(path)
+    layers = 2 * 5 + 4 + 1
+    assert kinds.count("QUANTIZE") == layers - len(report.layers_kept_float)
+    assert kinds.count("QUANTIZE") >= layers / 2
+    expected = open_artefact(path)(pixels)
+    assert np.isfinite(expected).all()
+
+
+def test_a_layer_that_int8_cannot_hold_stays_float(make_model, pixels, tmp_path):
+    # One output of ten thousand times the others' size, which comes to nothing in the end: of
+    # int8's steps, which reach so far, none is left for the others.
+    model = make_model(image_shape=(64, 96, 3))
+    block = model.backbone.get_layer("stage3_block0")
+    block.expand.bias.assign(np.eye(96)[0] * 1e4)
+    block.response_norm.gamma.assign(np.zeros(96))
+    block.project.kernel.assign(
+        np.asarray(block.project.get_weights()[0]) * (np.arange(96) > 0)[:, None]
+    )
+    report = export_model(model, tmp_path / "model.tflite", precision="int8", images=pixels)
+    # Its input stays in int8 all the same: there scales take the channel back to size.
+    assert "stage3_block0/expand" in report.layers_kept_float
+    assert report.agreement >= AGREEMENT
+
+
+def test_accuracies_are_compared_where_labels_are_known(make_model, pixels, outputs_of, tmp_path):
+    model = make_model(image_shape=(64, 96, 3))
+    right = outputs_of(model, kc.preprocess(pixels)).argmax(-1)
+    labels = right.copy()
+    labels[:6] = (labels[:6] + 1) % 5
+    report = export_model(model, tmp_path / "model.tflite", images=pixels, labels=labels)
+    assert report.accuracy == report.keras_accuracy == 0.75
+    assert report.agreement == 1
+
+
+def test_buffers_are_aligned_for_kernels_that_read_them_in_place(make_model, tmp_path):
+    path = tmp_path / "model.tflite"
+    export_model(make_model(image_shape=(32, 32, 3)), path)
+    content = path.read_bytes()
+    model = schema.Model.GetRootAs(content, 0)
+    places = []
+    for place in range(model.BuffersLength()):
+        buffer = model.Buffers(place)
+        if buffer.DataLength():
+            places.append(buffer._tab.Vector(buffer._tab.Offset(4)))
+    assert len(places) > 50
+    assert {place % 16 for place in places} == {0}
+
+
+def test_weights_too_large_for_a_flatbuffer_stand_behind_it(
+    make_model, pixels, outputs_of, tmp_path, monkeypatch
+):
+    from keras_convnextv2.export import litert_writer
+
+    monkeypatch.setattr(litert_writer, "_LARGEST_FLATBUFFER", 10_000)
+    monkeypatch.setattr(litert_writer, "_SMALLEST_BEHIND", 1_000)
+    model = make_model(image_shape=(64, 96, 3))
+    path = tmp_path / "model.tflite"
+    export_model(model, path)
+    content = path.read_bytes()
+    root = schema.Model.GetRootAs(content, 0)
+    behind = [
+        (buffer.Offset(), buffer.Size())
+        for buffer in map(root.Buffers, range(root.BuffersLength()))
+        if buffer.Offset() > 1
+    ]
+    assert len(behind) > 10
+    assert all(offset % 16 == 0 for offset, _ in behind)
+    assert sum(behind[-1]) == len(content)
+    images = kc.preprocess(pixels[:2])
+    np.testing.assert_allclose(open_artefact(path)(images), outputs_of(model, images), atol=5e-5)
