@@ -10,12 +10,15 @@ A contender is a backend of this library, with what it runs after a hyphen ("tor
 "jax-visible", "torch-jit", "jax-convolution" for a depthwise method: as it is but for that), or a
 peer: "zeromodels-tensorflow" (-jax, -torch), the other ConvNeXt V2 in Keras 3; "transformers", its
 model in PyTorch; for the task pretrain "pytorch", a plain dense-masked FCMAE. The last two also
-take "-compiled", for torch.compile. Peers need the extra `benchmark`.
+take "-compiled", for torch.compile. Peers need the extra `benchmark`. For inference also what
+`keras_convnextv2.export` writes, in its own runtime: "litert" (-float16, -dynamic_int8, -int8),
+"onnx", "openvino".
 
 "of peak" is the rate at which a contender does the arithmetic of its convolutions and linear
 layers (tools.arithmetic), over that of a large matrix product in the same run.
 """
 
+import importlib.util
 import json
 import os
 import statistics
@@ -44,6 +47,7 @@ flags.DEFINE_integer("threads", 2, "CPU threads of each contender.", lower_bound
 flags.DEFINE_string("output", "", "File for the results as JSON.")
 
 BACKENDS = ("tensorflow", "jax", "torch")
+ARTEFACTS = {"litert": ("float16", "dynamic_int8", "int8"), "onnx": (), "openvino": ()}
 DEFAULTS = {
     "pretrain": [
         *(f"{backend}-{path}" for backend in BACKENDS for path in ("visible", "dense")),
@@ -191,12 +195,22 @@ def _settings(name):
     elif library == ("pytorch" if pretrains else "transformers"):
         settings |= {"library": library}
         known = {"compiled"}
+    elif library in ARTEFACTS and FLAGS.task == "inference":
+        known = set(ARTEFACTS[library])
+        storage = next(iter(options & known), "float32")
+        # Writing one needs no particular backend.
+        settings |= {"library": "artefact", "kind": library, "storage": storage}
+        settings |= {"backend": _any_backend(), "threads": FLAGS.threads}
     else:
         raise ValueError(f"--contenders: {name!r} does not run {FLAGS.task}. See --help.")
     if options - known:
         unknown = ", ".join(sorted(options - known))
         raise ValueError(f"--contenders: {name!r} has no option {unknown} for {FLAGS.task}.")
     return settings
+
+
+def _any_backend():
+    return next(name for name in ("torch", "jax", "tensorflow") if importlib.util.find_spec(name))
 
 
 def _row(process, peak, visible_share):

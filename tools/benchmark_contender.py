@@ -8,6 +8,7 @@ less what was resident before the first step.
 
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 
 MATMUL_SIDE = 2048
 NUM_CLASSES = 1000
+_NUM_CALIBRATION = 4  # images; the choice of layers does not matter here, only that there is one
 
 
 def main():
@@ -43,6 +45,8 @@ def _contender(settings):
         return _matmul(settings["precision"])
     if library == "keras_convnextv2" or library == "zeromodels":
         return _keras(**settings)
+    if library == "artefact":
+        return _artefact(**settings)
     return _pytorch(**settings)
 
 
@@ -91,6 +95,28 @@ def _classifier(library, variant, image_size):
         num_classes=NUM_CLASSES,
     )
     return ConvNeXtV2ImageClassify(config)
+
+
+def _artefact(kind, storage, variant, image_size, batch_size, threads, **_):
+    """An artefact of a classifier in its own runtime."""
+    import keras_convnextv2 as kc
+    from keras_convnextv2.export import artefact, open_artefact
+    from keras_convnextv2.export.network import network_of
+
+    backbone = kc.ConvNeXtV2Backbone(variant, (image_size, image_size, 3))
+    model = kc.ConvNeXtV2Classifier(backbone, NUM_CLASSES)
+    settings = artefact.make_settings(model, precision=storage, batch_size=batch_size)
+    images, _ = _data(image_size, batch_size)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"model{artefact.SUFFIXES[kind]}")
+        artefact.write(kind, network_of(model), path, settings, images[:_NUM_CALIBRATION])
+        run = open_artefact(path, threads)  # and holds what it needs, mapped or read
+
+    def infer(count):
+        for _ in range(count):
+            run(images)
+
+    return infer
 
 
 def _pytorch(library, task, variant, image_size, batch_size, precision, compiled, mask_ratio, **_):

@@ -111,7 +111,9 @@ def export_model(
     _check_images(images, labels, settings)
     _check_images(calibration_images, None, settings)
     if calibration_images is None and images is not None:
-        calibration_images = _spread(images, _NUM_CALIBRATION)
+        calibration_images = _spread(np.asarray(images), _NUM_CALIBRATION)
+    if calibration_images is not None:
+        calibration_images = settings.as_input(calibration_images)
     if path.exists() or report_path(path).exists():
         raise FileExistsError(f"There is {path} already, or a report of it. Name a new one.")
     require(format)
@@ -123,7 +125,7 @@ def export_model(
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unfinished.", dir=path.parent) as folder:
         unfinished = Path(folder, path.name)
-        kept_float = _write(format, network, unfinished, settings, calibration_images)
+        kept_float = write(format, network, unfinished, settings, calibration_images)
         report = _tried(model, unfinished, format, settings, images, labels, threads)
         report = dataclasses.replace(report, artefact=str(path), layers_kept_float=kept_float)
         if report.problem is not None and not keep_failed:
@@ -174,7 +176,13 @@ def require(format):
 
 
 def make_settings(
-    model, precision, batch_size, image_size, include_preprocessing, output, normalisation
+    model,
+    precision="float32",
+    batch_size=None,
+    image_size=None,
+    include_preprocessing=False,
+    output=None,
+    normalisation=None,
 ):
     """The `Settings` of an artefact of a model; arguments are those of `export_model`."""
     backbone = getattr(model, "backbone", model)
@@ -277,8 +285,19 @@ def _activation(network, settings):
     return "softmax" if network.activation == "linear" else network.activation
 
 
-def _write(format, network, path, settings, images):
-    """Writes the artefact; what int8 kept in float with its error, or None."""
+def write(format, network, path, settings, images=None):
+    """Writes an artefact without trying it.
+
+    Args:
+        format, path: as in `export_model`.
+        network: a `Network` in the terms of the artefact's input.
+        settings: a `Settings`.
+        images: calibration images in the artefact's dtype, for "int8".
+
+    Returns:
+        {layer: relative error it caused in int8} of the layers that stayed in float32, of an int8
+        artefact; else None.
+    """
     if format in ("saved_model", "torch"):
         isolated.write(format, network, path, settings)
     elif format == "onnx":
@@ -288,7 +307,6 @@ def _write(format, network, path, settings, images):
     elif settings.precision != "int8":
         litert.write(network, path, settings)
     else:
-        images = settings.as_input(np.asarray(images))
         choice = litert_quantization.choose(network, settings, images)
         litert.write(network, path, settings, choice.plan)
         return {layer: choice.errors[layer] for layer in choice.kept_float}

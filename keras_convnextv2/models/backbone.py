@@ -7,6 +7,7 @@ from keras_convnextv2.layers.hidden_positions import hidden_at
 from keras_convnextv2.layers.initializers import weight_initializer
 from keras_convnextv2.layers.seeds import derive_seed
 from keras_convnextv2.layers.visible_patches import gather_visible, place_visible
+from keras_convnextv2.models.quantization import quantization_config, quantize_again
 from keras_convnextv2.models.variants import NUM_STAGES, resolve_variant
 
 
@@ -39,6 +40,7 @@ class ConvNeXtV2Backbone(keras.Model):
     Attributes:
         total_stride: 8 * stem_stride, in pixels; the side of an FCMAE patch.
         pyramid_outputs: {"P2": ..., ...}, each stage's output, named by log2 of its stride.
+        pyramid_level_inputs: {"P2": name, ...}, of the layer that makes each of these.
         licence: of the weights that `load_weights` or `from_preset` loaded, as "cc-by-nc-4.0",
             or None. Not in `.keras` files.
     """
@@ -81,6 +83,11 @@ class ConvNeXtV2Backbone(keras.Model):
         self.pyramid_outputs = {
             f"P{level}": feature for level, feature in enumerate(features, first_level)
         }
+        # The same by layer, as tasks of keras-cv ask for it.
+        self.pyramid_level_inputs = {
+            level: feature._keras_history.operation.name
+            for level, feature in self.pyramid_outputs.items()
+        }
         self.licence = None
         self._config_variant = variant
 
@@ -122,7 +129,9 @@ class ConvNeXtV2Backbone(keras.Model):
         variant = self._config_variant
         if not isinstance(variant, str):
             variant = {"depths": list(self.variant.depths), "widths": list(self.variant.widths)}
+        quantization = quantization_config(self._linear_layers())
         return {
+            **({"quantization": quantization} if quantization else {}),
             "variant": variant,
             "image_shape": list(self.image_shape),
             "stem_stride": self.stem_stride,
@@ -131,6 +140,22 @@ class ConvNeXtV2Backbone(keras.Model):
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "name": self.name,
             "trainable": self.trainable,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        quantization = config.pop("quantization", {})
+        backbone = cls(**config)
+        quantize_again(backbone._linear_layers(), quantization)
+        return backbone
+
+    def _linear_layers(self):
+        return {
+            f"{block.name}/{layer.name}": layer
+            for block in self.layers
+            if isinstance(block, ConvNeXtV2Block)
+            for layer in (block.expand, block.project)
         }
 
 

@@ -2,6 +2,7 @@ import keras
 
 from keras_convnextv2.layers.initializers import weight_initializer
 from keras_convnextv2.models.backbone import ConvNeXtV2Backbone
+from keras_convnextv2.models.quantization import quantization_config, quantize_again
 
 
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
@@ -71,7 +72,9 @@ class ConvNeXtV2Classifier(keras.Model):
         self.class_names = None if class_names is None else tuple(class_names)
 
     def get_config(self):
+        quantization = quantization_config(self._linear_layers())
         return {
+            **({"quantization": quantization} if quantization else {}),
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "num_classes": self.num_classes,
             "activation": keras.activations.serialize(self.activation),
@@ -83,5 +86,12 @@ class ConvNeXtV2Classifier(keras.Model):
 
     @classmethod
     def from_config(cls, config):
+        config = dict(config)
+        quantization = config.pop("quantization", {})
         backbone = keras.saving.deserialize_keras_object(config["backbone"])
-        return cls(**{**config, "backbone": backbone})
+        classifier = cls(**{**config, "backbone": backbone})
+        quantize_again(classifier._linear_layers(), quantization)
+        return classifier
+
+    def _linear_layers(self):
+        return {"head": self.get_layer("head")}

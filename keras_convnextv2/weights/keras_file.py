@@ -92,6 +92,11 @@ def _own_arguments(config):
     if _class_name(arguments["backbone"]) != "ConvNeXtV2Backbone":
         raise WeightsError("its backbone is none of this library")
     backbone = dict(arguments["backbone"]["config"])
+    if "quantization" in arguments or "quantization" in backbone:
+        raise WeightsError(
+            "its linear layers are quantized; load it with keras.saving.load_model, or take the "
+            "model as it was before"
+        )
     backbone["variant"] = resolve_variant(backbone["variant"])
     policy = backbone.get("dtype")
     if isinstance(policy, dict):

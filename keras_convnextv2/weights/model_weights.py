@@ -2,6 +2,7 @@
 
 from keras_convnextv2.fcmae import FCMAE
 from keras_convnextv2.models import ConvNeXtV2Backbone, ConvNeXtV2Classifier
+from keras_convnextv2.models.quantization import is_quantized
 from keras_convnextv2.weights.sizes import Decoder, Sizes
 
 _HEAD_LAYERS = ("norm", "head")
@@ -32,7 +33,16 @@ def sizes_of(model):
 
 
 def named_weights(model):
-    """{name as in `Sizes.shapes`: Keras variable} of a model."""
+    """{name as in `Sizes.shapes`: Keras variable} of a model.
+
+    Raises:
+        ValueError: a model whose linear layers are quantized.
+    """
+    if is_quantized(model):
+        raise ValueError(
+            "The linear layers of this model are quantized, which only `.keras` files and Keras "
+            "itself know. Take the model as it was before `quantize`."
+        )
     backbone = getattr(model, "backbone", model)
     # A model that was built in a name scope has more before its layers' names.
     found = {"/".join(weight.path.split("/")[-3:]): weight for weight in backbone.weights}

@@ -36,6 +36,8 @@ def benchmark(*words):
         (["--contenders=transformers"], "'transformers' does not run pretrain"),
         (["--contenders=torch-sparse"], "'torch-sparse' has no option sparse for pretrain"),
         (["--task=inference", "--contenders=torch-dense"], "has no option dense for inference"),
+        (["--contenders=litert"], "'litert' does not run pretrain"),
+        (["--task=inference", "--contenders=onnx-int8"], "'onnx-int8' has no option int8"),
         (["--variant=gigantic"], "--variant is one of atto, .*Received: gigantic"),
         (["--mask_ratio=1.5"], "--mask_ratio=1.5"),
         (["--mask_ratio=0.99", "--image_size=96"], "leaves 0 of 9 patches visible"),
@@ -47,6 +49,22 @@ def test_what_cannot_be_timed_is_refused_in_one_line(words, text):
     assert done.returncode != 0
     assert re.search(text, done.stderr.splitlines()[-1])
     assert "Traceback" not in done.stderr
+
+
+def test_artefacts_are_timed_in_their_own_runtimes(tmp_path):
+    done = benchmark(
+        "--task=inference",
+        "--contenders=litert-int8,onnx",
+        "--image_size=32",
+        "--batch_size=1",
+        "--repetitions=1",
+        "--steps=1",
+        f"--output={tmp_path / 'report.json'}",
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "report.json").read_text())["rows"]
+    assert [row["contender"] for row in rows] == ["litert-int8", "onnx"]
+    assert all(row["milliseconds"] > 0 for row in rows)
 
 
 @pytest.mark.slow
