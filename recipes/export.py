@@ -29,13 +29,13 @@ flags.DEFINE_string(
     "output",
     None,
     "New file, whose ending names the format: .tflite (LiteRT), .onnx, .xml (OpenVINO), .pt2 "
-    "(PyTorch); or a new folder without an ending, for a SavedModel.",
+    "(PyTorch), .keras; or a new folder without an ending, for a SavedModel.",
     required=True,
 )
 flags.DEFINE_enum(
     "format",
     None,
-    ["litert", "onnx", "openvino", "saved_model", "torch"],
+    ["litert", "onnx", "openvino", "saved_model", "torch", "keras"],
     "Default: by the ending of --output.",
 )
 flags.DEFINE_enum(
@@ -121,6 +121,8 @@ def _image_size(known):
         return (None, None)
     if FLAGS.image_size is not None:
         return training_flags.image_size()
+    if FLAGS.output.endswith(".keras"):  # which holds the model as it is
+        return known
     return tuple(side or 224 for side in known)
 
 

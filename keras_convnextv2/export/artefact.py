@@ -12,6 +12,7 @@ import numpy as np
 from keras_convnextv2.export import (
     check,
     isolated,
+    keras_archive,
     litert,
     litert_quantization,
     onnx_graph,
@@ -30,7 +31,9 @@ FORMATS = {
     "onnx": ("onnx", "onnxruntime"),
     "openvino": ("onnx", "openvino"),
     "torch": ("torch",),
+    "keras": (),
 }
+_SUFFIXES = {**SUFFIXES, "keras": ".keras"}
 _EXTRAS = {"saved_model": "tensorflow"}  # where the extra is not named like the format
 _HALF_FORMATS = ("litert", "openvino")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -66,8 +69,9 @@ def export_model(
     Args:
         model: ConvNeXtV2Backbone or ConvNeXtV2Classifier, on any backend.
         path: str or Path, of a new file or, for a SavedModel, folder.
-        format: "saved_model", "litert", "onnx", "openvino" or "torch"; None: by the ending of
-            `path`, .tflite, .onnx, .xml, .pt2 or none.
+        format: "saved_model", "litert", "onnx", "openvino", "torch" or "keras"; None: by the
+            ending of `path`, none, .tflite, .onnx, .xml, .pt2 or .keras. A `.keras` file holds
+            the model as it is, and no settings but `format`, `images` and `labels` go with it.
         precision: "float32"; for LiteRT also "float16" (kernels stored so), "dynamic_int8"
             (int8 kernels, inputs scaled when they come) or "int8" (ranges from `images`); for
             OpenVINO also "float16".
@@ -122,10 +126,16 @@ def export_model(
     if include_preprocessing:
         mean, std = np.asarray(settings.mean), np.asarray(settings.std)
         network = network.with_scaled_images(1 / (255 * std), -mean / std)
+    if format == "keras" and settings != make_settings(model, normalisation=normalisation):
+        raise ExportError("A .keras file holds the model as it is: leave the other settings out.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unfinished.", dir=path.parent) as folder:
         unfinished = Path(folder, path.name)
-        kept_float = write(format, network, unfinished, settings, calibration_images)
+        kept_float = None
+        if format == "keras":
+            keras_archive.write(model, unfinished)
+        else:
+            kept_float = write(format, network, unfinished, settings, calibration_images)
         report = _tried(model, unfinished, format, settings, images, labels, threads)
         report = dataclasses.replace(report, artefact=str(path), layers_kept_float=kept_float)
         if report.problem is not None and not keep_failed:
@@ -149,11 +159,11 @@ def format_of(path):
     suffix = Path(path).suffix
     if suffix == "":
         return "saved_model"
-    for kind, ending in SUFFIXES.items():
+    for kind, ending in _SUFFIXES.items():
         if suffix == ending:
             return kind
     raise ExportError(
-        f"The ending of {path} names no format; they are {', '.join(SUFFIXES.values())}, and none "
+        f"The ending of {path} names no format; they are {', '.join(_SUFFIXES.values())}, and none "
         "for a SavedModel's folder."
     )
 
@@ -233,7 +243,7 @@ def make_settings(
 def _check_arguments(format, path, precision, images, labels):
     if format not in FORMATS:
         raise ExportError(f"`format` must be one of {', '.join(FORMATS)}. Received: {format!r}")
-    suffix = SUFFIXES.get(format, "")
+    suffix = _SUFFIXES.get(format, "")
     if path.suffix != suffix:
         raise ExportError(
             f"The name of a {format} artefact ends in {suffix}. Received: {path}"

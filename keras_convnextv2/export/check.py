@@ -60,24 +60,22 @@ class Report:
 def run_in_clean_process(path, images, threads):
     """An artefact's outputs for images, from a process that knows neither Keras nor this package.
 
+    A `.keras` file alone is run by this package, in a process of its own too.
+
     Returns:
         The outputs, and the dict that `runtimes` prints.
 
     Raises:
         ExportError: the process failed; its last words are told.
     """
+    # -I: neither the working directory nor PYTHONPATH, only what is installed.
+    program = ["-I", runtimes.__file__]
+    if Path(path).suffix == ".keras":
+        program = ["-m", "keras_convnextv2.export.keras_archive"]
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder, "images.npy"), images)
         finished = subprocess.run(
-            [
-                sys.executable,
-                "-I",  # neither the working directory nor PYTHONPATH: what is installed alone
-                runtimes.__file__,
-                str(path),
-                folder,
-                str(threads),
-                str(_REPETITIONS),
-            ],
+            [sys.executable, *program, str(path), folder, str(threads), str(_REPETITIONS)],
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -224,10 +224,9 @@ def _open_torch(path, threads):
     return extra[METADATA_FILE] or None, run
 
 
-def _try(artefact_path, folder, threads, repetitions):
-    """Runs the images of a folder; see the module's docstring."""
+def measure(artefact, folder, repetitions):
+    """Runs the images of a folder, leaves the outputs there, and times a batch."""
     images = np.load(folder / "images.npy")
-    artefact = open_artefact(artefact_path, threads)
     np.save(folder / "outputs.npy", artefact(images))
     batch = artefact.metadata["input"]["shape"][0] or 1
     part = np.resize(images, (batch, *images.shape[1:]))
@@ -237,8 +236,6 @@ def _try(artefact_path, folder, threads, repetitions):
         started = time.perf_counter()
         artefact(part)
         seconds.append(time.perf_counter() - started)
-    if "keras_convnextv2" in sys.modules:
-        raise ImportError(f"{artefact_path} needs keras_convnextv2 to run")
     return {
         "latency_batch_size": batch,
         "latency_milliseconds": 1000 * statistics.median(seconds),
@@ -247,4 +244,7 @@ def _try(artefact_path, folder, threads, repetitions):
 
 if __name__ == "__main__":
     path, folder, threads, repetitions = sys.argv[1:]
-    print(json.dumps(_try(path, Path(folder), int(threads), int(repetitions))))
+    measured = measure(open_artefact(path, int(threads)), Path(folder), int(repetitions))
+    if "keras_convnextv2" in sys.modules:
+        raise ImportError(f"{path} needs keras_convnextv2 to run")
+    print(json.dumps(measured))

@@ -146,6 +146,19 @@ def test_a_model_of_half_precision_is_exported_in_float32(make_model, pixels, ou
     np.testing.assert_allclose(open_artefact(path)(kc.preprocess(pixels[:2])), expected, atol=5e-5)
 
 
+def test_a_keras_file_holds_the_model_as_it_is(make_model, pixels, outputs_of, tmp_path):
+    model = make_model()
+    path = tmp_path / "model.keras"
+    report = export_model(model, path, images=pixels[:4])
+    assert report.relative_difference < TOLERANCE
+    loaded = kc.from_preset(path)
+    assert loaded.class_names == CLASS_NAMES
+    images = kc.preprocess(pixels[:2])
+    np.testing.assert_allclose(outputs_of(loaded, images), outputs_of(model, images), atol=1e-6)
+    with pytest.raises(ExportError, match="holds the model as it is"):
+        export_model(model, tmp_path / "other.keras", batch_size=2)
+
+
 def test_an_artefact_that_computes_something_else_is_not_kept(make_model, tmp_path, monkeypatch):
     from keras_convnextv2.export import network
 
