@@ -24,17 +24,18 @@ DEMO_VENV := .venv-$(BACKEND)
 TEST_VENV := .venv-test
 TEST_PYTHON := $(TEST_VENV)/bin/python
 RESULTS := .test-results
+WEB_RUNTIMES := recipes/web/node_modules/.package-lock.json
 BACKEND_TESTS := $(BACKENDS:%=test-%)
 # A file's tests share models; a file that is one long test must not come last.
 PYTEST := $(TEST_PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadfile
-PHASES := environment lint $(BACKEND_TESTS) wheel-check
+PHASES := environment lint $(BACKEND_TESTS) browser-check wheel-check
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint wheel-check environment clean $(BACKEND_TESTS)
+.PHONY: help demo test test-fast lint browser-check wheel-check environment clean $(BACKEND_TESTS)
 
 help:  ## List the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*##  *(.*)/  \1|\2/p' Makefile \
@@ -75,13 +76,23 @@ SUMMARY = for phase in $(PHASES); do \
 test-fast: $(TEST_VENV)/made  ## The tests not marked slow, on one backend (BACKEND=tensorflow)
 	KERAS_BACKEND=$(BACKEND) $(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-# One process a backend: Keras chooses its backend once, when it is imported.
+# A backend at a time: Keras chooses its backend once in a process, when it is imported.
 $(BACKEND_TESTS): test-%: $(TEST_VENV)/made
 	KERAS_BACKEND=$* $(PYTEST) --junitxml=$(RESULTS)/$@.xml $(PYTEST_ARGS)
 
 lint: $(TEST_VENV)/made  ## ruff's checks and its formatting
 	$(TEST_PYTHON) -m ruff check .
 	$(TEST_PYTHON) -m ruff format --check .
+
+# The pages' tests need one backend, and Chromium (CHROMIUM names another than the one on PATH).
+browser-check: $(TEST_VENV)/made $(WEB_RUNTIMES)  ## The web pages, driven in Chromium
+	KERAS_BACKEND=torch $(PYTEST) tests/browser --junitxml=$(RESULTS)/$@.xml $(PYTEST_ARGS)
+
+$(WEB_RUNTIMES): recipes/web/package.json recipes/web/package-lock.json
+	@command -v npm > /dev/null || { \
+	  echo "npm is not installed, which the browser tests need: install Node.js." >&2; exit 1; }
+	npm ci --ignore-scripts --no-audit --no-fund --prefix recipes/web
+	@touch $@
 
 wheel-check: $(TEST_VENV)/made  ## Build the wheel and try it with each backend alone
 	$(TEST_PYTHON) -m tools.check_wheel --pip_args="$(PIP_ARGS)"
@@ -113,8 +124,10 @@ $(BACKENDS:%=.venv-%/made): .venv-%/made: pyproject.toml requirements/constraint
 	@touch $@
 
 # torch first and alone, so that nothing else asks for another build of it.
-$(TEST_VENV)/made: pyproject.toml requirements/constraints.txt $(BACKENDS:%=requirements/%.txt)
+$(TEST_VENV)/made: pyproject.toml requirements/constraints.txt requirements/neighbours.txt \
+  $(BACKENDS:%=requirements/%.txt)
 	$(NEW_VENV)
 	$(PIP_INSTALL) -r requirements/torch.txt
 	$(PIP_INSTALL) -r requirements/tensorflow.txt -r requirements/jax.txt -e '.[test]'
+	$(PIP_INSTALL) --no-deps -r requirements/neighbours.txt
 	@touch $@

@@ -16,6 +16,14 @@ _EXTRAS = {
     "PIL": "recipes",
     "rich": "recipes",
     "matplotlib": "benchmark",
+    "ai_edge_litert": "litert",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
+    "gradio": "web",
+    "keras_cv": "keras-cv",
+    "keras_hub": "keras-hub",
+    "tf_keras": "tf-keras",
 }
 
 
@@ -43,13 +51,18 @@ def _guarded(main):
     except ModuleNotFoundError as error:
         if error.name not in _EXTRAS:
             raise
-        _fail(_how_to_install(error.name))
+        _fail(_how_it_is_missing(error.name))
     except KeyboardInterrupt:
         _fail("stopped by the user; what was saved before is intact.")
 
 
-def _how_to_install(package):
-    install = f"pip install '.[{_EXTRAS[package]}]' in the clone"
+def how_to_install(package):
+    """The command that installs a package of `_EXTRAS`."""
+    return f"pip install '.[{_EXTRAS[package]}]' in the clone"
+
+
+def _how_it_is_missing(package):
+    install = how_to_install(package)
     if package not in BACKENDS:
         return f"the package {package} is not installed: {install}."
     others = [name for name in BACKENDS if name != package and importlib.util.find_spec(name)]

@@ -10,13 +10,14 @@ _FCMAE_ARGUMENTS = (
 )
 
 
-def load(source, image_size=None):
+def load(source, image_size=None, flag="weights"):
     """The model of a run, or of weights in any format that `kc.from_preset` knows.
 
     Args:
         source: a run's folder, a file, another library's folder, or hf://owner/name.
         image_size: (H, W) to use weights at that are of no size; None: of any. A `.keras` file
             has its own, and other weights may bring one along.
+        flag: str, the flag that named the source, for errors.
 
     Returns:
         A backbone, a classifier, or an FCMAE where a `.keras` file holds one.
@@ -35,7 +36,7 @@ def load(source, image_size=None):
             model = kc.FCMAE(model, **arguments)
             kc.load_weights(model, source)
     except kc.WeightsError as error:
-        raise ValueError(f"--weights: {error}") from error
+        raise ValueError(f"--{flag}: {error}") from error
     return model
 
 

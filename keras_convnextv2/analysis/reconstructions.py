@@ -8,6 +8,35 @@ _GAP = 4
 _LABEL_WIDTH = 96
 
 
+def draw_reconstructions(fcmae, images, mean, std, hidden=None):
+    """What `save_reconstructions` puts into its rows, as pixels.
+
+    Args:
+        fcmae: `FCMAE`.
+        images: (B, H, W, C) float, normalised, C being 1 or 3.
+        mean, std: C floats each, what the images were normalised with.
+        hidden: optional (B, h, w), 1 = hidden.
+
+    Returns:
+        {"original", "masked", "reconstruction", "pasted"}: uint8 (B, H, W, 3) each, hidden pixels
+        grey in "masked".
+    """
+    images = np.asarray(images, "float32")
+    results = fcmae.reconstruct(images, hidden)
+    height, width, channels = images.shape[1:]
+    cells = results["hidden"]
+    spread = np.kron(cells, np.ones((1, height // cells.shape[1], width // cells.shape[2])))
+
+    def pixels(batch):
+        restored = (batch * np.asarray(std) + np.asarray(mean)) * 255
+        restored = np.clip(np.round(restored), 0, 255).astype("uint8")
+        return np.repeat(restored, 3, axis=-1) if channels == 1 else restored
+
+    rows = {name: pixels(images if name == "original" else results[name]) for name in _ROWS}
+    rows["masked"] = np.where(spread[..., None] == 1, np.uint8(_GREY), rows["masked"])
+    return rows
+
+
 def save_reconstructions(path, fcmae, images, mean, std, hidden=None, zoom=None):
     """Writes one PNG: a column an image; original, masked, reconstruction and pasted below.
 
@@ -27,29 +56,17 @@ def save_reconstructions(path, fcmae, images, mean, std, hidden=None, zoom=None)
     import PIL.Image
     import PIL.ImageDraw
 
-    images = np.asarray(images, "float32")
-    results = fcmae.reconstruct(images, hidden)
-    height, width, channels = images.shape[1:]
+    rows = draw_reconstructions(fcmae, images, mean, std, hidden)
+    height, width = rows["original"].shape[1:3]
     zoom = zoom or max(128 // height, 1)
-    cells = results["hidden"]
-    spread = np.kron(cells, np.ones((1, height // cells.shape[1], width // cells.shape[2])))
-
-    def pixels(batch):
-        restored = (batch * np.asarray(std) + np.asarray(mean)) * 255
-        restored = np.clip(np.round(restored), 0, 255).astype("uint8")
-        return np.repeat(restored, 3, axis=-1) if channels == 1 else restored
-
-    rows = {name: pixels(images if name == "original" else results[name]) for name in _ROWS}
-    rows["masked"] = np.where(spread[..., None] == 1, np.uint8(_GREY), rows["masked"])
-
     cell_height, cell_width = height * zoom + _GAP, width * zoom + _GAP
-    size = (_LABEL_WIDTH + cell_width * len(images), cell_height * len(_ROWS) + _GAP)
+    size = (_LABEL_WIDTH + cell_width * len(images), cell_height * len(rows) + _GAP)
     picture = PIL.Image.new("RGB", size, "white")
     draw = PIL.ImageDraw.Draw(picture)
-    for row, name in enumerate(_ROWS):
+    for row, (name, tiles) in enumerate(rows.items()):
         top = _GAP + row * cell_height
         draw.text((6, top + cell_height // 2 - 8), name, fill="black")
-        for column, image in enumerate(rows[name]):
+        for column, image in enumerate(tiles):
             tile = PIL.Image.fromarray(image).resize(
                 (width * zoom, height * zoom), PIL.Image.Resampling.NEAREST
             )

@@ -1,6 +1,7 @@
 """Images in files, in folders."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 
@@ -35,6 +36,21 @@ class FileSource(ImageSource):
                 f"{record} cannot be read as an image ({type(error).__name__}: {error}). "
                 "Replace the file or delete it."
             ) from error
+
+
+def find_image_files(folder):
+    """Sorted paths of all image files below a folder, to any depth, without hidden ones.
+
+    Raises:
+        ImageSourceError: no images, or a folder that cannot be read.
+    """
+    classes, loose = _list_images(Path(folder))
+    return sorted([path for paths in classes.values() for path in paths] + loose)
+
+
+def open_files(paths):
+    """`FileSource` of files by their paths, unlabelled."""
+    return _file_source({}, list(paths), "files")
 
 
 def open_folder(folder, split):

@@ -85,8 +85,8 @@ class ConvNeXtV2Backbone(keras.Model):
         }
         # The same by layer, as tasks of keras-cv ask for it.
         self.pyramid_level_inputs = {
-            level: feature._keras_history.operation.name
-            for level, feature in self.pyramid_outputs.items()
+            f"P{first_level + stage}": f"stage{stage}_block{depth - 1}"
+            for stage, depth in enumerate(sizes.depths)
         }
         self.licence = None
         self._config_variant = variant

@@ -1,0 +1,168 @@
+"""Any saved model, ready to be called: an exported artefact in its runtime, the others in Keras."""
+
+import logging
+
+import numpy as np
+
+from recipes import normalisation, program, saved_models
+
+
+def open_model(path, threads=None):
+    """Opens an artefact, a run's folder, a `.keras` file or another library's weights.
+
+    Args:
+        path: str, as --model says.
+        threads: optional int, CPU threads to use.
+
+    Returns:
+        An `export.runtimes.Artefact`, or a `KerasModel`, which is used in the same way.
+
+    Raises:
+        ValueError: the path holds nothing of this kind, or a package that runs it is missing.
+    """
+    from keras_convnextv2.export.runtimes import PACKAGES, kind_of, open_artefact
+
+    kind = kind_of(path)
+    if kind is None:
+        return KerasModel(path, threads)
+    logging.disable(logging.WARNING)  # PyTorch's has a traceback of what is said below
+    try:
+        return open_artefact(path, threads)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != PACKAGES[kind]:
+            raise
+        raise ValueError(
+            f"--model: {path} runs with the package {PACKAGES[kind]}, which is not installed: "
+            f"{program.how_to_install(PACKAGES[kind])}."
+        ) from error
+    except Exception as error:  # each runtime has errors of its own for damaged files
+        if isinstance(error, (ValueError, OSError)) and str(path) in str(error):
+            raise
+        raise ValueError(
+            f"--model: {path} cannot be opened ({type(error).__name__}: {error})"
+        ) from error
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+class KerasModel:
+    """A model that Keras runs, with the metadata and the call of an `Artefact`."""
+
+    kind = "keras"
+
+    def __init__(self, path, threads=None):
+        _limit_threads(threads)
+        model = saved_models.load(path, flag="model")
+
+        import keras
+
+        import keras_convnextv2 as kc
+
+        if isinstance(model, kc.FCMAE):
+            model = model.backbone
+        backbone = saved_models.backbone_of(model)
+        is_classifier = model is not backbone
+        shape = backbone.image_shape
+        mean, std = normalisation.mean_and_std(path, shape[-1])
+        output = "features"
+        if is_classifier:
+            linear = model.activation is keras.activations.linear
+            output = "logits" if linear else "probabilities"
+        names = getattr(model, "class_names", None)
+        self.metadata = {
+            "model": "classifier" if is_classifier else "backbone",
+            "total_stride": backbone.total_stride,
+            "input": {
+                "name": "images",
+                "shape": [None, *shape],
+                "dtype": "float32",
+                "mean": list(mean),
+                "std": list(std),
+            },
+            "output": {"name": "outputs", "kind": output},
+            "class_names": None if names is None else list(names),
+            "licence": backbone.licence,
+        }
+        self._model = model
+
+    def __call__(self, images):
+        return np.asarray(self._model.predict_on_batch(images), "float32")
+
+
+def _limit_threads(threads):
+    import keras
+
+    if threads is None:
+        return
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    elif backend == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
+    else:
+        raise ValueError(
+            f"--threads: the backend {backend} takes no number of threads. Leave it out, set "
+            "KERAS_BACKEND to tensorflow or torch, or give an exported artefact."
+        )
+
+
+def image_size_for(artefact, name, given=None):
+    """The (H, W) of the images that a model is to be given.
+
+    Args:
+        artefact: as `open_model` returns it.
+        name: str, the model's name for errors.
+        given: optional (H, W), as --image_size says.
+
+    Raises:
+        ValueError: a size that it does not take, or none where it takes any.
+    """
+    known = artefact.metadata["input"]["shape"][1:3]
+    if given is None:
+        if None in known:
+            raise ValueError(
+                f"{name} takes images of any size. Say which with --image_size, such as "
+                "--image_size=224."
+            )
+        return tuple(known)
+    if any(side not in (None, wanted) for side, wanted in zip(known, given, strict=True)):
+        sides = "x".join("any" if side is None else str(side) for side in known)
+        raise ValueError(
+            f"{name} takes images of {sides} pixels. Received: --image_size={given[0]}x{given[1]}"
+        )
+    stride = artefact.metadata["total_stride"]
+    if min(given) < stride:
+        raise ValueError(
+            f"{name} takes images of {stride} pixels a side or more. Received: "
+            f"--image_size={given[0]}x{given[1]}"
+        )
+    return tuple(given)
+
+
+def to_input(pixels, artefact):
+    """uint8 images (N, H, W, C) as a model takes them: as they are, or normalised."""
+    from keras_convnextv2.data import preprocess
+
+    wanted = artefact.metadata["input"]
+    if wanted["dtype"] == "uint8":
+        return pixels
+    return preprocess(pixels, wanted["mean"], wanted["std"])
+
+
+def to_probabilities(outputs, artefact):
+    """The outputs (N, classes) of a classifier as probabilities: softmax of logits, else as is."""
+    if artefact.metadata["output"]["kind"] != "logits":
+        return outputs
+    scores = outputs.astype("float64")
+    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return (powers / powers.sum(axis=-1, keepdims=True)).astype("float32")
+
+
+def class_label(artefact, index):
+    """The name of a class, or "class 7" where the model knows none."""
+    names = artefact.metadata["class_names"]
+    return f"class {index}" if names is None else names[index]

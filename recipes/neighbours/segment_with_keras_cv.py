@@ -1,0 +1,63 @@
+r"""Segments garments with keras-cv's DeepLabV3Plus on a backbone of this library.
+
+    python -m recipes.neighbours.segment_with_keras_cv
+    python -m recipes.neighbours.segment_with_keras_cv \
+        --weights=hf://timm/convnextv2_atto.fcmae_ft_in1k
+
+Prints the loss and the mean intersection over union on scenes that were not trained on, before and
+after. The backbone is trained with the rest: it is shared, not copied.
+"""
+
+from absl import flags
+
+from recipes import program
+from recipes.neighbours import scene_run
+
+FLAGS = flags.FLAGS
+STEM_STRIDES = (4,)  # the heads take the maps of strides 4 and 32
+
+scene_run.define_flags(STEM_STRIDES, epochs=6)
+flags.adopt_module_key_flags(scene_run)
+
+
+def main():
+    backbone = scene_run.make_backbone(STEM_STRIDES)
+
+    import keras
+
+    from keras_convnextv2.export.partner_packages import import_partner
+    from recipes.neighbours.scenes import KINDS, mean_iou
+
+    keras_cv = import_partner("keras_cv", extra="keras-cv")
+    model = keras_cv.models.DeepLabV3Plus(backbone=backbone, num_classes=1 + len(KINDS))
+    model.compile(
+        optimizer=keras.optimizers.Adam(FLAGS.learning_rate), loss="categorical_crossentropy"
+    )
+    train, test = scene_run.make_scenes(backbone)
+
+    def measure():
+        loss = model.evaluate(test.images, test.one_hot_masks, FLAGS.batch_size, verbose=0)
+        predicted = model.predict(test.images, FLAGS.batch_size, verbose=0).argmax(-1)
+        return float(loss), mean_iou(test.masks, predicted)
+
+    loss_before, iou_before = measure()
+    model.fit(
+        train.images,
+        train.one_hot_masks,
+        batch_size=FLAGS.batch_size,
+        epochs=FLAGS.epochs,
+        verbose=0 if FLAGS.json else 2,
+    )
+    loss_after, iou_after = measure()
+    result = {
+        "loss_before": loss_before,
+        "loss_after": loss_after,
+        "mean_iou_before": iou_before,
+        "mean_iou_after": iou_after,
+        "test_scenes": len(test.images),
+    }
+    program.print_result(result, FLAGS.json)
+
+
+if __name__ == "__main__":
+    program.run(main)

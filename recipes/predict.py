@@ -1,0 +1,150 @@
+r"""Runs any saved model on image files: a run of these recipes, an export, another library's file.
+
+The same output for all of them, for each file its classes with their probabilities:
+
+    python -m recipes.predict --model=runs/finetuned --images=photograph.jpg,another.png
+    python -m recipes.predict --model=model.onnx --images=photographs --top=3 --json
+    python -m recipes.predict --model=exported/saved_model --images=photographs --output=scores.npz
+
+Of a backbone it shows the shape and the norm of its features; --output writes them to a file.
+
+Files are read as recipes.evaluate reads them, cut to the centre and resized to the model's size; a
+model of one channel gets them in grey. A file that cannot be read is named, the others go on, and
+the exit status is 2 at the end. With --json a file is a line on standard output, the unreadable
+ones too, which have an "error" in place of the result.
+"""
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from recipes import artefacts, image_files, normalisation, program, training_flags
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+    "model",
+    None,
+    "A run's folder or .keras file; an export: a SavedModel's folder, .tflite, .onnx, .xml "
+    "(OpenVINO) or .pt2 (PyTorch); or weights of the official code, timm, transformers or "
+    "mmpretrain, as file, folder or hf://owner/name.",
+    required=True,
+)
+flags.DEFINE_list("images", None, "Image files, or folders, searched to any depth.", required=True)
+flags.DEFINE_integer("top", 5, "Classes to show of each file.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 16, "Images at once.", lower_bound=1)
+flags.DEFINE_string(
+    "image_size", None, "Size in pixels, H or HxW, needed for a model that takes any."
+)
+flags.DEFINE_integer("threads", None, "CPU threads. Default: the runtime's own.", lower_bound=1)
+flags.DEFINE_string(
+    "output", None, "New .npz file for `files` and their `probabilities`, or `features`."
+)
+flags.DEFINE_bool("json", False, "Print one JSON object a file, a line each.")
+normalisation.define_flags()
+flags.adopt_module_key_flags(normalisation)
+
+
+def main():
+    size = training_flags.image_size() if FLAGS.image_size is not None else None
+    output = _new_file(FLAGS.output)
+    paths = image_files.find(FLAGS.images)
+    model = artefacts.open_model(FLAGS.model, FLAGS.threads)
+    channels = model.metadata["input"]["shape"][-1]
+    image_files.check_channels(channels, FLAGS.model)
+    size = artefacts.image_size_for(model, FLAGS.model, size)
+    is_classifier = model.metadata["output"]["kind"] != "features"
+
+    read, results = [], []
+    for start in range(0, len(paths), FLAGS.batch_size):
+        part = paths[start : start + FLAGS.batch_size]
+        images, errors = _read(part, size, channels)
+        if images:
+            outputs = model(artefacts.to_input(np.stack(images), model))
+            if is_classifier:
+                outputs = artefacts.to_probabilities(outputs, model)
+            results.extend(outputs if output else ())
+            remaining = iter(outputs)
+        for path in part:
+            if path in errors:
+                _print_error(path, errors[path])
+            else:
+                read.append(path)
+                _print_result(path, next(remaining), model, is_classifier)
+    if output:
+        _save(output, read, results, is_classifier)
+    if len(read) < len(paths):
+        raise ValueError(f"{len(paths) - len(read)} of {len(paths)} files could not be read.")
+
+
+def _new_file(name):
+    """--output as a path, checked before anything is computed."""
+    if name is None:
+        return None
+    path = Path(name)
+    if path.suffix != ".npz":
+        raise ValueError(f"--output is a file that ends in .npz. Received: {name}")
+    if path.exists():
+        raise ValueError(f"--output: {path} exists, and is not overwritten. Name a new file.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _read(paths, size, channels):
+    """The images that could be read, in order, and {path: error} of the others."""
+    from keras_convnextv2.data import ImageSourceError
+
+    def attempt(path):
+        try:
+            return image_files.read(path, size, channels)
+        except ImageSourceError as error:
+            return error
+
+    with ThreadPoolExecutor(2) as readers:
+        found = dict(zip(paths, readers.map(attempt, paths), strict=True))
+    errors = {path: read for path, read in found.items() if isinstance(read, ImageSourceError)}
+    return [read for path, read in found.items() if path not in errors], errors
+
+
+def _print_error(path, error):
+    if FLAGS.json:
+        print(json.dumps({"file": path, "error": str(error)}), flush=True)
+    print(" ".join(str(error).split()), file=sys.stderr)
+
+
+def _print_result(path, output, model, is_classifier):
+    if is_classifier:
+        best = np.argsort(-output, kind="stable")[: FLAGS.top]
+        classes = [
+            {
+                "class": artefacts.class_label(model, index),
+                "index": int(index),
+                "probability": float(output[index]),
+            }
+            for index in best
+        ]
+        result = {"file": path, "classes": classes}
+        lines = [f"  {100 * entry['probability']:5.1f} %  {entry['class']}" for entry in classes]
+    else:
+        norm = float(np.linalg.norm(output.astype("float64")))
+        result = {"file": path, "shape": list(output.shape), "norm": norm}
+        lines = [f"  features {' x '.join(map(str, output.shape))}, norm {norm:.4f}"]
+    if FLAGS.json:
+        print(json.dumps(result), flush=True)
+    else:
+        print("\n".join([path, *lines]), flush=True)
+
+
+def _save(path, files, results, is_classifier):
+    name = "probabilities" if is_classifier else "features"
+    results = np.stack(results) if results else np.zeros((0,), "float32")
+    np.savez(path, files=np.array(files, dtype=str), **{name: results})
+    print(f"{name} of {len(files)} files: {path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,170 @@
+"""What the tests of both pages share: Chromium, photographs, a classifier that has learned them.
+
+Each program runs as a user runs it, in a process of its own.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_FLAGS = (
+    "--no-sandbox",  # which root, as in a container, cannot have
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+# Three that a small model tells apart after seconds.
+CLASSES = ("Trouser", "Bag", "Ankle boot")
+NUM_TRAINING, NUM_TEST = 100, 3  # images a class
+MILLISECONDS = 60_000  # that a page may take for anything: a machine may be busy
+_SECONDS_TO_START = 120
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium, the one of the system."""
+    from playwright.sync_api import expect, sync_playwright
+
+    names = [os.environ.get("CHROMIUM", ""), *CHROMIUM_NAMES]
+    path = next(filter(None, map(shutil.which, filter(None, names))), None)
+    if path is None:
+        pytest.exit(
+            "There is no Chromium, which these tests drive: install it (on Debian, `apt-get "
+            "install chromium`), or set CHROMIUM to its path.",
+            returncode=1,
+        )
+    expect.set_options(timeout=MILLISECONDS)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_FLAGS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens a page of a site; at the end, the page may have asked for nothing outside of it."""
+    contexts, strangers = [], []
+
+    def open_at(url, answers=()):
+        """`answers`: {pattern of addresses: bytes} in place of what the site would answer."""
+
+        def look_at(request):
+            if not request.url.startswith((url, "blob:", "data:")):
+                strangers.append(request.url)
+
+        context = browser.new_context(viewport={"width": 1000, "height": 900})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(MILLISECONDS)
+        page.on("request", look_at)
+        for pattern, body in dict(answers).items():
+            page.route(pattern, lambda route, _, body=body: route.fulfill(body=body))
+        page.goto(url)
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()
+    assert strangers == []
+
+
+@pytest.fixture(scope="session")
+def run_recipe():
+    """Runs `python -m recipes.NAME FLAGS...` to its end."""
+
+    def run(name, *words):
+        return subprocess.run(
+            [sys.executable, "-m", f"recipes.{name}", *map(str, words)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def serve():
+    """Starts `python -m recipes.NAME FLAGS... --port=PORT` and waits until its page answers."""
+    started = []
+
+    def start(name, *words):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [sys.executable, "-m", f"recipes.{name}", *map(str, words), f"--port={port}"]
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        started.append(process)
+        url = f"http://127.0.0.1:{port}/"
+        end = time.monotonic() + _SECONDS_TO_START
+        while time.monotonic() < end and process.poll() is None:
+            try:
+                urllib.request.urlopen(url, timeout=10).close()
+                return url
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.2)
+        process.kill()
+        pytest.fail(f"recipes.{name} did not serve:\n{process.stdout.read()}")
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory):
+    """Embedded Fashion-MNIST photographs as PNG, in train/<class>/ and test/<class>/."""
+    folder = tmp_path_factory.mktemp("photographs")
+    for split, count in (("train", NUM_TRAINING), ("test", NUM_TEST)):
+        with np.load(ROOT / "recipes" / "fashion_mnist" / f"{split}.npz") as arrays:
+            images, labels = arrays["images"], arrays["labels"]
+            known = arrays["class_names"].tolist()
+        for name in CLASSES:
+            (folder / split / name).mkdir(parents=True)
+            for place in np.flatnonzero(labels == known.index(name))[:count]:
+                picture = PIL.Image.fromarray(images[place, ..., 0])
+                picture.save(folder / split / name / f"{name} {place}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def classifier(run_recipe, photographs):
+    """The folder of a run of recipes.finetune on the photographs."""
+    folder = photographs.parent / "classifier_run"
+    done = run_recipe(
+        "finetune",
+        f"--data_dir={photographs}",
+        f"--output_dir={folder}",
+        "--image_size=32x24",
+        "--stem_stride=2",
+        "--depths=1,1,1,1",
+        "--widths=8,16,32,64",
+        "--batch_size=20",
+        "--epochs=8",
+        "--learning_rate=2e-3",
+        "--max_shift=0",
+        "--json",
+    )
+    assert done.returncode == 0, done.stderr
+    accuracy = json.loads(done.stdout.splitlines()[-1])["test_accuracy"]
+    assert accuracy > 0.85, "a model that has learned nothing would show nothing"
+    return folder

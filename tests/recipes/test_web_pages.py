@@ -1,0 +1,103 @@
+"""What the programs of the two web pages say before a browser comes in; see tests/browser."""
+
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+import keras_convnextv2 as kc
+from keras_convnextv2.export import export_model
+from tests.recipes.one_line import assert_one_line
+from tests.reference.random_weights import randomize
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory):
+    """Exports a small random model, once each: the artefact's path."""
+    folder = tmp_path_factory.mktemp("artefacts")
+
+    def make(name, num_classes=3, channels=3, **options):
+        path = folder / name
+        if not path.exists():
+            variant = kc.Variant((1, 1, 1, 1), (4, 6, 8, 12))
+            model = kc.ConvNeXtV2Backbone(variant, (32, 32, channels), stem_stride=2)
+            if num_classes is not None:
+                model = kc.ConvNeXtV2Classifier(model, num_classes)
+            randomize(model, np.random.default_rng(0))
+            export_model(model, path, **options)
+        return path
+
+    return make
+
+
+def test_help_says_how_the_pages_are_started(run_recipe):
+    for name in ("predict", "classify_in_browser", "show_masking"):
+        assert f"python -m recipes.{name} --" in run_recipe(name, "--help").out
+
+
+def test_a_model_that_the_page_cannot_run(run_recipe, export, tmp_path):
+    (tmp_path / "model.keras").touch()
+    site = tmp_path / "site"
+    four = {"normalisation": ((0.5,) * 4, (0.5,) * 4)}
+    for model, *parts in (
+        (tmp_path / "model.keras", "model.keras", ".onnx and .tflite", "recipes.export"),
+        (export("backbone.onnx", num_classes=None), "backbone", "classifier"),
+        (export("any_batch.tflite"), "fixed sizes", "--batch_size=1"),
+        (export("four.onnx", channels=4, **four), "4 channels"),
+        (tmp_path / "missing.onnx", "missing.onnx"),
+    ):
+        outcome = run_recipe("classify_in_browser", f"--model={model}", f"--output_dir={site}")
+        assert_one_line(outcome, "classify_in_browser", *parts)
+        assert not site.exists()
+
+
+def test_any_size_needs_the_flag(run_recipe, export, tmp_path):
+    model = export("any_size.onnx", image_size=(None, None))
+    outcome = run_recipe("classify_in_browser", f"--model={model}", f"--output_dir={tmp_path}/site")
+    assert_one_line(outcome, "classify_in_browser", "any size", "--image_size")
+
+
+def test_without_the_browsers_runtimes(run_recipe, export, tmp_path, monkeypatch):
+    is_file = pathlib.Path.is_file
+    monkeypatch.setattr(
+        pathlib.Path, "is_file", lambda path: "node_modules" not in path.parts and is_file(path)
+    )
+    words = (f"--model={export('model.onnx')}", f"--output_dir={tmp_path / 'site'}")
+    outcome = run_recipe("classify_in_browser", *words)
+    assert_one_line(outcome, "classify_in_browser", "npm ci", "--prefix recipes/web", "Node.js")
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_site_replaces_no_folder_but_its_own(run_recipe, export, tmp_path, monkeypatch):
+    monkeypatch.setattr(pathlib.Path, "is_file", _with_node_modules(pathlib.Path.is_file))
+    (tmp_path / "thesis.txt").write_text("precious")
+    words = (f"--model={export('model.onnx')}", f"--output_dir={tmp_path}")
+    outcome = run_recipe("classify_in_browser", *words)
+    assert_one_line(outcome, "classify_in_browser", str(tmp_path), "new folder")
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+    words = (f"--model={export('model.onnx')}", f"--output_dir={tmp_path / 'thesis.txt'}")
+    outcome = run_recipe("classify_in_browser", *words)
+    assert_one_line(outcome, "classify_in_browser", "thesis.txt is a file")
+
+
+def _with_node_modules(is_file):
+    """`Path.is_file` where the browser's runtimes are installed, which not every machine has."""
+    return lambda path: "node_modules" in path.parts or is_file(path)
+
+
+def test_without_gradio(run_recipe, tmp_path, monkeypatch):
+    for loaded in [loaded for loaded in sys.modules if loaded.partition(".")[0] == "gradio"]:
+        monkeypatch.delitem(sys.modules, loaded)
+    monkeypatch.setitem(sys.modules, "gradio", None)  # importing it says that there is none
+    outcome = run_recipe("show_masking", f"--weights={tmp_path / 'last.keras'}")
+    assert_one_line(outcome, "show_masking", "gradio", "pip install '.[web]'")
+
+
+def test_weights_without_a_decoder_show_no_masking(run_recipe, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", pathlib)  # not needed to find the fault
+    kc.ConvNeXtV2Backbone(kc.Variant((1, 1, 1, 1), (4, 6, 8, 12)), (32, 32, 3)).save(
+        tmp_path / "model.keras"
+    )
+    outcome = run_recipe("show_masking", f"--weights={tmp_path / 'model.keras'}")
+    assert_one_line(outcome, "show_masking", "no FCMAE", "checkpoints/last.keras")
