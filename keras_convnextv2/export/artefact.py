@@ -331,16 +331,24 @@ def _tried(model, path, format, settings, images, labels, threads):
     noise = np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
     trials = [(noise, None)]
     if None in (height, width):
-        trials.append((noise[:, : height or 3 * total_stride, : width or 5 * total_stride], None))
+        trials.insert(
+            0, (noise[:, : height or 3 * total_stride, : width or 5 * total_stride], None)
+        )
     if settings.is_integer:  # the first class of noise says nothing
         trials = []
     if images is not None:
         trials.append((np.asarray(images), labels))
-    compared = []
-    for pixels, right in trials:
-        outputs, measured = check.run_in_clean_process(path, settings.as_input(pixels), threads)
-        expected = reference_outputs(model, settings.as_float(pixels), settings.output)
-        compared.append(check.compare(outputs, expected, settings, right))
+    batches = [settings.as_input(pixels) for pixels, _ in trials]
+    outputs, measured = check.run_in_clean_process(path, batches, threads)
+    compared = [
+        check.compare(
+            found,
+            reference_outputs(model, settings.as_float(pixels), settings.output),
+            settings,
+            right,
+        )
+        for found, (pixels, right) in zip(outputs, trials, strict=True)
+    ]
     problem = next((found["problem"] for found in compared if found["problem"]), None)
     return check.Report(
         artefact=str(path),

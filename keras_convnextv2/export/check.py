@@ -57,13 +57,18 @@ class Report:
     problem: str | None = None
 
 
-def run_in_clean_process(path, images, threads):
-    """An artefact's outputs for images, from a process that knows neither Keras nor this package.
+def run_in_clean_process(path, batches, threads):
+    """An artefact's outputs, from a process that knows neither Keras nor this package.
 
     A `.keras` file alone is run by this package, in a process of its own too.
 
+    Args:
+        path: of the artefact.
+        batches: list of arrays of images; the latency is that of the last one's.
+        threads: int.
+
     Returns:
-        The outputs, and the dict that `runtimes` prints.
+        A list of outputs, and the dict that `runtimes` prints.
 
     Raises:
         ExportError: the process failed; its last words are told.
@@ -73,7 +78,8 @@ def run_in_clean_process(path, images, threads):
     if Path(path).suffix == ".keras":
         program = ["-m", "keras_convnextv2.export.keras_archive"]
     with tempfile.TemporaryDirectory() as folder:
-        np.save(Path(folder, "images.npy"), images)
+        for number, images in enumerate(batches):
+            np.save(Path(folder, f"images{number}.npy"), images)
         finished = subprocess.run(
             [sys.executable, *program, str(path), folder, str(threads), str(_REPETITIONS)],
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -87,7 +93,8 @@ def run_in_clean_process(path, images, threads):
                 f"{finished.stderr.strip()[-2000:]}"
             )
         measured = json.loads(finished.stdout.splitlines()[-1])
-        return np.load(Path(folder, "outputs.npy")), measured
+        places = range(len(batches))
+        return [np.load(Path(folder, f"outputs{number}.npy")) for number in places], measured
 
 
 def compare(outputs, reference, settings, labels=None):

@@ -1,8 +1,9 @@
 """Runs an exported artefact in its own runtime, without Keras and without this package.
 
 `open_artefact` needs NumPy and that runtime alone. As a program, `python -I runtimes.py ARTEFACT
-FOLDER`, it is the clean process in which `export.check` tries an artefact: it reads
-`images.npy` from the folder, writes `outputs.npy`, and prints the median latency as JSON.
+FOLDER THREADS REPETITIONS`, it is the clean process in which `export.check` tries an artefact: it
+reads `images0.npy` and so on from the folder, writes `outputs0.npy` and so on, and prints the
+median latency as JSON.
 """
 
 import json
@@ -225,9 +226,10 @@ def _open_torch(path, threads):
 
 
 def measure(artefact, folder, repetitions):
-    """Runs the images of a folder, leaves the outputs there, and times a batch."""
-    images = np.load(folder / "images.npy")
-    np.save(folder / "outputs.npy", artefact(images))
+    """Runs all images of a folder, leaves the outputs there, and times a batch of the last."""
+    for number in range(len(list(folder.glob("images*.npy")))):
+        images = np.load(folder / f"images{number}.npy")
+        np.save(folder / f"outputs{number}.npy", artefact(images))
     batch = artefact.metadata["input"]["shape"][0] or 1
     part = np.resize(images, (batch, *images.shape[1:]))
     artefact(part)

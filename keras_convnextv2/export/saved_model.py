@@ -74,14 +74,15 @@ def write(network, path, settings):
         # There is no stochastic depth here: training and inference compute the same.
         return trained.run(operators, tf.cast(images, tf.float32))
 
-    @tf.function(input_signature=[images])
-    def serve(images):
-        return {"outputs": call(images)}
-
     root = tf.train.Checkpoint()  # a plain object that TensorFlow follows into its attributes
     root.__call__ = tf.function(call)
     for training in (False, True):
         root.__call__.get_concrete_function(images, training=training)
+
+    @tf.function(input_signature=[images])
+    def serve(images):
+        return {"outputs": root.__call__(images, training=False)}
+
     root.variables = root.trainable_variables = list(weights.values())
     root.regularization_losses = []
     tf.saved_model.save(root, str(path), signatures={"serving_default": serve})
