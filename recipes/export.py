@@ -10,11 +10,12 @@ An artefact outside its tolerance is not kept. Beside it stands <output>.check.j
 """
 
 import dataclasses
+import sys
 
 import numpy as np
 from absl import flags
 
-from recipes import images, program, saved_models, training_flags
+from recipes import images, normalisation, program, saved_models, training_flags
 
 FLAGS = flags.FLAGS
 
@@ -72,6 +73,8 @@ flags.DEFINE_integer(
 flags.DEFINE_integer("threads", 2, "CPU threads, for the latency.", lower_bound=1)
 flags.DEFINE_bool("keep_failed", False, "Keep an artefact that fails its trial.")
 flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
+normalisation.define_flags()
+flags.adopt_module_key_flags(normalisation)
 
 _NUM_CALIBRATION = 100
 _OUTPUTS = {None: None, "none": "logits", "softmax": "probabilities"}
@@ -85,7 +88,8 @@ def main():
     if hasattr(model, "decoder"):
         model = backbone  # of a pretraining: the decoder is not for use
     size = _image_size(backbone.image_shape[:2])
-    trial, calibration = _sources(backbone.image_shape[-1])
+    channels = backbone.image_shape[-1]
+    trial, calibration = _sources(channels)
     pictures = labels = None
     if trial is not None:
         read_size = tuple(side or 224 for side in size)
@@ -93,6 +97,11 @@ def main():
         pictures = trial.read(chosen, read_size)
         if trial.labels is not None and _same_classes(model, trial):
             labels = trial.labels[chosen]
+        elif FLAGS.data_dir:
+            print(
+                "--data_dir is not of the model's classes: accuracy is not compared.",
+                file=sys.stderr,
+            )
     report = export_model(
         model,
         FLAGS.output,
@@ -102,7 +111,9 @@ def main():
         image_size=size,
         include_preprocessing=FLAGS.include_preprocessing,
         output=_OUTPUTS[FLAGS.activation],
-        normalisation=None if trial is None else (trial.mean, trial.std),
+        normalisation=normalisation.mean_and_std(
+            FLAGS.weights, channels, None if trial is None else (trial.mean, trial.std)
+        ),
         images=pictures,
         labels=labels,
         calibration_images=(

@@ -19,12 +19,13 @@ def define_flags():
         )
 
 
-def mean_and_std(model_path, channels):
-    """(mean, std) of a model from the flags, its run's settings, or ImageNet's.
+def mean_and_std(model_path, channels, otherwise=None):
+    """(mean, std) of a model from the flags, its run's settings, `otherwise`, or ImageNet's.
 
     Args:
         model_path: what --model or --weights says: a run's folder, a file in it, or anything else.
         channels: int, of the model's images.
+        otherwise: optional (mean, std), for a model without a run.
 
     Returns:
         Two tuples of `channels` floats, for images in 0..1.
@@ -37,8 +38,8 @@ def mean_and_std(model_path, channels):
     if FLAGS.mean is not None or FLAGS.std is not None:
         return _from_flags(channels)
     found = _from_run(Path(model_path), channels)
-    if found is not None:
-        return found
+    if found is not None or otherwise is not None:
+        return found or otherwise
     if channels != len(IMAGENET_MEAN):
         raise ValueError(
             f"What images of {channels} channel(s) are to be normalised with is not known: "
@@ -69,6 +70,7 @@ def _from_run(path, channels):
     """(mean, std) of the images that the run of a model read, or None where it does not say."""
     import numpy as np
 
+    from keras_convnextv2.data import IMAGENET_MEAN, IMAGENET_STD
     from recipes.images import EMBEDDED_IMAGES
 
     folder = path if path.is_dir() else path.parent
@@ -83,8 +85,9 @@ def _from_run(path, channels):
     images = Path(data_dir or EMBEDDED_IMAGES).expanduser()
     if not images.is_dir():
         print(f"{settings} names images in {images}, which is not there.", file=sys.stderr)
-    if not (images / "train.npz").is_file():
-        return None  # files in folders, which are normalised with ImageNet's
-    with np.load(images / "train.npz", allow_pickle=False) as arrays:
-        mean, std = (tuple(arrays[name].tolist()) for name in ("mean", "std"))
+        return None
+    mean, std = IMAGENET_MEAN, IMAGENET_STD  # of files in folders
+    if (images / "train.npz").is_file():
+        with np.load(images / "train.npz", allow_pickle=False) as arrays:
+            mean, std = (tuple(arrays[name].tolist()) for name in ("mean", "std"))
     return (mean, std) if len(mean) == channels else None

@@ -260,8 +260,8 @@ def _check_arguments(format, path, precision, images, labels):
         raise ExportError(f"There is no {precision} of the format {format}.")
     if "int8" in precision and images is None:
         raise ExportError(
-            f"{precision} is calibrated or judged by real images: give `images`, some 100 or more "
-            "of the kind that the model will see."
+            f"{precision} is calibrated or judged by real images: give `images` (--data_dir of "
+            "recipes.export), some 100 or more of the kind that the model will see."
         )
     if labels is not None and images is None:
         raise ExportError("`labels` without `images`.")

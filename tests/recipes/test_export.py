@@ -1,0 +1,167 @@
+"""recipes.export: a run becomes an artefact, tried on the images that the flags name."""
+
+import json
+
+import numpy as np
+import pytest
+
+import keras_convnextv2 as kc
+from keras_convnextv2.export import open_artefact
+from tests.recipes.one_line import assert_one_line
+from tests.reference.random_weights import randomize
+
+# The mean and deviation of the run's images, which are not ImageNet's.
+MEAN, STD = [0.5] * 3, [0.3] * 3
+
+
+@pytest.fixture
+def finetuned(run_recipe, tiny_run, tmp_path):
+    folder = tmp_path / "run"
+    words = [word for word in tiny_run if not word.startswith("--decoder")]
+    outcome = run_recipe("finetune", *words, f"--output_dir={folder}")
+    assert outcome.status == 0, outcome.err
+    return folder
+
+
+@pytest.fixture
+def untrained(tmp_path):
+    """Makes the .keras file of a classifier with random weights."""
+
+    def make(channels=3, class_names=None):
+        backbone = kc.ConvNeXtV2Backbone(
+            kc.Variant((1, 1, 1, 1), (4, 6, 8, 12)), (32, 48, channels)
+        )
+        model = kc.ConvNeXtV2Classifier(backbone, 3, class_names=class_names)
+        randomize(model, np.random.default_rng(5))
+        model.save(tmp_path / "untrained.keras")
+        return tmp_path / "untrained.keras"
+
+    return make
+
+
+def test_a_run_is_exported_with_its_normalisation_and_compared(
+    run_recipe, finetuned, images_dir, tmp_path
+):
+    path = tmp_path / "model.onnx"
+    outcome = run_recipe(
+        "export",
+        *(f"--weights={finetuned}", f"--output={path}", f"--data_dir={images_dir}"),
+        *("--include_preprocessing", "--batch_size=2", "--activation=softmax", "--json"),
+    )
+    assert outcome.status == 0, outcome.err
+    words = (f"--weights={finetuned}", f"--data_dir={images_dir}", "--json")
+    accuracy = run_recipe("evaluate", *words).result["accuracy"]
+    report = outcome.result
+    assert report["artefact"] == str(path) and report["format"] == "onnx"
+    np.testing.assert_allclose((report["accuracy"], report["keras_accuracy"]), accuracy, rtol=1e-6)
+    assert report["agreement"] == 1 and report["num_images"] == 9
+    assert report == json.loads((tmp_path / "model.onnx.check.json").read_text())
+    artefact = open_artefact(path)
+    assert artefact.metadata["class_names"] == ["boot", "coat", "dress"]
+    assert artefact.metadata["output"]["kind"] == "probabilities"
+    taken = artefact.metadata["input"]
+    assert (taken["shape"], taken["dtype"]) == ([2, 16, 24, 3], "uint8")
+    np.testing.assert_allclose((taken["mean"], taken["std"]), (MEAN, STD), rtol=1e-6)
+
+
+def test_the_runs_normalisation_goes_before_that_of_the_images_tried(
+    run_recipe, finetuned, images_dir, tmp_path
+):
+    other = tmp_path / "other"
+    other.mkdir()
+    for split in ("train", "test"):
+        with np.load(images_dir / f"{split}.npz") as arrays:
+            brighter = {**arrays, "mean": arrays["mean"] + 0.2, "class_names": list("abc")}
+            np.savez(other / f"{split}.npz", **brighter)
+    words = (f"--weights={finetuned}", f"--data_dir={other}")
+    outcome = run_recipe("export", *words, f"--output={tmp_path / 'a.onnx'}", "--json")
+    assert outcome.status == 0, outcome.err
+    assert "not of the model's classes" in outcome.err
+    assert outcome.result["accuracy"] is None
+    by_flags = ("--mean=0.1,0.2,0.3", "--std=0.5,0.6,0.7")
+    outcome = run_recipe("export", *words, f"--output={tmp_path / 'b.onnx'}", *by_flags)
+    assert outcome.status == 0, outcome.err
+    taken = [open_artefact(tmp_path / name).metadata["input"] for name in ("a.onnx", "b.onnx")]
+    np.testing.assert_allclose((taken[0]["mean"], taken[0]["std"]), (MEAN, STD), rtol=1e-6)
+    assert (taken[1]["mean"], taken[1]["std"]) == ([0.1, 0.2, 0.3], [0.5, 0.6, 0.7])
+
+
+def test_int8_is_calibrated_by_the_training_images(run_recipe, finetuned, images_dir, tmp_path):
+    path = tmp_path / "model.tflite"
+    outcome = run_recipe(
+        "export",
+        *(f"--weights={finetuned}", f"--output={path}", f"--data_dir={images_dir}"),
+        *("--precision=int8", "--keep_failed", "--trial_images=4"),
+    )
+    assert outcome.status == 0, outcome.err
+    assert "precision                int8" in outcome.out
+    assert "num images               4" in outcome.out
+    assert open_artefact(path)(np.zeros((1, 16, 24, 3), "float32")).shape == (1, 3)
+
+
+def test_a_pretraining_gives_its_backbone_of_any_size(run_recipe, tiny_run, tmp_path):
+    folder, path = tmp_path / "run", tmp_path / "model.tflite"
+    done = run_recipe("pretrain", *tiny_run, "--epochs=1", f"--output_dir={folder}")
+    assert done.status == 0, done.err
+    words = (f"--weights={folder}", f"--output={path}", "--image_size=any")
+    outcome = run_recipe("export", *words)
+    assert outcome.status == 0, outcome.err
+    artefact = open_artefact(path)
+    assert artefact.metadata["model"] == "backbone"
+    assert artefact(np.zeros((1, 24, 40, 3), "float32")).shape == (1, 3, 5, 12)
+
+
+def test_a_model_without_a_size_is_exported_at_224_pixels(run_recipe, tmp_path):
+    backbone = kc.ConvNeXtV2Backbone(kc.Variant((1, 1, 1, 1), (4, 4, 4, 4)), (None, None, 3))
+    backbone.save(tmp_path / "any.keras")
+    words = (f"--weights={tmp_path / 'any.keras'}", f"--output={tmp_path / 'model.onnx'}")
+    assert run_recipe("export", *words).status == 0
+    assert open_artefact(tmp_path / "model.onnx").metadata["input"]["shape"] == [None, 224, 224, 3]
+
+
+def test_a_keras_file_of_a_grey_model_and_the_embedded_images(run_recipe, untrained, tmp_path):
+    words = (f"--weights={untrained(channels=1)}", f"--output={tmp_path / 'model.keras'}")
+    outcome = run_recipe("export", *words, "--trial_images=3", "--json")
+    assert outcome.status == 0, outcome.err
+    assert outcome.result["num_images"] == 3
+    assert kc.from_preset(tmp_path / "model.keras").num_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--output=model.bin"], ["model.bin names no format"]),
+        (["--output=model.onnx", "--precision=int8"], ["no int8 of the format onnx"]),
+        (["--output=model.tflite", "--precision=int8"], ["int8", "--data_dir"]),
+        (["--output=model.onnx", "--image_size=wide"], ["'wide'", "HxW"]),
+        (["--output=model.onnx", "--mean=0.1"], ["--mean and --std are 3 number(s) each"]),
+        (["--output=model.onnx", "--data_dir=nowhere"], ["nowhere does not exist"]),
+        (["--output=model.onnx", "--weights=nowhere.keras"], ["--weights", "nowhere.keras"]),
+        (["--output=model.onnx", "--format=coreml"], ["--format", "coreml"]),
+    ],
+)
+def test_what_cannot_be(run_recipe, untrained, tmp_path, monkeypatch, words, parts):
+    monkeypatch.chdir(tmp_path)
+    path = untrained()
+    outcome = run_recipe("export", f"--weights={path}", *words)
+    assert_one_line(outcome, "export", *parts)
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_images_of_other_channels(run_recipe, untrained, images_dir, tmp_path):
+    words = (f"--weights={untrained(channels=1)}", f"--data_dir={images_dir}")
+    outcome = run_recipe("export", *words, f"--output={tmp_path / 'model.onnx'}")
+    assert_one_line(outcome, "export", "images of 1 channels", "have 3")
+
+
+def test_a_failed_trial_is_one_line(run_recipe, untrained, images_dir, tmp_path, monkeypatch):
+    from keras_convnextv2.export import check
+
+    monkeypatch.setitem(check.TOLERANCES, "float32", 0.0)
+    words = (f"--weights={untrained()}", f"--output={tmp_path / 'model.onnx'}")
+    outcome = run_recipe("export", *words)
+    assert_one_line(outcome, "export", "does not compute what the model computes", "range")
+    assert not (tmp_path / "model.onnx").exists()
+    outcome = run_recipe("export", *words, "--keep_failed")
+    assert outcome.status == 0, outcome.err
+    assert "problem" in outcome.out and (tmp_path / "model.onnx").exists()
