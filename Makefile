@@ -26,8 +26,9 @@ TEST_PYTHON := $(TEST_VENV)/bin/python
 RESULTS := .test-results
 WEB_RUNTIMES := recipes/web/node_modules/.package-lock.json
 BACKEND_TESTS := $(BACKENDS:%=test-%)
-# A file's tests share models; a file that is one long test must not come last.
-PYTEST := $(TEST_PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadfile
+# A file's tests share models. Files go by name: by their number of tests, as pytest-xdist sorts
+# them, a file that is one long test would come last.
+PYTEST := $(TEST_PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 PHASES := environment lint $(BACKEND_TESTS) browser-check wheel-check
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2

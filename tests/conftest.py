@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import runpy
 import sys
 
@@ -16,14 +17,22 @@ from tests.reference.random_weights import randomize
 
 @pytest.fixture(scope="session", autouse=True)
 def compile_quickly(tmp_path_factory):
-    """Lets JAX compile equal programs once a session, and with little care for their speed."""
-    if keras.backend.backend() == "jax":
-        import jax
+    """Lets JAX compile equal programs once a session, and with little care for their speed.
 
-        jax.config.update("jax_disable_most_optimizations", True)
-        jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jax")))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    Here and, by the environment, in the processes that tests start.
+    """
+    settings = {
+        "jax_disable_most_optimizations": True,
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("jax")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    for name, value in settings.items():
+        os.environ[name.upper()] = str(value)
+        if keras.backend.backend() == "jax":
+            import jax
+
+            jax.config.update(name, value)
 
 
 @pytest.fixture(scope="module", autouse=True)

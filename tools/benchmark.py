@@ -44,6 +44,12 @@ flags.DEFINE_list("contenders", None, "In order; the first is the one that ratio
 flags.DEFINE_integer("repetitions", 7, "Timings of each contender, interleaved.", lower_bound=1)
 flags.DEFINE_integer("steps", 3, "Steps in a timing.", lower_bound=1)
 flags.DEFINE_integer("threads", 2, "CPU threads of each contender.", lower_bound=1)
+flags.DEFINE_bool(
+    "keep_freed_memory",
+    True,
+    "Every contender keeps the memory that it frees (keras_convnextv2.training.memory), as the "
+    "recipes do.",
+)
 flags.DEFINE_string("output", "", "File for the results as JSON.")
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -123,7 +129,9 @@ class _Contender:
             "TF_NUM_INTEROP_THREADS": threads,
             "TF_CPP_MIN_LOG_LEVEL": "3",
         }
-        arguments = json.dumps({"steps": FLAGS.steps, **settings})
+        arguments = json.dumps(
+            {"steps": FLAGS.steps, "keep_freed_memory": FLAGS.keep_freed_memory, **settings}
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tools.benchmark_contender", arguments],
             cwd=Path(__file__).resolve().parents[1],

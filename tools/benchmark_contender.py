@@ -21,6 +21,10 @@ _NUM_CALIBRATION = 4  # images; the choice of layers does not matter here, only 
 
 def main():
     settings = json.loads(sys.argv[1])
+    if settings.pop("keep_freed_memory"):
+        from keras_convnextv2.training.memory import keep_freed_memory
+
+        keep_freed_memory()
     run = _contender(settings)  # runs a number of steps
     before = _resident("VmRSS")
     started = time.perf_counter()

@@ -1,4 +1,22 @@
 import keras
+import numpy as np
+
+
+@keras.saving.register_keras_serializable(package="keras_convnextv2")
+class Normal(keras.initializers.RandomNormal):
+    """Keras's `RandomNormal`, drawn by NumPy.
+
+    The same seed gives the same values on every backend (`keras.utils.set_random_seed` those of
+    a model), and JAX need not compile a generator for each shape, which takes it longer than all
+    else of building a model.
+    """
+
+    def __call__(self, shape, dtype=None):
+        if not isinstance(self.seed, int):  # a generator of Keras's
+            return super().__call__(shape, dtype)
+        values = np.random.default_rng(self.seed).standard_normal(shape, "float32")
+        values = self.mean + self.stddev * values
+        return keras.ops.convert_to_tensor(values, dtype or keras.config.floatx())
 
 
 def weight_initializer(scale=1.0):
@@ -8,4 +26,4 @@ def weight_initializer(scale=1.0):
     these are 100 standard deviations, so it is a plain normal; Keras's TruncatedNormal, which
     cuts at two standard deviations, would give std .0176.
     """
-    return keras.initializers.RandomNormal(mean=0.0, stddev=0.02 * scale)
+    return Normal(mean=0.0, stddev=0.02 * scale)

@@ -23,14 +23,22 @@ class KernelDecayAdamW(_BackendAdamW):
         super().build(variables)
 
     def update_step(self, gradient, variable, learning_rate):
-        """As Keras's; on TensorFlow in one operation, which goes over the weights once."""
+        """As Keras's; on TensorFlow in one operation."""
         if keras.backend.backend() == "tensorflow" and not self.amsgrad:
-            _fused_update(self, gradient, variable, learning_rate)
+            _update_on_tensorflow(self, gradient, variable, learning_rate)
         else:
             super().update_step(gradient, variable, learning_rate)
 
+    def _parallel_update_step(self, gradients, variables, learning_rate):
+        """As Keras's of all weights on torch; on a CPU in one operation."""
+        if _is_eager_on_cpu(variables) and not self.amsgrad:
+            _update_on_torch(self, gradients, variables, learning_rate)
+        else:
+            super()._parallel_update_step(gradients, variables, learning_rate)
 
-def _fused_update(optimizer, gradient, variable, learning_rate):
+
+def _update_on_tensorflow(optimizer, gradient, variable, learning_rate):
+    """Updates one weight, going over it once."""
     import tensorflow as tf
 
     step = tf.cast(optimizer.iterations + 1, variable.dtype)
@@ -48,6 +56,39 @@ def _fused_update(optimizer, gradient, variable, learning_rate):
         epsilon=optimizer.epsilon,
         grad=tf.cast(gradient, variable.dtype),
         use_locking=True,
+    )
+
+
+def _is_eager_on_cpu(variables):
+    import torch
+
+    devices = {variable.value.device.type for variable in variables}
+    return devices == {"cpu"} and not torch.compiler.is_compiling()  # which fuses by itself
+
+
+def _update_on_torch(optimizer, gradients, variables, learning_rate):
+    """Updates all weights, going over them once, where Keras goes ten times."""
+    import torch
+
+    indices = [optimizer._get_variable_index(variable) for variable in variables]
+    # Keras corrects the moments' bias in the learning rate, before epsilon is added; told of a
+    # step at which there is no bias left, the operation does not correct it again.
+    step = optimizer.iterations.value + 1
+    bias_1, bias_2 = (1 - beta**step for beta in (optimizer.beta_1, optimizer.beta_2))
+    torch._fused_adam_(
+        [variable.value for variable in variables],
+        list(gradients),
+        [optimizer._momentums[index].value for index in indices],
+        [optimizer._velocities[index].value for index in indices],
+        [],  # amsgrad's
+        [torch.tensor(1e9)] * len(indices),
+        lr=learning_rate * bias_2**0.5 / bias_1,
+        beta1=optimizer.beta_1,
+        beta2=optimizer.beta_2,
+        weight_decay=0.0,
+        eps=optimizer.epsilon,
+        amsgrad=False,
+        maximize=False,
     )
 
 

@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 
@@ -45,9 +44,4 @@ def pixels():
 @pytest.fixture
 def outputs_of():
     """The outputs of a Keras model for float images."""
-
-    def compute(model, images):
-        images = keras.ops.convert_to_tensor(images)
-        return keras.ops.convert_to_numpy(model(images, training=False))
-
-    return compute
+    return lambda model, images: model.predict(images, verbose=0)
