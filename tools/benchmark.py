@@ -12,7 +12,8 @@ peer: "zeromodels-tensorflow" (-jax, -torch), the other ConvNeXt V2 in Keras 3; 
 model in PyTorch; for the task pretrain "pytorch", a plain dense-masked FCMAE. The last two also
 take "-compiled", for torch.compile. Peers need the extra `benchmark`. For inference also what
 `keras_convnextv2.export` writes, in its own runtime: "litert" (-float16, -dynamic_int8, -int8),
-"onnx", "openvino".
+"onnx", "openvino". All take "-kept": the process keeps the memory that it frees, as those of the
+recipes do (`keras_convnextv2.training.memory`).
 
 "of peak" is the rate at which a contender does the arithmetic of its convolutions and linear
 layers (tools.arithmetic), over that of a large matrix product in the same run.
@@ -44,12 +45,6 @@ flags.DEFINE_list("contenders", None, "In order; the first is the one that ratio
 flags.DEFINE_integer("repetitions", 7, "Timings of each contender, interleaved.", lower_bound=1)
 flags.DEFINE_integer("steps", 3, "Steps in a timing.", lower_bound=1)
 flags.DEFINE_integer("threads", 2, "CPU threads of each contender.", lower_bound=1)
-flags.DEFINE_bool(
-    "keep_freed_memory",
-    True,
-    "Every contender keeps the memory that it frees (keras_convnextv2.training.memory), as the "
-    "recipes do.",
-)
 flags.DEFINE_string("output", "", "File for the results as JSON.")
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -129,9 +124,7 @@ class _Contender:
             "TF_NUM_INTEROP_THREADS": threads,
             "TF_CPP_MIN_LOG_LEVEL": "3",
         }
-        arguments = json.dumps(
-            {"steps": FLAGS.steps, "keep_freed_memory": FLAGS.keep_freed_memory, **settings}
-        )
+        arguments = json.dumps({"steps": FLAGS.steps, **settings})
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tools.benchmark_contender", arguments],
             cwd=Path(__file__).resolve().parents[1],
@@ -190,6 +183,7 @@ def _settings(name):
         "path": "dense" if "dense" in options else "visible",
         "jit": "yes" if "jit" in options else "no" if "nojit" in options else "auto",
         "compiled": "compiled" in options,
+        "kept": "kept" in options,
     }
     pretrains = FLAGS.task == "pretrain"
     if library in BACKENDS:
@@ -211,6 +205,7 @@ def _settings(name):
         settings |= {"backend": _any_backend(), "threads": FLAGS.threads}
     else:
         raise ValueError(f"--contenders: {name!r} does not run {FLAGS.task}. See --help.")
+    known = known | {"kept"}
     if options - known:
         unknown = ", ".join(sorted(options - known))
         raise ValueError(f"--contenders: {name!r} has no option {unknown} for {FLAGS.task}.")

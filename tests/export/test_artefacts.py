@@ -283,18 +283,23 @@ HEAVY = {
         ("tiny", "torch", "any batch"),
         ("atto", "openvino", "any size"),
         ("tiny", "openvino", "fixed"),
+        ("femto", "saved_model", "fixed"),
+        ("pico", "saved_model", "fixed"),
     ],
     "jax": [
         ("tiny", "saved_model", "any batch"),
         ("atto", "torch", "any size"),
         ("tiny", "torch", "fixed"),
         ("atto", "openvino", "fixed"),
+        ("nano", "saved_model", "fixed"),
     ],
     "torch": [
         ("atto", "saved_model", "any size"),
         ("tiny", "saved_model", "fixed"),
         ("atto", "torch", "fixed"),
         ("tiny", "openvino", "any size"),
+        ("small", "saved_model", "fixed"),
+        *((variant, "litert", "fixed") for variant in ("femto", "pico", "nano", "small", "base")),
     ],
 }
 
