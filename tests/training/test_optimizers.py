@@ -61,3 +61,42 @@ def test_its_steps_are_those_of_keras_adamw(rng):
     assert np.abs(ends[0] - start).max() > 0.1
     # The same formula; float32.
     np.testing.assert_allclose(ends[0], ends[1], rtol=1e-5, atol=1e-6)
+
+
+def test_a_compiled_step_is_that_of_keras_adamw(rng):
+    start, gradient = (rng.normal(size=(5, 7)).astype("float32") for _ in range(2))
+    ends = []
+    for kind in (KernelDecayAdamW, keras.optimizers.AdamW):
+        weight = keras.Variable(start)
+        optimizer = kind(0.1, weight_decay=0.2)
+        optimizer.build([weight])
+        if kind is KernelDecayAdamW:
+            apply_compiled(optimizer, gradient, weight)
+        else:
+            optimizer.apply([keras.ops.convert_to_tensor(gradient)], [weight])
+        ends.append(weight.numpy())
+    assert np.abs(ends[0] - start).max() > 0.05
+    np.testing.assert_allclose(ends[0], ends[1], rtol=1e-5, atol=1e-6)
+
+
+def apply_compiled(optimizer, gradient, weight):
+    """As `fit` does where it compiles; on torch without C++, whose compilation takes long."""
+    gradient = keras.ops.convert_to_tensor(gradient)
+
+    def step(gradient):
+        optimizer.apply([gradient], [weight])
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.function(step)(gradient)
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        torch.compile(step, backend="aot_eager")(gradient)
+    else:
+        import jax
+
+        state = [variable.value for variable in optimizer.variables]
+        trained, _ = jax.jit(optimizer.stateless_apply)(state, [gradient], [weight.value])
+        weight.assign(trained[0])
