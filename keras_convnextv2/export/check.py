@@ -18,9 +18,6 @@ from keras_convnextv2.export.errors import ExportError
 TOLERANCES = {"float32": 1e-4, "float16": 1e-2}
 AGREEMENT = 0.98  # share of images whose first class must be the same, for int8
 ACCURACY_LOST = 0.01  # the largest share of labelled images that int8 may lose
-# Roundings of the largest output that are no difference: the outputs of a model that has learnt
-# nothing hardly differ from one another, and their range is then no measure.
-_ROUNDINGS = 4
 _REPETITIONS = 11  # timings, of which the median is taken
 
 
@@ -122,18 +119,15 @@ def compare(outputs, reference, settings, labels=None):
         "keras_accuracy": None if labels is None else float(np.mean(expected == labels)),
         "num_images": len(reference),
     }
-    return {**fields, "problem": _problem(outputs, reference, fields, settings)}
+    return {**fields, "problem": _problem(outputs, difference, spread, fields, settings)}
 
 
-def _problem(outputs, reference, fields, settings):
+def _problem(outputs, difference, spread, fields, settings):
     if not np.isfinite(outputs).all():
         return f"{np.count_nonzero(~np.isfinite(outputs))} outputs are not finite"
     tolerance = TOLERANCES.get(settings.precision)
     if tolerance is not None:
-        difference = np.abs(outputs - reference)
-        spread = float(reference.max() - reference.min())
-        rounding = _ROUNDINGS * np.finfo("float32").eps * float(np.abs(reference).max())
-        if difference.max() <= tolerance * spread + rounding:
+        if fields["relative_difference"] <= tolerance:
             return None
         place = tuple(int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
         return (
