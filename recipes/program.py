@@ -63,7 +63,7 @@ def how_to_install(package):
 
 def _how_it_is_missing(package):
     install = how_to_install(package)
-    if package not in BACKENDS:
+    if package not in BACKENDS or "keras" in sys.modules:  # which has its backend
         return f"the package {package} is not installed: {install}."
     others = [name for name in BACKENDS if name != package and importlib.util.find_spec(name)]
     way_out = f", or set KERAS_BACKEND={' or '.join(others)}, installed here" if others else ""

@@ -1,7 +1,9 @@
 """recipes.export: a run becomes an artefact, tried on the images that the flags name."""
 
+import importlib.util
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -167,3 +169,18 @@ def test_a_failed_trial_is_one_line(run_recipe, untrained, tmp_path, monkeypatch
     outcome = run_recipe("export", *words, "--keep_failed")
     assert outcome.status == 0, outcome.err
     assert "problem" in outcome.out and (tmp_path / "model.onnx").exists()
+
+
+def test_a_format_whose_framework_is_not_installed(run_recipe, untrained, tmp_path, monkeypatch):
+    package, output = ("tensorflow", "exported")
+    if keras.backend.backend() == "tensorflow":
+        package, output = ("torch", "model.pt2")
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == package else find_spec(name, *rest),
+    )
+    outcome = run_recipe("export", f"--weights={untrained()}", f"--output={tmp_path / output}")
+    assert_one_line(outcome, "export", f"{package} is not installed", f"'.[{package}]'")
+    assert "KERAS_BACKEND" not in outcome.err
