@@ -13,10 +13,11 @@ model in PyTorch; for the task pretrain "pytorch", a plain dense-masked FCMAE. T
 take "-compiled", for torch.compile. Peers need the extra `benchmark`. For inference also what
 `keras_convnextv2.export` writes, in its own runtime: "litert" (-float16, -dynamic_int8, -int8),
 "onnx", "openvino". All take "-kept": the process keeps the memory that it frees, as those of the
-recipes do (`keras_convnextv2.training.memory`).
+recipes do (`keras_convnextv2.training.memory`). All but these artefacts take "-bfloat16": mixed
+precision.
 
 "of peak" is the rate at which a contender does the arithmetic of its convolutions and linear
-layers (tools.arithmetic), over that of a large matrix product in the same run.
+layers (tools.arithmetic), over that of a large matrix product of its precision in the same run.
 """
 
 import importlib.util
@@ -40,7 +41,6 @@ flags.DEFINE_string("variant", "atto", "A name of the variants table.")
 flags.DEFINE_integer("image_size", 224, "Pixels a side, a multiple of 32.", lower_bound=32)
 flags.DEFINE_integer("batch_size", 8, "Images a step.", lower_bound=1)
 flags.DEFINE_float("mask_ratio", 0.6, "Share of the patches to hide, for pretrain.", 0, 1)
-flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Of the computation.")
 flags.DEFINE_list("contenders", None, "In order; the first is the one that ratios refer to.")
 flags.DEFINE_integer("repetitions", 7, "Timings of each contender, interleaved.", lower_bound=1)
 flags.DEFINE_integer("steps", 3, "Steps in a timing.", lower_bound=1)
@@ -82,25 +82,25 @@ def main():
         visible_share = num_visible_patches(cells, FLAGS.mask_ratio) / cells
     processes = {}
     try:
-        for name, setting in zip(
-            [*names, "matmul"],
-            [*settings, {"library": "matmul", "precision": FLAGS.precision}],
-            strict=True,
-        ):
+        precisions = {setting["precision"]: _matmul(setting["precision"]) for setting in settings}
+        for name, setting in [*zip(names, settings, strict=True), *precisions.values()]:
             print(f"starting {name}", file=sys.stderr, flush=True)
             processes[name] = _Contender(name, setting)
         for repetition in range(FLAGS.repetitions):
             print(f"repetition {repetition + 1}/{FLAGS.repetitions}", file=sys.stderr, flush=True)
             for process in processes.values():
                 process.time_once()
-        peak = 2 * MATMUL_SIDE**3 / processes["matmul"].median()
-        rows = [_row(processes[name], peak, visible_share) for name in names]
+        peaks = {
+            precision: 2 * MATMUL_SIDE**3 / processes[name].median()
+            for precision, (name, _) in precisions.items()
+        }
+        rows = [_row(processes[name], peaks, visible_share) for name in names]
     finally:
         for process in processes.values():
             process.close()
     report = {
         "command": f"python -m tools.benchmark {' '.join(sys.argv[1:])}".strip(),
-        "matmul_gflops": peak / 1e9,
+        "matmul_gflops": {precision: peak / 1e9 for precision, peak in peaks.items()},
         "rows": rows,
     }
     print(_table(report))
@@ -173,7 +173,7 @@ def _settings(name):
         "variant": FLAGS.variant,
         "image_size": FLAGS.image_size,
         "batch_size": FLAGS.batch_size,
-        "precision": FLAGS.precision,
+        "precision": "bfloat16" if "bfloat16" in options else "float32",
         "mask_ratio": FLAGS.mask_ratio,
         "depthwise": "shifted"
         if "shifted" in options
@@ -205,22 +205,28 @@ def _settings(name):
         settings |= {"backend": _any_backend(), "threads": FLAGS.threads}
     else:
         raise ValueError(f"--contenders: {name!r} does not run {FLAGS.task}. See --help.")
-    known = known | {"kept"}
+    known = known | ({"kept"} if library in ARTEFACTS else {"kept", "bfloat16"})
     if options - known:
         unknown = ", ".join(sorted(options - known))
         raise ValueError(f"--contenders: {name!r} has no option {unknown} for {FLAGS.task}.")
     return settings
 
 
+def _matmul(precision):
+    """The name and the settings of the contender that only multiplies matrices."""
+    return f"matmul-{precision}", {"library": "matmul", "precision": precision}
+
+
 def _any_backend():
     return next(name for name in ("torch", "jax", "tensorflow") if importlib.util.find_spec(name))
 
 
-def _row(process, peak, visible_share):
+def _row(process, peaks, visible_share):
     settings = process.settings
     if settings["library"] != "keras_convnextv2" or settings["path"] != "visible":
         visible_share = 1.0
     arithmetic = operations(FLAGS.task, FLAGS.variant, FLAGS.image_size, NUM_CLASSES, visible_share)
+    peak = peaks[settings["precision"]]
     return {
         "contender": process.name,
         "milliseconds": 1000 * process.median(),
@@ -235,11 +241,13 @@ def _row(process, peak, visible_share):
 
 def _table(report):
     rows = report["rows"]
+    rates = ", ".join(
+        f"{precision} {gflops:.0f} GFLOP/s" for precision, gflops in report["matmul_gflops"].items()
+    )
     lines = [
         f"{FLAGS.task}, {FLAGS.variant}, {FLAGS.image_size} pixels, batch {FLAGS.batch_size}, "
-        f"{FLAGS.precision}, {FLAGS.threads} threads; median of {FLAGS.repetitions} timings of "
-        f"{FLAGS.steps} steps; {FLAGS.precision} matrix product "
-        f"{report['matmul_gflops']:.0f} GFLOP/s",
+        f"{FLAGS.threads} threads; median of {FLAGS.repetitions} timings of {FLAGS.steps} steps; "
+        f"matrix product {rates}",
         "",
         "| contender | ms a step | (range) | ratio | images/s | of peak | peak MB | first, s |",
         "|---|---|---|---|---|---|---|---|",

@@ -1,3 +1,5 @@
+import functools
+
 import keras
 
 from keras_convnextv2.layers import kernels
@@ -45,11 +47,15 @@ class MaskedDepthwiseConv2D(keras.layers.Layer):
         self.bias = self.add_weight(shape=(channels,), initializer="zeros", name="bias")
 
     def call(self, x, hidden=None, placement=None):
+        kernel = keras.ops.convert_to_tensor(self.kernel)
         if placement is not None:
-            return gather_visible(self.call(scatter_visible(x, placement)), placement)
+            to_map, from_map = (
+                functools.partial(move, placement=placement)
+                for move in (scatter_visible, gather_visible)
+            )
+            return kernels.depthwise_conv2d(x, kernel, None, to_map, from_map) + self.bias
         x = zero_where_hidden(x, hidden)
-        x = kernels.depthwise_conv2d(x, keras.ops.convert_to_tensor(self.kernel)) + self.bias
-        return zero_where_hidden(x, hidden)
+        return zero_where_hidden(kernels.depthwise_conv2d(x, kernel) + self.bias, hidden)
 
     def compute_output_shape(self, x_shape, hidden_shape=None, placement_shape=None):
         return x_shape

@@ -74,7 +74,7 @@ def gather_visible(x, placement):
     length = placement.to_strip.shape[1]
     side = width // placement.to_map.shape[2]
     segments = keras.ops.reshape(x, (-1, side * channels))
-    strip = _copy(segments, placement.to_strip, placement.to_map)
+    strip = _copy(segments, placement, _to_strip, _to_map)
     return keras.ops.reshape(strip, (-1, length, side, channels))
 
 
@@ -83,21 +83,25 @@ def scatter_visible(x, placement):
     side, channels = x.shape[2:]
     height, columns = placement.to_map.shape[1:]
     segments = keras.ops.reshape(x, (-1, side * channels))
-    x = _copy(segments, placement.to_map, placement.to_strip)
+    x = _copy(segments, placement, _to_map, _to_strip)
     return keras.ops.reshape(x, (-1, height, columns * side, channels))
 
 
-def _copy(segments, numbers, back):
-    """The segments (N, D) of the given numbers, zeros for number N; `back` inverts `numbers`."""
+def _copy(segments, placement, there, back):
+    """The segments (N, D) of one side as those of the other."""
 
     @custom_gradient
     def copy(segments):
-        return _take(segments, numbers), lambda upstream: _take(upstream, back)
+        return there(segments, placement), lambda upstream: back(upstream, placement)
 
     return copy(segments)
 
 
-def _take(segments, numbers):
-    numbers = keras.ops.reshape(numbers, (-1,))
+def _to_strip(segments, placement):
+    return keras.ops.take(segments, keras.ops.reshape(placement.to_strip, (-1,)), axis=0)
+
+
+def _to_map(segments, placement):
     nothing = keras.ops.zeros((1, segments.shape[-1]), segments.dtype)
-    return keras.ops.take(keras.ops.concatenate([segments, nothing]), numbers, axis=0)
+    segments = keras.ops.concatenate([segments, nothing])
+    return keras.ops.take(segments, keras.ops.reshape(placement.to_map, (-1,)), axis=0)

@@ -62,9 +62,10 @@ def lowers(model, data, num_depthwise):
         for word in ("infeed", "outfeed", "stablehlo.send", "stablehlo.recv", "tensor<?", "x?x"):
             assert word not in text, (platform, word)
         assert "stablehlo.while" not in text  # the kernel gradient of the CPU's depthwise
-        groups_of = [int(n) for n in re.findall(r"feature_group_count = (\d+)", text)]
-        # The values, the gradient of the input and that of the kernel, unless of the images.
-        assert sum(n > 1 for n in groups_of) >= 2 * num_depthwise, groups_of
+        groups_of = [int(n) for n in re.findall(r"(?:feature|batch)_group_count = (\d+)", text)]
+        # One for the values and the input's gradient, which are one function, and one for the
+        # kernel's gradient.
+        assert sum(n > 1 for n in groups_of) == 2 * num_depthwise, groups_of
 
 
 # Operations that run on the host, or that give as many values as the data says.

@@ -21,7 +21,7 @@ def reference(x, kernel):
     return result
 
 
-@pytest.mark.parametrize("method", ["convolution", "shifted"])
+@pytest.mark.parametrize("method", ["auto", "convolution", "shifted"])
 @pytest.mark.parametrize("shape", [(2, 5, 9, 3), (1, 8, 3, 4), (3, 1, 1, 2)])
 @pytest.mark.parametrize("size", [3, 7])
 def test_values_and_gradients_equal_the_loops(rng, shape, size, method):
@@ -54,7 +54,7 @@ def test_values_and_gradients_equal_the_loops(rng, shape, size, method):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 2**-7), ("float16", 2**-10)])
-@pytest.mark.parametrize("method", ["convolution", "shifted"])
+@pytest.mark.parametrize("method", ["auto", "convolution", "shifted"])
 def test_half_precision_is_the_rounded_result(rng, dtype, tolerance, method):
     x = keras.ops.cast(rng.normal(size=(2, 6, 10, 4)), dtype)
     kernel = keras.ops.cast(rng.normal(size=(7, 7, 4, 1)), dtype)
@@ -82,6 +82,51 @@ def test_the_way_that_is_chosen_equals_the_backends_own(rng):
         results.append([keras.ops.convert_to_numpy(y), *gradients])
     for chosen, own in zip(*results, strict=True):
         np.testing.assert_allclose(chosen, own, atol=1e-5 * np.abs(own).max())
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_gradient_that_is_chosen_is_as_exact_in_half_precision(rng, dtype):
+    x, upstream = (rng.normal(size=(2, 28, 28, 8)) for _ in range(2))
+    kernel = rng.normal(size=(7, 7, 8, 1))
+    gradients = {}
+    for method, kind in (("auto", dtype), ("convolution", "float32")):
+        # The float32 ones start from the same rounded numbers.
+        rounded = [keras.ops.cast(keras.ops.cast(a, dtype), kind) for a in (x, kernel, upstream)]
+        variables = [keras.Variable(a, dtype=kind) for a in rounded[:2]]
+
+        def weighted_sum(variables=variables, upstream=rounded[2], method=method):
+            y = kernels.depthwise_conv2d(*(v.value for v in variables), method)
+            return keras.ops.sum(keras.ops.cast(y * upstream, "float32"))
+
+        gradients[method] = gradients_of(weighted_sum, variables)
+    for chosen, exact in zip(*gradients.values(), strict=True):
+        tolerance = {"bfloat16": 2**-7, "float16": 2**-10}[dtype]
+        np.testing.assert_allclose(chosen, exact, atol=2 * tolerance * np.abs(exact).max())
+
+
+def test_another_layout_is_moved_to_the_map_and_back(rng):
+    """Here maps that lie on their side, and transposing as the move there and back."""
+    x = keras.Variable(rng.normal(size=(2, 9, 5, 3)).astype("float32"))
+    kernel = keras.Variable(rng.normal(size=(3, 3, 3, 1)).astype("float32"))
+    upstream = keras.ops.convert_to_tensor(rng.normal(size=x.shape).astype("float32"))
+
+    def turned(x):
+        return keras.ops.transpose(x, (0, 2, 1, 3))
+
+    def moved():
+        return kernels.depthwise_conv2d(x.value, kernel.value, None, turned, turned)
+
+    def by_hand():
+        return turned(kernels.depthwise_conv2d(turned(x.value), kernel.value, "convolution"))
+
+    results = []
+    for function in (moved, by_hand):
+        gradients = gradients_of(
+            lambda function=function: keras.ops.sum(function() * upstream), [x, kernel]
+        )
+        results.append([keras.ops.convert_to_numpy(function()), *gradients])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5 * np.abs(other).max())
 
 
 def test_a_forced_method_is_used_by_the_layer_and_changes_no_result(rng, monkeypatch):

@@ -70,7 +70,7 @@ def test_artefacts_are_timed_in_their_own_runtimes(tmp_path):
 @pytest.mark.slow
 def test_this_library_and_a_peer_are_timed_side_by_side(tmp_path):
     backend = keras.backend.backend()
-    contenders = [f"{backend}-visible", f"{backend}-dense", "pytorch"]
+    contenders = [f"{backend}-visible", f"{backend}-dense-bfloat16", "pytorch"]
     done = benchmark(
         f"--contenders={','.join(contenders)}",
         "--image_size=64",
@@ -88,7 +88,8 @@ def test_this_library_and_a_peer_are_timed_side_by_side(tmp_path):
         assert row["peak_megabytes"] > 0
         assert 0 < row["fraction_of_matmul_peak"] < 1
         assert f"| {row['contender']} |" in done.stdout
-    assert report["matmul_gflops"] > 0
+    assert report["matmul_gflops"]["float32"] > 0
+    assert report["matmul_gflops"]["bfloat16"] > 0
 
 
 def test_curves_are_drawn_of_what_was_measured(tmp_path):

@@ -7,7 +7,7 @@ def custom_gradient(function):
     Args:
         function: takes tensors and returns (y, gradient), where `gradient` takes the gradient for
             y alone and returns those for the tensors. Keras on torch (3.15) would pass it the
-            tensors too.
+            tensors too. On TensorFlow a variable among the tensors is read first.
     """
 
     def with_one_signature(*tensors):
@@ -16,4 +16,28 @@ def custom_gradient(function):
             passed[0] if upstream is None else upstream
         )
 
-    return keras.ops.custom_gradient(with_one_signature)
+    decorated = keras.ops.custom_gradient(with_one_signature)
+    if keras.backend.backend() != "tensorflow":
+        return decorated
+    import tensorflow as tf
+
+    return lambda *tensors: decorated(*map(tf.convert_to_tensor, tensors))
+
+
+def recomputed_after(upstream, x):
+    """`x`, but so that what a gradient computes from it is not what was computed before.
+
+    In a graph, equal computations become one, whose result would be kept from the forward pass to
+    the gradient, where `upstream` is what begins it.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.lax.optimization_barrier((x, upstream))[0]
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.control_dependencies([upstream]):
+            return tf.identity(x)
+    return x

@@ -2,7 +2,8 @@
 
 import keras
 
-from keras_convnextv2.layers.kernels import jax_depthwise
+from keras_convnextv2.layers.kernels import jax_depthwise, wide_kernel_gradient
+from keras_convnextv2.layers.kernels.custom_gradient import custom_gradient, recomputed_after
 from keras_convnextv2.layers.kernels.shifted_products import sum_of_shifted_products
 
 DEPTHWISE_METHODS = ("auto", "convolution", "shifted")
@@ -16,9 +17,10 @@ def set_depthwise_method(method="auto"):
     the way it was compiled with. The choice is not saved with a model.
 
     Args:
-        method: "auto" for the fastest known for the backend and the device: "shifted" for JAX on
-            CPU, else "convolution"; "convolution" for the backend's own; "shifted" for a sum of
-            shifted products.
+        method: "auto" for the fastest known for the backend and the device: on a CPU "shifted" for
+            JAX, and for TensorFlow and torch "convolution" with a gradient of our own; else
+            "convolution"; "convolution" for the backend's own; "shifted" for a sum of shifted
+            products.
 
     Returns:
         The method that was set before.
@@ -31,23 +33,41 @@ def set_depthwise_method(method="auto"):
     return before
 
 
-def depthwise_conv2d(x, kernel, method=None):
+def depthwise_conv2d(x, kernel, method=None, to_map=None, from_map=None):
     """Depthwise convolution, stride 1, "same" padding.
 
     Args:
-        x: (B, H, W, C).
+        x: (B, H, W, C), or what `to_map` takes.
         kernel: (k, k, C, 1) with k odd.
         method: as for `set_depthwise_method`; None for what that has set.
+        to_map, from_map: for features kept in another layout, functions from it to the map
+            (B, H, W, C) and back. Each is linear, and its transpose is the other. The map is then
+            not kept for the gradient, where that is ours, but made again.
 
     Returns:
-        (B, H, W, C).
+        The layout of `x`.
     """
     method = _chosen["method"] if method is None else _checked(method)
-    if keras.backend.backend() == "jax" and None not in x.shape[1:] and method != "convolution":
-        return jax_depthwise.depthwise(method)(x, kernel)
-    if method == "shifted":
-        return sum_of_shifted_products(x, kernel)
-    return keras.ops.depthwise_conv(x, kernel, padding="same", data_format="channels_last")
+    to_map, from_map = to_map or _unchanged, from_map or _unchanged
+    convolve, kernel_gradient = _ways(x, method)
+    if kernel_gradient is None:
+        return from_map(convolve(to_map(x), kernel))
+
+    @custom_gradient
+    def with_gradient(x, kernel):
+        def gradient(upstream):
+            map_upstream = to_map(upstream)
+            map_x = to_map(recomputed_after(upstream, x))
+            flipped = keras.ops.flip(kernel, (0, 1))
+            kernel_upstream = kernel_gradient(map_x, map_upstream, kernel.shape[0])
+            return (
+                from_map(convolve(map_upstream, flipped)),
+                keras.ops.cast(kernel_upstream, kernel.dtype),
+            )
+
+        return from_map(convolve(to_map(x), kernel)), gradient
+
+    return with_gradient(x, kernel)
 
 
 def depthwise_gains_from_jit():
@@ -56,11 +76,43 @@ def depthwise_gains_from_jit():
     TensorFlow on CPU is the exception: XLA computes a depthwise 7x7 tens of times slower there
     than TensorFlow's own kernel.
     """
-    if keras.backend.backend() != "tensorflow":
-        return True
+    return keras.backend.backend() != "tensorflow" or _tensorflow_has_accelerator()
+
+
+def _ways(x, method):
+    """The convolution, and its kernel's gradient or None for the backend's own."""
+    backend = keras.backend.backend()
+    if backend == "jax" and method != "convolution" and None not in x.shape[1:]:
+        return jax_depthwise.ways(method)
+    if method == "shifted":
+        return sum_of_shifted_products, None
+    on_cpu = (
+        x.device.type == "cpu" and not _exports()
+        if backend == "torch"
+        else backend == "tensorflow" and not _tensorflow_has_accelerator()
+    )
+    own = method == "auto" and on_cpu
+    return _convolution, getattr(wide_kernel_gradient, backend) if own else None
+
+
+def _convolution(x, kernel):
+    return keras.ops.depthwise_conv(x, kernel, padding="same", data_format="channels_last")
+
+
+def _tensorflow_has_accelerator():
     import tensorflow as tf
 
     return bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
+
+
+def _exports():
+    import torch
+
+    return torch.compiler.is_exporting()  # what is exported computes no gradient
+
+
+def _unchanged(x):
+    return x
 
 
 def _checked(method):

@@ -15,31 +15,31 @@ from keras_convnextv2.layers.kernels.shifted_products import pad_for, sum_of_shi
 
 
 @functools.cache
-def depthwise(method):
-    """The function (x (B, H, W, C), kernel (k, k, C, 1)) -> (B, H, W, C), made at first use.
+def ways(method):
+    """The convolution and its kernel's gradient, functions made at first use.
+
+    They are (x (B, H, W, C), kernel (k, k, C, 1)) -> (B, H, W, C), and (x, gradient, k) -> the
+    gradient of the kernel, float32.
 
     Args:
         method: "auto", or "shifted" for the CPU's way on every device.
     """
     import jax
 
-    def forward(x, kernel):
-        if method == "shifted":
-            return sum_of_shifted_products(x, kernel)
-        return jax.lax.platform_dependent(
-            x, kernel, cpu=sum_of_shifted_products, default=_convolution
-        )
+    def choose(on_cpu, elsewhere):
+        def compute(*tensors):
+            return jax.lax.platform_dependent(*tensors, cpu=on_cpu, default=elsewhere)
 
-    def backward(saved, gradient):
-        if method == "shifted":
-            return _shifted_gradients(*saved, gradient)
-        return jax.lax.platform_dependent(
-            *saved, gradient, cpu=_shifted_gradients, default=_convolution_gradients
-        )
+        return on_cpu if method == "shifted" else compute
 
-    convolve = jax.custom_vjp(forward)
-    convolve.defvjp(lambda x, kernel: (forward(x, kernel), (x, kernel)), backward)
-    return jax.jit(convolve)
+    def kernel_gradient(x, gradient, size):
+        return choose(
+            functools.partial(_shifted_kernel_gradient, size=size),
+            functools.partial(_own_kernel_gradient, size=size),
+        )(x, gradient)
+
+    convolve = choose(sum_of_shifted_products, _convolution)
+    return jax.jit(convolve), jax.jit(kernel_gradient, static_argnums=2)
 
 
 def _convolution(x, kernel):
@@ -55,20 +55,16 @@ def _convolution(x, kernel):
     )
 
 
-def _convolution_gradients(x, kernel, gradient):
+def _own_kernel_gradient(x, gradient, size):
     import jax
+    import jax.numpy as jnp
 
-    return jax.vjp(_convolution, x, kernel)[1](gradient)
-
-
-def _shifted_gradients(x, kernel, gradient):
-    return (
-        sum_of_shifted_products(gradient, kernel[::-1, ::-1]),
-        _kernel_gradient(x, gradient, kernel.shape[0]).astype(kernel.dtype),
-    )
+    kernel = jnp.zeros((size, size, x.shape[-1], 1), x.dtype)
+    (kernel_gradient,) = jax.vjp(functools.partial(_convolution, x), kernel)[1](gradient)
+    return kernel_gradient.astype(jnp.float32)
 
 
-def _kernel_gradient(x, gradient, size):
+def _shifted_kernel_gradient(x, gradient, size):
     import jax
     import jax.numpy as jnp
 
