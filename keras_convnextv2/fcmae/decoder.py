@@ -2,6 +2,7 @@ import keras
 
 from keras_convnextv2.layers import ConvNeXtV2Block
 from keras_convnextv2.layers.initializers import weight_initializer
+from keras_convnextv2.layers.pointwise import at_each_position
 
 
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
@@ -55,12 +56,12 @@ class FCMAEDecoder(keras.layers.Layer):
         self.predict_pixels.build(decoded_shape)
 
     def call(self, features, hidden, training=None):
-        x = self.project(features)
+        x = at_each_position(self.project, features)
         is_hidden = keras.ops.expand_dims(keras.ops.cast(hidden, "bool"), -1)
         x = keras.ops.where(is_hidden, keras.ops.cast(self.mask_token, x.dtype), x)
         for block in self.blocks:
             x = block(x, training=training)
-        return self.predict_pixels(x)
+        return at_each_position(self.predict_pixels, x)
 
     def compute_output_shape(self, features_shape, hidden_shape=None):
         return (*features_shape[:-1], self.num_values)

@@ -3,6 +3,7 @@ import keras
 from keras_convnextv2.layers.global_response_normalization import GlobalResponseNormalization
 from keras_convnextv2.layers.initializers import weight_initializer
 from keras_convnextv2.layers.masked_depthwise_conv import MaskedDepthwiseConv2D
+from keras_convnextv2.layers.pointwise import at_each_position
 from keras_convnextv2.layers.stochastic_depth import StochasticDepth
 
 
@@ -72,9 +73,9 @@ class ConvNeXtV2Block(keras.layers.Layer):
     def call(self, x, hidden=None, placement=None, training=None):
         branch = self.depthwise(x, hidden=hidden, placement=placement)
         branch = self.norm(branch)
-        branch = _at_each_position(self.expand, branch)
+        branch = at_each_position(self.expand, branch)
         branch = self.response_norm(branch, hidden=hidden)  # GRN of GELU
-        branch = _at_each_position(self.project, branch)
+        branch = at_each_position(self.project, branch)
         return x + self.stochastic_depth(branch, training=training)
 
     def compute_output_shape(self, x_shape, hidden_shape=None, placement_shape=None):
@@ -87,14 +88,3 @@ class ConvNeXtV2Block(keras.layers.Layer):
             "drop_path_rate": self.drop_path_rate,
             "seed": self.seed,
         }
-
-
-def _at_each_position(linear, x):
-    """Applies a Dense layer to (B, H, W, C) as to a matrix.
-
-    The same product, but its gradient for the kernel too is then one of two matrices: given four
-    axes, XLA on CPU transposes them first.
-    """
-    shape = keras.ops.shape(x)
-    y = linear(keras.ops.reshape(x, (-1, x.shape[-1])))
-    return keras.ops.reshape(y, (*shape[:-1], y.shape[-1]))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_convnextv2.layers.kernels import custom_gradient
+from keras_convnextv2.layers.kernels import computed_once, custom_gradient
 
 
 class Placement(NamedTuple):
@@ -63,8 +63,8 @@ def place_visible(hidden, num_visible, side):
     )
     to_map = ops.where(is_left_out, batch * (num_visible * side), place)
     return Placement(
-        ops.reshape(to_strip, (-1, num_visible * side)),
-        ops.reshape(to_map, (-1, rows * side, columns)),
+        computed_once(ops.reshape(to_strip, (-1, num_visible * side))),
+        computed_once(ops.reshape(to_map, (-1, rows * side, columns))),
     )
 
 

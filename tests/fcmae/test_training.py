@@ -116,6 +116,14 @@ def test_mixed_precision_trains(rng, make_fcmae, dtype):
         assert np.isfinite(value).all() and (value != before[path]).any(), path
 
 
+@pytest.mark.slow
+def test_the_losses_of_bfloat16_stay_near_those_of_float32(rng, make_fcmae):
+    images = smooth_images(rng, 4)
+    losses = [fit(make_fcmae(dtype=d), images, epochs=25)["loss"] for d in (None, "mixed_bfloat16")]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
+    assert losses[0][-1] < 0.9 * losses[0][0]  # there was something to learn
+
+
 def test_the_default_optimizer_decays_kernels_only(make_fcmae):
     fcmae = make_fcmae()
     fcmae.compile()

@@ -1,5 +1,6 @@
 """How the layers' costly operations are computed on each backend and device."""
 
+from keras_convnextv2.layers.kernels.computed_once import computed_once
 from keras_convnextv2.layers.kernels.custom_gradient import custom_gradient
 from keras_convnextv2.layers.kernels.depthwise import (
     depthwise_conv2d,
@@ -11,13 +12,17 @@ from keras_convnextv2.layers.kernels.gelu_response_norm import (
     gelu_response_norm,
     norm_over_positions,
 )
+from keras_convnextv2.layers.kernels.linear import gains_from_own_linear, linear
 
 __all__ = [
+    "computed_once",
     "custom_gradient",
     "depthwise_conv2d",
     "depthwise_gains_from_jit",
     "gains_from_own_gradient",
+    "gains_from_own_linear",
     "gelu_response_norm",
+    "linear",
     "norm_over_positions",
     "set_depthwise_method",
 ]

@@ -7,7 +7,8 @@ def custom_gradient(function):
     Args:
         function: takes tensors and returns (y, gradient), where `gradient` takes the gradient for
             y alone and returns those for the tensors. Keras on torch (3.15) would pass it the
-            tensors too. On TensorFlow a variable among the tensors is read first.
+            tensors too. On TensorFlow a variable among the tensors is read first. What torch
+            exports computes no gradient.
     """
 
     def with_one_signature(*tensors):
@@ -16,12 +17,18 @@ def custom_gradient(function):
             passed[0] if upstream is None else upstream
         )
 
+    backend = keras.backend.backend()
     decorated = keras.ops.custom_gradient(with_one_signature)
-    if keras.backend.backend() != "tensorflow":
-        return decorated
-    import tensorflow as tf
+    if backend == "tensorflow":
+        import tensorflow as tf
 
-    return lambda *tensors: decorated(*map(tf.convert_to_tensor, tensors))
+        return lambda *tensors: decorated(*map(tf.convert_to_tensor, tensors))
+    if backend == "torch":
+        import torch
+
+        if torch.compiler.is_exporting():
+            return lambda *tensors: function(*tensors)[0]
+    return decorated
 
 
 def recomputed_after(upstream, x):

@@ -87,7 +87,7 @@ def _ways(x, method):
     if method == "shifted":
         return sum_of_shifted_products, None
     on_cpu = (
-        x.device.type == "cpu" and not _exports()
+        x.device.type == "cpu"
         if backend == "torch"
         else backend == "tensorflow" and not _tensorflow_has_accelerator()
     )
@@ -103,12 +103,6 @@ def _tensorflow_has_accelerator():
     import tensorflow as tf
 
     return bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
-
-
-def _exports():
-    import torch
-
-    return torch.compiler.is_exporting()  # what is exported computes no gradient
 
 
 def _unchanged(x):

@@ -2,8 +2,9 @@
 
 The widened features, (B, H, W, 4C), are the largest of a block, and reading and writing them is
 most of what its elementwise layers cost. Left to itself, differentiation keeps what GELU made and
-what GRN squared, and goes over them once for each operation. Here only GELU's input is kept, and
-the rest is computed again from it.
+what GRN squared, and goes over them once for each operation. On JAX and TensorFlow, which make one
+loop of what follows each other, here only GELU's input is kept, and the rest is computed again from
+it. On torch each operation is a pass, so they are as few as it has, in the features' own dtype.
 """
 
 import math
@@ -17,10 +18,9 @@ from keras_convnextv2.layers.kernels.custom_gradient import custom_gradient
 def gains_from_own_gradient(dtype):
     """Whether `gelu_response_norm` is the faster way for features of this dtype.
 
-    Measured on CPU it is on JAX and TensorFlow; on torch, which runs each operation by itself, it
-    is slower than torch's own kernels. It does not saturate as float16 needs.
+    Measured on CPU it is, on each backend. It does not saturate as float16 needs.
     """
-    return keras.backend.backend() != "torch" and dtype != "float16"
+    return dtype != "float16"
 
 
 def gelu_response_norm(x, gamma, beta, epsilon, hidden=None):
@@ -33,8 +33,11 @@ def gelu_response_norm(x, gamma, beta, epsilon, hidden=None):
         hidden: optional (B, h, w), 1 = hidden; as for `GlobalResponseNormalization`.
 
     Returns:
-        (B, H, W, C) in the dtype of `x`; computed in float32.
+        (B, H, W, C) in the dtype of `x`; computed in float32, but for GELU and the last product
+        and sum on torch, which has no such loops of two dtypes.
     """
+    if keras.backend.backend() == "torch":
+        return _torch(x, gamma, beta, epsilon, hidden)
     ops = keras.ops
 
     @custom_gradient
@@ -69,21 +72,56 @@ def _gradients(x, gamma, norm, mean, hidden, upstream):
     normal_cdf = 0.5 * (1.0 + ops.erf(wide_x * math.sqrt(0.5)))
     normal_pdf = ops.exp(-0.5 * ops.square(wide_x)) * (1.0 / math.sqrt(2.0 * math.pi))
     activated = wide_x * normal_cdf
-    response = norm / mean
 
-    along = ops.sum(upstream * activated, axis=(1, 2), keepdims=True)  # (B, 1, 1, C)
-    gamma_gradient = ops.sum(along * response, axis=(0, 1, 2))
+    along = ops.sum(upstream * activated, axis=(1, 2), keepdims=True)
+    gamma_gradient, pull = _through_response(along, gamma, norm, mean)
     beta_gradient = ops.sum(upstream, axis=(0, 1, 2))
+    gain = 1.0 + gamma * (norm / mean)
+    activated_gradient = upstream * gain + pull * zero_where_hidden(activated, hidden)
+    x_gradient = activated_gradient * (normal_cdf + wide_x * normal_pdf)
+    return ops.cast(x_gradient, x.dtype), gamma_gradient, beta_gradient
 
-    # Through response = norm / (mean of norm over channels + epsilon), and norm = |activated|.
+
+def _through_response(along, gamma, norm, mean):
+    """The gradient for gamma, and the factor of `activated` in the gradient for itself.
+
+    Through response = norm / (mean of norm over channels + epsilon), and norm = |activated|.
+    `along` is the sum of upstream * activated over positions; all but gamma are (B, 1, 1, C).
+    """
+    ops = keras.ops
+    gamma_gradient = ops.sum(along * (norm / mean), axis=(0, 1, 2))
     response_gradient = along * gamma
     norm_gradient = response_gradient / mean - ops.mean(
         response_gradient * norm, axis=-1, keepdims=True
     ) / ops.square(mean)
     silent = ops.equal(norm, 0.0)
-    pull = ops.where(silent, 0.0, norm_gradient / ops.where(silent, 1.0, norm))
-    activated_gradient = upstream * (1.0 + gamma * response) + pull * zero_where_hidden(
-        activated, hidden
-    )
-    x_gradient = activated_gradient * (normal_cdf + wide_x * normal_pdf)
-    return ops.cast(x_gradient, x.dtype), gamma_gradient, beta_gradient
+    return gamma_gradient, ops.where(silent, 0.0, norm_gradient / ops.where(silent, 1.0, norm))
+
+
+def _torch(x, gamma, beta, epsilon, hidden):
+    import torch
+
+    positions = (0, 1, 2)
+
+    @custom_gradient
+    def forward(x, gamma, beta):
+        activated = torch.nn.functional.gelu(x)
+        norm = norm_over_positions(activated, hidden)
+        mean = norm.mean(-1, keepdim=True) + epsilon
+        gain = (1.0 + gamma * (norm / mean)).to(x.dtype)
+        y = torch.addcmul(beta.to(x.dtype), activated, gain)
+
+        def gradient(upstream):
+            along = (upstream * activated).sum((1, 2), keepdim=True, dtype=torch.float32)
+            gamma_gradient, pull = _through_response(along, gamma, norm, mean)
+            activated_gradient = upstream * gain
+            activated_gradient.addcmul_(zero_where_hidden(activated, hidden), pull.to(x.dtype))
+            return (
+                torch.ops.aten.gelu_backward(activated_gradient, x),
+                gamma_gradient,
+                upstream.sum(positions, dtype=torch.float32),
+            )
+
+        return y, gradient
+
+    return forward(x, gamma, beta)

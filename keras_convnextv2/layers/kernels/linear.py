@@ -1,0 +1,67 @@
+"""The linear layer on matrices of bfloat16, for JAX."""
+
+import keras
+
+from keras_convnextv2.layers.kernels.custom_gradient import custom_gradient
+
+
+def gains_from_own_linear(dtype):
+    """Whether `linear` is the faster way for matrices of this dtype.
+
+    For JAX and bfloat16. A product of two such matrices that is to be bfloat16 itself, XLA on a
+    CPU computes in float32 from widened copies; one that is to be float32 goes to the processor's
+    own instructions for bfloat16. Other devices do the latter either way.
+    """
+    return keras.backend.backend() == "jax" and dtype == "bfloat16"
+
+
+def linear(x, kernel, bias):
+    """x @ kernel + bias, with sums in float32, rounded once.
+
+    Args:
+        x: (N, C).
+        kernel: (C, D), in the dtype of `x`.
+        bias: (D,).
+
+    Returns:
+        (N, D) in the dtype of `x`.
+    """
+    ops = keras.ops
+
+    @custom_gradient
+    def forward(x, kernel, bias):
+        y = ops.cast(_product(x, kernel) + ops.cast(bias, "float32"), x.dtype)
+
+        def gradient(upstream):
+            return (
+                ops.cast(_product(upstream, kernel, axes=(1, 1)), x.dtype),
+                ops.cast(_product_over_rows(x, upstream), kernel.dtype),
+                ops.cast(ops.sum(ops.cast(upstream, "float32"), axis=0), bias.dtype),
+            )
+
+        return y, gradient
+
+    return forward(x, kernel, bias)
+
+
+def _product(x, y, axes=(1, 0)):
+    """The float32 product of two matrices, over an axis of each."""
+    import jax
+
+    contracted = ((axes[:1], axes[1:]), ((), ()))
+    return jax.lax.dot_general(x, y, contracted, preferred_element_type="float32")
+
+
+def _product_over_rows(x, y):
+    """x.T @ y, float32, for matrices of many rows.
+
+    The instructions for bfloat16 want the first matrix with its rows in order. To turn it costs
+    least for the narrower one. XLA must not take the turning into the product, where it would be
+    a matter of which index comes first: as one axis a matrix has an order of its own.
+    """
+    import jax
+
+    if x.shape[1] > y.shape[1]:
+        return jax.lax.optimization_barrier(_product_over_rows(y, x)).T
+    turned = jax.lax.optimization_barrier(x.T.reshape(-1)).reshape(x.shape[::-1])
+    return _product(turned, y)

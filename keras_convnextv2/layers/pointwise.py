@@ -1,0 +1,21 @@
+import keras
+
+from keras_convnextv2.layers import kernels
+
+
+def at_each_position(linear, x):
+    """Applies a Dense layer to (B, H, W, C) as to a matrix.
+
+    The same product, but its gradient for the kernel too is then one of two matrices: given four
+    axes, XLA on CPU transposes them first. Call it inside a layer's `call`, which sets the dtype
+    that weights are read in.
+    """
+    ops = keras.ops
+    shape = ops.shape(x)
+    x = ops.reshape(x, (-1, x.shape[-1]))
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if kernels.gains_from_own_linear(dtype) and linear.quantization_mode is None:
+        y = kernels.linear(x, *map(ops.convert_to_tensor, (linear.kernel, linear.bias)))
+    else:
+        y = linear(x)
+    return ops.reshape(y, (*shape[:-1], y.shape[-1]))
