@@ -7,8 +7,8 @@ def custom_gradient(function):
     Args:
         function: takes tensors and returns (y, gradient), where `gradient` takes the gradient for
             y alone and returns those for the tensors. Keras on torch (3.15) would pass it the
-            tensors too. On TensorFlow a variable among the tensors is read first. What torch
-            exports computes no gradient.
+            tensors too. On TensorFlow a variable among the tensors is read first. Where torch
+            exports or computes no gradient, the function is called as it is.
     """
 
     def with_one_signature(*tensors):
@@ -26,7 +26,7 @@ def custom_gradient(function):
     if backend == "torch":
         import torch
 
-        if torch.compiler.is_exporting():
+        if torch.compiler.is_exporting() or not torch.is_grad_enabled():
             return lambda *tensors: function(*tensors)[0]
     return decorated
 
