@@ -30,7 +30,8 @@ def main():
     before = _resident("VmRSS")
     first = run(1)
     run(settings["steps"])
-    _return_freed_memory()  # what compilation left, for one
+    if not settings.get("kept"):
+        _return_freed_memory()  # what compilation left, for one
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
     print(json.dumps({"ready": True, "first_step_seconds": first}), flush=True)
     for line in sys.stdin:

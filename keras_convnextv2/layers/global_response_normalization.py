@@ -20,8 +20,8 @@ class GlobalResponseNormalization(keras.layers.Layer):
 
     Args:
         epsilon: float, added to the mean energy.
-        activation: None, or "gelu" to take the exact GELU of `x` first, as the block does. On
-            JAX and TensorFlow the two together pass over the features fewer times.
+        activation: None, or "gelu" to take the exact GELU of `x` first, as the block does. The
+            two together pass over the features fewer times.
 
     Call arguments:
         x: (B, H, W, C).

@@ -14,7 +14,13 @@ def at_each_position(linear, x):
     shape = ops.shape(x)
     x = ops.reshape(x, (-1, x.shape[-1]))
     dtype = keras.backend.standardize_dtype(x.dtype)
-    if kernels.gains_from_own_linear(dtype) and linear.quantization_mode is None:
+    is_plain = (
+        linear.quantization_mode is None
+        and linear.use_bias
+        and linear.activation is keras.activations.linear
+        and linear.compute_dtype == dtype
+    )
+    if is_plain and kernels.gains_from_own_linear(dtype):
         y = kernels.linear(x, *map(ops.convert_to_tensor, (linear.kernel, linear.bias)))
     else:
         y = linear(x)

@@ -87,14 +87,16 @@ def scatter_visible(x, placement):
     return keras.ops.reshape(x, (-1, height, columns * side, channels))
 
 
-def _copy(segments, placement, there, back):
+def _copy(segments, placement, move, move_back):
     """The segments (N, D) of one side as those of the other."""
 
-    @custom_gradient
-    def copy(segments):
-        return there(segments, placement), lambda upstream: back(upstream, placement)
+    def forward(segments):
+        return move(segments, placement), ()
 
-    return copy(segments)
+    def gradient(upstream, *_):
+        return (move_back(upstream, placement),)
+
+    return custom_gradient(forward, gradient)(segments)
 
 
 def _to_strip(segments, placement):

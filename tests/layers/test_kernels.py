@@ -105,19 +105,22 @@ def test_the_gradient_that_is_chosen_is_as_exact_in_half_precision(rng, dtype):
 
 
 def test_another_layout_is_moved_to_the_map_and_back(rng):
-    """Here maps that lie on their side, and transposing as the move there and back."""
-    x = keras.Variable(rng.normal(size=(2, 9, 5, 3)).astype("float32"))
+    """Here one with the batch last, on its side."""
+    x = keras.Variable(rng.normal(size=(5, 2, 9, 3)).astype("float32"))
     kernel = keras.Variable(rng.normal(size=(3, 3, 3, 1)).astype("float32"))
     upstream = keras.ops.convert_to_tensor(rng.normal(size=x.shape).astype("float32"))
 
-    def turned(x):
-        return keras.ops.transpose(x, (0, 2, 1, 3))
+    def to_map(x):
+        return keras.ops.transpose(x, (1, 2, 0, 3))
+
+    def from_map(x):
+        return keras.ops.transpose(x, (2, 0, 1, 3))
 
     def moved():
-        return kernels.depthwise_conv2d(x.value, kernel.value, None, turned, turned)
+        return kernels.depthwise_conv2d(x.value, kernel.value, None, to_map, from_map)
 
     def by_hand():
-        return turned(kernels.depthwise_conv2d(turned(x.value), kernel.value, "convolution"))
+        return from_map(kernels.depthwise_conv2d(to_map(x.value), kernel.value, "convolution"))
 
     results = []
     for function in (moved, by_hand):
@@ -127,6 +130,75 @@ def test_another_layout_is_moved_to_the_map_and_back(rng):
         results.append([keras.ops.convert_to_numpy(function()), *gradients])
     for one, other in zip(*results, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5 * np.abs(other).max())
+
+
+def test_an_empty_batch_has_a_kernel_gradient_of_zeros():
+    x = keras.Variable(np.zeros((0, 5, 5, 8), "float32"))
+    kernel = keras.Variable(np.ones((3, 3, 8, 1), "float32"))
+    _, gradient = gradients_of(
+        lambda: keras.ops.sum(kernels.depthwise_conv2d(x.value, kernel.value)), [x, kernel]
+    )
+    np.testing.assert_array_equal(gradient, np.zeros(kernel.shape))
+
+
+def block_of_two_operations(x, kernel, gamma, beta):
+    """What a block has of kernels with gradients of their own."""
+    y = kernels.depthwise_conv2d(x, kernel)
+    return kernels.gelu_response_norm(y, gamma, beta, 1e-6)
+
+
+def test_second_derivatives_are_those_of_differences(rng):
+    """Of the squared length of a gradient, as a gradient penalty has it."""
+    shapes = [(2, 4, 5, 3), (3, 3, 3, 1), (3,), (3,)]
+    values = [rng.normal(size=shape).astype("float32") for shape in shapes]
+    direction = rng.normal(size=shapes[0]).astype("float32")
+    first, second = second_derivatives(block_of_two_operations, values)
+
+    def length_at(step):
+        moved = [values[0] + step * direction, *values[1:]]
+        return float(np.sum(np.square(second_derivatives(block_of_two_operations, moved)[0])))
+
+    step = 1e-2  # the error of a central difference is of its square
+    along = (length_at(step) - length_at(-step)) / (2 * step)
+    assert np.abs(first).max() > 0
+    np.testing.assert_allclose(float(np.sum(second * direction)), along, rtol=1e-2)
+
+
+def second_derivatives(function, values):
+    """The gradient by the first value of sum(function ** 2), and that of its squared length."""
+
+    def total(*tensors):
+        return keras.ops.sum(keras.ops.square(function(*tensors)))
+
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        first = jax.grad(total)
+
+        def length(*tensors):
+            return keras.ops.sum(keras.ops.square(first(*tensors)))
+
+        pair = first(*values), jax.grad(length)(*values)
+    elif backend == "torch":
+        import torch
+
+        tensors = [torch.tensor(value, requires_grad=True) for value in values]
+        (gradient,) = torch.autograd.grad(total(*tensors), tensors[:1], create_graph=True)
+        pair = gradient.detach(), torch.autograd.grad(gradient.square().sum(), tensors[:1])[0]
+    else:
+        import tensorflow as tf
+
+        tensors = [tf.constant(value) for value in values]
+        with tf.GradientTape() as outer:
+            outer.watch(tensors)
+            with tf.GradientTape() as inner:
+                inner.watch(tensors)
+                value = total(*tensors)
+            gradient = inner.gradient(value, tensors[0])
+            length = tf.reduce_sum(tf.square(gradient))
+        pair = gradient, outer.gradient(length, tensors[0])
+    return [keras.ops.convert_to_numpy(tensor) for tensor in pair]
 
 
 def test_a_forced_method_is_used_by_the_layer_and_changes_no_result(rng, monkeypatch):

@@ -1,34 +1,74 @@
+import functools
+
 import keras
 
 
-def custom_gradient(function):
-    """`keras.ops.custom_gradient` with one signature for the gradient on every backend.
+def custom_gradient(function, gradient):
+    """A function of tensors with a gradient of its own, on every backend.
 
     Args:
-        function: takes tensors and returns (y, gradient), where `gradient` takes the gradient for
-            y alone and returns those for the tensors. Keras on torch (3.15) would pass it the
-            tensors too. On TensorFlow a variable among the tensors is read first. Where torch
-            exports or computes no gradient, the function is called as it is.
+        function: takes tensors and returns (y, kept), where `kept` is a tuple of tensors that the
+            gradient takes from the forward pass.
+        gradient: takes the gradient for y, the tensors, `kept`, and for each tensor whether its
+            gradient is needed; returns a gradient, or None where none is, for each.
+
+    Returns:
+        The function that takes the tensors and returns y. Where torch exports a program, or
+        computes no gradient, it is `function` alone.
     """
-
-    def with_one_signature(*tensors):
-        y, gradient = function(*tensors)
-        return y, lambda *passed, upstream=None: gradient(
-            passed[0] if upstream is None else upstream
-        )
-
     backend = keras.backend.backend()
-    decorated = keras.ops.custom_gradient(with_one_signature)
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return lambda *tensors: decorated(*map(tf.convert_to_tensor, tensors))
     if backend == "torch":
         import torch
 
         if torch.compiler.is_exporting() or not torch.is_grad_enabled():
             return lambda *tensors: function(*tensors)[0]
-    return decorated
+        own = _torch_function()
+        return lambda *tensors: own.apply(function, gradient, *tensors)[0]
+
+    @keras.ops.custom_gradient
+    def with_gradient(*tensors):
+        y, kept = function(*tensors)
+        needed = (True,) * len(tensors)
+        return y, lambda upstream: gradient(upstream, tensors, kept, needed)
+
+    if backend == "jax":
+        return with_gradient
+    import tensorflow as tf
+
+    # It refuses variables.
+    return lambda *tensors: with_gradient(*map(tf.convert_to_tensor, tensors))
+
+
+@functools.cache
+def _torch_function():
+    """Keras's own (3.15) keeps what a closure holds until the loss is gone, hides it from hooks of
+    saved tensors, takes it for constant in second derivatives, and is refused by `torch.func`.
+    """
+    import torch
+
+    class FunctionWithGradient(torch.autograd.Function):
+        @staticmethod
+        def forward(function, gradient, *tensors):
+            y, kept = function(*tensors)
+            return y, *kept
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.function, ctx.gradient, *tensors = inputs
+            ctx.num_tensors = len(tensors)
+            ctx.mark_non_differentiable(*output[1:])
+            ctx.save_for_backward(*tensors, *output[1:])
+
+        @staticmethod
+        def backward(ctx, upstream, *_):
+            saved = ctx.saved_tensors
+            tensors, kept = saved[: ctx.num_tensors], saved[ctx.num_tensors :]
+            if torch.is_grad_enabled():  # for a second derivative, to which `kept` is no constant
+                kept = ctx.function(*tensors)[1]
+            gradients = ctx.gradient(upstream, tensors, kept, ctx.needs_input_grad[2:])
+            return None, None, *gradients
+
+    return FunctionWithGradient
 
 
 def recomputed_after(upstream, x):

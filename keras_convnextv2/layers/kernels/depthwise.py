@@ -49,25 +49,27 @@ def depthwise_conv2d(x, kernel, method=None, to_map=None, from_map=None):
     """
     method = _chosen["method"] if method is None else _checked(method)
     to_map, from_map = to_map or _unchanged, from_map or _unchanged
-    convolve, kernel_gradient = _ways(x, method)
+    convolve, kernel_gradient = _operations(x, method)
     if kernel_gradient is None:
         return from_map(convolve(to_map(x), kernel))
 
-    @custom_gradient
-    def with_gradient(x, kernel):
-        def gradient(upstream):
-            map_upstream = to_map(upstream)
+    def forward(x, kernel):
+        return from_map(convolve(to_map(x), kernel)), ()
+
+    def gradient(upstream, tensors, _, needed):
+        x, kernel = tensors
+        map_upstream = to_map(upstream)
+        gradients = [None, None]
+        if needed[0]:
+            gradients[0] = from_map(convolve(map_upstream, keras.ops.flip(kernel, (0, 1))))
+        if needed[1]:
             map_x = to_map(recomputed_after(upstream, x))
-            flipped = keras.ops.flip(kernel, (0, 1))
-            kernel_upstream = kernel_gradient(map_x, map_upstream, kernel.shape[0])
-            return (
-                from_map(convolve(map_upstream, flipped)),
-                keras.ops.cast(kernel_upstream, kernel.dtype),
+            gradients[1] = keras.ops.cast(
+                kernel_gradient(map_x, map_upstream, kernel.shape[0]), kernel.dtype
             )
+        return gradients
 
-        return from_map(convolve(to_map(x), kernel)), gradient
-
-    return with_gradient(x, kernel)
+    return custom_gradient(forward, gradient)(x, kernel)
 
 
 def depthwise_gains_from_jit():
@@ -79,20 +81,19 @@ def depthwise_gains_from_jit():
     return keras.backend.backend() != "tensorflow" or _tensorflow_has_accelerator()
 
 
-def _ways(x, method):
+def _operations(x, method):
     """The convolution, and its kernel's gradient or None for the backend's own."""
     backend = keras.backend.backend()
     if backend == "jax" and method != "convolution" and None not in x.shape[1:]:
-        return jax_depthwise.ways(method)
+        return jax_depthwise.operations(method)
     if method == "shifted":
         return sum_of_shifted_products, None
-    on_cpu = (
-        x.device.type == "cpu"
-        if backend == "torch"
-        else backend == "tensorflow" and not _tensorflow_has_accelerator()
-    )
-    own = method == "auto" and on_cpu
-    return _convolution, getattr(wide_kernel_gradient, backend) if own else None
+    own = None
+    if method == "auto" and backend == "torch" and x.device.type == "cpu":
+        own = wide_kernel_gradient.by_torch
+    if method == "auto" and backend == "tensorflow" and not _tensorflow_has_accelerator():
+        own = wide_kernel_gradient.by_tensorflow
+    return _convolution, own
 
 
 def _convolution(x, kernel):

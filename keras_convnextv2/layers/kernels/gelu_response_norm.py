@@ -7,6 +7,7 @@ loop of what follows each other, here only GELU's input is kept, and the rest is
 it. On torch each operation is a pass, so they are as few as it has, in the features' own dtype.
 """
 
+import functools
 import math
 
 import keras
@@ -33,27 +34,15 @@ def gelu_response_norm(x, gamma, beta, epsilon, hidden=None):
         hidden: optional (B, h, w), 1 = hidden; as for `GlobalResponseNormalization`.
 
     Returns:
-        (B, H, W, C) in the dtype of `x`; computed in float32, but for GELU and the last product
-        and sum on torch, which has no such loops of two dtypes.
+        (B, H, W, C) in the dtype of `x`. The statistics are computed in float32, and so is the
+        rest on JAX and TensorFlow, which have loops of two dtypes.
     """
-    if keras.backend.backend() == "torch":
-        return _torch(x, gamma, beta, epsilon, hidden)
-    ops = keras.ops
-
-    @custom_gradient
-    def forward(x, gamma, beta):
-        activated = ops.gelu(ops.cast(x, "float32"), approximate=False)
-        norm = norm_over_positions(activated, hidden)
-        mean = ops.mean(norm, axis=-1, keepdims=True) + epsilon
-        gain = 1.0 + gamma * (norm / mean)
-        y = ops.cast(activated * gain + beta, x.dtype)
-
-        def gradient(upstream):
-            return _gradients(x, gamma, norm, mean, hidden, ops.cast(upstream, "float32"))
-
-        return y, gradient
-
-    return forward(x, gamma, beta)
+    on_torch = keras.backend.backend() == "torch"
+    forward, gradient = (_torch_forward, _torch_gradient) if on_torch else (_forward, _gradient)
+    return custom_gradient(
+        functools.partial(forward, epsilon=epsilon, hidden=hidden),
+        functools.partial(gradient, epsilon=epsilon, hidden=hidden),
+    )(x, gamma, beta)
 
 
 def norm_over_positions(x, hidden=None):
@@ -66,62 +55,71 @@ def norm_over_positions(x, hidden=None):
     return ops.where(silent, 0.0, ops.sqrt(ops.where(silent, 1.0, energy)))
 
 
-def _gradients(x, gamma, norm, mean, hidden, upstream):
+def _response(norm, epsilon):
+    """The norm over its mean over channels plus epsilon, and that divisor."""
+    mean = keras.ops.mean(norm, axis=-1, keepdims=True) + epsilon
+    return norm / mean, mean
+
+
+def _forward(x, gamma, beta, epsilon, hidden):
     ops = keras.ops
-    wide_x = ops.cast(x, "float32")
+    activated = ops.gelu(ops.cast(x, "float32"), approximate=False)
+    norm = norm_over_positions(activated, hidden)
+    gain = 1.0 + gamma * _response(norm, epsilon)[0]
+    return ops.cast(activated * gain + beta, x.dtype), (norm,)
+
+
+def _gradient(upstream, tensors, kept, needed, epsilon, hidden):
+    ops = keras.ops
+    (x, gamma, _), (norm,) = tensors, kept
+    upstream, wide_x = ops.cast(upstream, "float32"), ops.cast(x, "float32")
     normal_cdf = 0.5 * (1.0 + ops.erf(wide_x * math.sqrt(0.5)))
     normal_pdf = ops.exp(-0.5 * ops.square(wide_x)) * (1.0 / math.sqrt(2.0 * math.pi))
     activated = wide_x * normal_cdf
 
-    along = ops.sum(upstream * activated, axis=(1, 2), keepdims=True)
-    gamma_gradient, pull = _through_response(along, gamma, norm, mean)
+    inner = ops.sum(upstream * activated, axis=(1, 2), keepdims=True)
+    gain, factor, gamma_gradient = _through_response(inner, gamma, norm, epsilon)
     beta_gradient = ops.sum(upstream, axis=(0, 1, 2))
-    gain = 1.0 + gamma * (norm / mean)
-    activated_gradient = upstream * gain + pull * zero_where_hidden(activated, hidden)
+    activated_gradient = upstream * gain + factor * zero_where_hidden(activated, hidden)
     x_gradient = activated_gradient * (normal_cdf + wide_x * normal_pdf)
     return ops.cast(x_gradient, x.dtype), gamma_gradient, beta_gradient
 
 
-def _through_response(along, gamma, norm, mean):
-    """The gradient for gamma, and the factor of `activated` in the gradient for itself.
+def _torch_forward(x, gamma, beta, epsilon, hidden):
+    import torch
+
+    activated = torch.nn.functional.gelu(x)
+    norm = norm_over_positions(activated, hidden)
+    gain = 1.0 + gamma * _response(norm, epsilon)[0]
+    y = torch.addcmul(beta.to(x.dtype), activated, gain.to(x.dtype))
+    return y, (activated, norm)
+
+
+def _torch_gradient(upstream, tensors, kept, needed, epsilon, hidden):
+    import torch
+
+    (x, gamma, _), (activated, norm) = tensors, kept
+    inner = (upstream * activated).sum((1, 2), keepdim=True, dtype=torch.float32)
+    gain, factor, gamma_gradient = _through_response(inner, gamma, norm, epsilon)
+    activated_gradient = upstream * gain.to(x.dtype)
+    activated_gradient.addcmul_(zero_where_hidden(activated, hidden), factor.to(x.dtype))
+    x_gradient = torch.ops.aten.gelu_backward(activated_gradient, x)
+    return x_gradient, gamma_gradient, upstream.sum((0, 1, 2), dtype=torch.float32)
+
+
+def _through_response(inner, gamma, norm, epsilon):
+    """The gain, the factor of GELU's output in the gradient for itself, the gradient for gamma.
 
     Through response = norm / (mean of norm over channels + epsilon), and norm = |activated|.
-    `along` is the sum of upstream * activated over positions; all but gamma are (B, 1, 1, C).
+    `inner` is the sum of upstream * activated over positions; all but gamma are (B, 1, 1, C).
     """
     ops = keras.ops
-    gamma_gradient = ops.sum(along * (norm / mean), axis=(0, 1, 2))
-    response_gradient = along * gamma
+    response, mean = _response(norm, epsilon)
+    gamma_gradient = ops.sum(inner * response, axis=(0, 1, 2))
+    response_gradient = inner * gamma
     norm_gradient = response_gradient / mean - ops.mean(
         response_gradient * norm, axis=-1, keepdims=True
     ) / ops.square(mean)
     silent = ops.equal(norm, 0.0)
-    return gamma_gradient, ops.where(silent, 0.0, norm_gradient / ops.where(silent, 1.0, norm))
-
-
-def _torch(x, gamma, beta, epsilon, hidden):
-    import torch
-
-    positions = (0, 1, 2)
-
-    @custom_gradient
-    def forward(x, gamma, beta):
-        activated = torch.nn.functional.gelu(x)
-        norm = norm_over_positions(activated, hidden)
-        mean = norm.mean(-1, keepdim=True) + epsilon
-        gain = (1.0 + gamma * (norm / mean)).to(x.dtype)
-        y = torch.addcmul(beta.to(x.dtype), activated, gain)
-
-        def gradient(upstream):
-            along = (upstream * activated).sum((1, 2), keepdim=True, dtype=torch.float32)
-            gamma_gradient, pull = _through_response(along, gamma, norm, mean)
-            activated_gradient = upstream * gain
-            activated_gradient.addcmul_(zero_where_hidden(activated, hidden), pull.to(x.dtype))
-            return (
-                torch.ops.aten.gelu_backward(activated_gradient, x),
-                gamma_gradient,
-                upstream.sum(positions, dtype=torch.float32),
-            )
-
-        return y, gradient
-
-    return forward(x, gamma, beta)
+    factor = ops.where(silent, 0.0, norm_gradient / ops.where(silent, 1.0, norm))
+    return 1.0 + gamma * response, factor, gamma_gradient

@@ -16,7 +16,7 @@ from keras_convnextv2.layers.kernels.shifted_products import pad_for, sum_of_shi
 
 
 @functools.cache
-def ways(method):
+def operations(method):
     """The convolution and its kernel's gradient, functions made at first use.
 
     They are (x (B, H, W, C), kernel (k, k, C, 1)) -> (B, H, W, C), and (x, gradient, k) -> the
@@ -71,6 +71,8 @@ def _shifted_kernel_gradient(x, gradient, size):
     import jax.numpy as jnp
 
     batch, height, width, channels = x.shape
+    if batch == 0:
+        return jnp.zeros((size, size, channels, 1), jnp.float32)
     rows_at_once = 2 if height % 2 == 0 else 1  # halves the traffic over the totals
     padded = pad_for(size, x).reshape(batch * (height + size - 1), -1)
     gradient = gradient.astype(jnp.float32).reshape(batch * height, -1)

@@ -1,5 +1,7 @@
 """The linear layer on matrices of bfloat16, for JAX."""
 
+import functools
+
 import keras
 
 from keras_convnextv2.layers.kernels.custom_gradient import custom_gradient
@@ -8,9 +10,9 @@ from keras_convnextv2.layers.kernels.custom_gradient import custom_gradient
 def gains_from_own_linear(dtype):
     """Whether `linear` is the faster way for matrices of this dtype.
 
-    For JAX and bfloat16. A product of two such matrices that is to be bfloat16 itself, XLA on a
+    For JAX and bfloat16: a product of two such matrices that is to be bfloat16 itself, XLA on a
     CPU computes in float32 from widened copies; one that is to be float32 goes to the processor's
-    own instructions for bfloat16. Other devices do the latter either way.
+    own instructions for bfloat16.
     """
     return keras.backend.backend() == "jax" and dtype == "bfloat16"
 
@@ -28,23 +30,21 @@ def linear(x, kernel, bias):
     """
     ops = keras.ops
 
-    @custom_gradient
     def forward(x, kernel, bias):
-        y = ops.cast(_product(x, kernel) + ops.cast(bias, "float32"), x.dtype)
+        return ops.cast(_product(x, kernel, (1, 0)) + ops.cast(bias, "float32"), x.dtype), ()
 
-        def gradient(upstream):
-            return (
-                ops.cast(_product(upstream, kernel, axes=(1, 1)), x.dtype),
-                ops.cast(_product_over_rows(x, upstream), kernel.dtype),
-                ops.cast(ops.sum(ops.cast(upstream, "float32"), axis=0), bias.dtype),
-            )
+    def gradient(upstream, tensors, *_):
+        x, kernel, bias = tensors
+        return (
+            ops.cast(_product(upstream, kernel, (1, 1)), x.dtype),
+            ops.cast(_product_over_rows(x, upstream), kernel.dtype),
+            ops.cast(ops.sum(ops.cast(upstream, "float32"), axis=0), bias.dtype),
+        )
 
-        return y, gradient
-
-    return forward(x, kernel, bias)
+    return custom_gradient(forward, gradient)(x, kernel, bias)
 
 
-def _product(x, y, axes=(1, 0)):
+def _product(x, y, axes):
     """The float32 product of two matrices, over an axis of each."""
     import jax
 
@@ -53,15 +53,23 @@ def _product(x, y, axes=(1, 0)):
 
 
 def _product_over_rows(x, y):
-    """x.T @ y, float32, for matrices of many rows.
+    """x.T @ y, float32, for matrices of many rows."""
+    import jax
 
-    The instructions for bfloat16 want the first matrix with its rows in order. To turn it costs
+    plain = functools.partial(_product, axes=(0, 0))
+    if len(jax.devices()) > 1:  # the rows may be spread over them
+        return plain(x, y)
+    return jax.lax.platform_dependent(x, y, cpu=_product_on_cpu, default=plain)
+
+
+def _product_on_cpu(x, y):
+    """The processor's instructions want the first matrix with its rows in order. To turn it costs
     least for the narrower one. XLA must not take the turning into the product, where it would be
     a matter of which index comes first: as one axis a matrix has an order of its own.
     """
     import jax
 
     if x.shape[1] > y.shape[1]:
-        return jax.lax.optimization_barrier(_product_over_rows(y, x)).T
+        return jax.lax.optimization_barrier(_product_on_cpu(y, x)).T
     turned = jax.lax.optimization_barrier(x.T.reshape(-1)).reshape(x.shape[::-1])
-    return _product(turned, y)
+    return _product(turned, y, (1, 0))
