@@ -39,7 +39,8 @@ def open_model(path, threads=None):
         if isinstance(error, (ValueError, OSError)) and str(path) in str(error):
             raise
         raise ValueError(
-            f"--model: {path} cannot be opened ({type(error).__name__}: {error})"
+            f"--model: {path} cannot be opened; copy or export it again "
+            f"({type(error).__name__}: {error})"
         ) from error
     finally:
         logging.disable(logging.NOTSET)

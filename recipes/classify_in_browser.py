@@ -1,7 +1,7 @@
 r"""Puts together a web page that classifies pictures in the browser, from an exported classifier.
 
     python -m recipes.export --weights=runs/finetuned --output=model.onnx
-    npm ci --prefix recipes/web
+    npm ci --ignore-scripts --prefix recipes/web
     python -m recipes.classify_in_browser --model=model.onnx --output_dir=site --serve
 
 The page runs a .onnx by ONNX Runtime and a .tflite by LiteRT, in WebAssembly on the visitor's CPU.

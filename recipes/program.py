@@ -58,7 +58,7 @@ def _guarded(main):
 
 def how_to_install(package):
     """The command that installs a package of `_EXTRAS`."""
-    return f"pip install '.[{_EXTRAS[package]}]' in the clone"
+    return f"pip install -e '.[{_EXTRAS[package]}]' in the clone"
 
 
 def _how_it_is_missing(package):

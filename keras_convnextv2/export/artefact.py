@@ -29,7 +29,7 @@ FORMATS = {
     "saved_model": ("tensorflow",),
     "litert": ("ai_edge_litert",),
     "onnx": ("onnx", "onnxruntime"),
-    "openvino": ("onnx", "openvino"),
+    "openvino": ("openvino", "onnx"),
     "torch": ("torch",),
     "keras": (),
 }
@@ -118,8 +118,9 @@ def export_model(
         calibration_images = _spread(np.asarray(images), _NUM_CALIBRATION)
     if calibration_images is not None:
         calibration_images = settings.as_input(calibration_images)
-    if path.exists() or report_path(path).exists():
-        raise FileExistsError(f"There is {path} already, or a report of it. Name a new one.")
+    for taken in (path, report_path(path)):
+        if taken.exists():
+            raise FileExistsError(f"There is {taken} already. Remove it or name a new file.")
     require(format)
     if network.num_classes is not None:
         network = dataclasses.replace(network, activation=_activation(network, settings))
@@ -257,7 +258,10 @@ def _check_arguments(format, path, precision, images, labels):
     if precision != "float32" and (
         format not in _HALF_FORMATS or (precision != "float16" and format != "litert")
     ):
-        raise ExportError(f"There is no {precision} of the format {format}.")
+        raise ExportError(
+            f"There is no {precision} of the format {format}: LiteRT has all of "
+            f"{', '.join(PRECISIONS)}, OpenVINO float32 and float16, the others float32."
+        )
     if "int8" in precision and images is None:
         raise ExportError(
             f"{precision} is calibrated or judged by real images: give `images` (--data_dir of "

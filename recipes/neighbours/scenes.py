@@ -65,10 +65,15 @@ def make_scenes(source, num_scenes, image_size, channels, seed):
     if channels not in (1, 3):
         raise ValueError(f"--weights takes images of {channels} channels; scenes have 1 or 3.")
     generator = np.random.default_rng(seed)
-    kind_of_class = [
-        next(kind for kind, names in enumerate(KINDS.values()) if name in names)
-        for name in source.class_names
-    ]
+    kind_of_name = {name: kind for kind, names in enumerate(KINDS.values()) for name in names}
+    unknown = [name for name in source.class_names if name not in kind_of_name]
+    if unknown:
+        raise ValueError(
+            f"--data_dir: scenes are put together from images of {', '.join(kind_of_name)}, on "
+            f"black. Received the classes {', '.join(unknown)}. Without the flag the embedded "
+            "images are taken."
+        )
+    kind_of_class = [kind_of_name[name] for name in source.class_names]
     images = np.empty((num_scenes, height, width), "uint8")
     masks = np.zeros((num_scenes, height, width), "int32")
     boxes = np.empty((num_scenes, NUM_GARMENTS, 4), "float32")

@@ -6,6 +6,7 @@ import pytest
 
 import keras_convnextv2 as kc
 from keras_convnextv2.layers import kernels
+from keras_convnextv2.layers.kernels import jax_depthwise, wide_kernel_gradient
 from tests.reference.gradients import gradients_of
 
 
@@ -199,6 +200,29 @@ def second_derivatives(function, values):
             length = tf.reduce_sum(tf.square(gradient))
         pair = gradient, outer.gradient(length, tensors[0])
     return [keras.ops.convert_to_numpy(tensor) for tensor in pair]
+
+
+def test_on_a_cpu_the_kernels_gradient_is_our_own_and_only_where_it_is_needed(rng, monkeypatch):
+    backend = keras.backend.backend()
+    module, name = {
+        "jax": (jax_depthwise, "_shifted_kernel_gradient"),
+        "tensorflow": (wide_kernel_gradient, "by_tensorflow"),
+        "torch": (wide_kernel_gradient, "by_torch"),
+    }[backend]
+    uses, real = [], getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *a, **options: uses.append(1) or real(*a, **options))
+    x = keras.Variable(rng.normal(size=(1, 5, 6, 2)).astype("float32"))
+    kernel = keras.Variable(rng.normal(size=(7, 7, 2, 1)).astype("float32"))
+
+    def total():
+        return keras.ops.sum(kernels.depthwise_conv2d(x.value, kernel.value))
+
+    gradients_of(total, [x, kernel])
+    assert len(uses) == 1
+    if backend == "torch":  # the others compile a step, which leaves out what is not used
+        kernel.trainable = False
+        gradients_of(total, [x])
+        assert len(uses) == 1
 
 
 def test_a_forced_method_is_used_by_the_layer_and_changes_no_result(rng, monkeypatch):

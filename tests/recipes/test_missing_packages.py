@@ -36,7 +36,7 @@ def test_a_backend_that_is_not_installed(tmp_path):
     assert done.returncode != 0
     (line,) = done.stderr.splitlines()
     assert line.startswith("evaluate: error: ")
-    assert f"the backend {backend} " in line and f"pip install '.[{backend}]'" in line
+    assert f"the backend {backend} " in line and f"pip install -e '.[{backend}]'" in line
     others = {"tensorflow", "jax", "torch"} - {backend}
     assert any(f"KERAS_BACKEND={other}" in line for other in others)
 

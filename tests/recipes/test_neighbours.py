@@ -41,6 +41,14 @@ def test_boxes_and_masks_of_scenes_agree(scenes):
     np.testing.assert_array_equal(scenes.one_hot_masks.argmax(-1), scenes.masks)
 
 
+def test_images_of_other_things_are_refused():
+    class Animals:
+        class_names = ("cat", "Bag", "dog")
+
+    with pytest.raises(ValueError, match="--data_dir: .* of T-shirt/top, .*classes cat, dog"):
+        make_scenes(Animals(), 1, (64, 64), 3, seed=0)
+
+
 def test_mean_iou_by_hand():
     masks = np.array([[[0, 0, 2, 2]]])
     assert mean_iou(masks, masks) == 1

@@ -390,7 +390,7 @@ def test_a_runtime_that_is_not_installed(
     monkeypatch.setitem(sys.modules, package, None)  # importing it says that there is none
     words = (f"--model={tmp_path / name}", f"--images={photographs}")
     outcome = run_recipe("predict", *words)
-    assert_one_line(outcome, "predict", package, f"pip install '.[{extra}]'")
+    assert_one_line(outcome, "predict", package, f"pip install -e '.[{extra}]'")
 
 
 def test_threads_are_set_where_the_backend_takes_a_number(classifier, photographs):

@@ -91,7 +91,7 @@ def test_without_gradio(run_recipe, tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.setitem(sys.modules, "gradio", None)  # importing it says that there is none
     outcome = run_recipe("show_masking", f"--weights={tmp_path / 'last.keras'}")
-    assert_one_line(outcome, "show_masking", "gradio", "pip install '.[web]'")
+    assert_one_line(outcome, "show_masking", "gradio", "pip install -e '.[web]'")
 
 
 def test_weights_without_a_decoder_show_no_masking(run_recipe, tmp_path, monkeypatch):
