@@ -5,8 +5,7 @@ for another device holds XLA's convolution.
 
 On CPU XLA computes a depthwise convolution one output at a time, and its gradient slower still.
 Written as k * k multiply-adds of shifted views, XLA fuses the forward pass and the input's gradient
-into one loop each; what is before and after is kept out of that loop, which would do it again for
-every tap. The kernel's gradient is a scan over rows, whose body adds shifted products
+into one loop each. The kernel's gradient is a scan over rows, whose body adds shifted products
 element by element, a row of positions long; a plain reduction over all positions is slow again.
 """
 
@@ -39,8 +38,7 @@ def operations(method):
             functools.partial(_own_kernel_gradient, size=size),
         )(x, gradient)
 
-    shifted = functools.partial(sum_of_shifted_products, settled=jax.lax.optimization_barrier)
-    convolve = choose(shifted, _convolution)
+    convolve = choose(sum_of_shifted_products, _convolution)
     return jax.jit(convolve), jax.jit(kernel_gradient, static_argnums=2)
 
 

@@ -1,21 +1,19 @@
 import keras
 
 
-def sum_of_shifted_products(x, kernel, settled=lambda x: x):
+def sum_of_shifted_products(x, kernel):
     """A depthwise convolution as k * k multiply-adds of shifted views, computed in float32.
 
     Args:
         x: (B, H, W, C).
         kernel: (k, k, C, 1) with k odd.
-        settled: function that gives its argument back once it is computed, where a compiler could
-            else compute it again for each of the products.
 
     Returns:
         (B, H, W, C) in the dtype of `x`.
     """
     ops = keras.ops
     size, (height, width) = kernel.shape[0], ops.shape(x)[1:3]
-    padded, taps = settled(pad_for(size, x)), ops.cast(kernel[..., 0], "float32")
+    padded, taps = pad_for(size, x), ops.cast(kernel[..., 0], "float32")
     # A sum of sums: short chains of additions run beside each other, a long one waits for itself.
     total = sum(
         sum(
@@ -24,7 +22,7 @@ def sum_of_shifted_products(x, kernel, settled=lambda x: x):
         )
         for row in range(size)
     )
-    return settled(ops.cast(total, x.dtype))
+    return ops.cast(total, x.dtype)
 
 
 def pad_for(size, x):
