@@ -15,6 +15,7 @@ import functools
 import http.server
 import json
 import shutil
+import sys
 from pathlib import Path
 
 from absl import flags
@@ -119,9 +120,15 @@ def make_server(folder, port):
     """An HTTP server of a folder, on 127.0.0.1 only; not started."""
     handler = functools.partial(_IsolatingHandler, directory=str(folder))
     try:
-        return http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+        return _Server(("127.0.0.1", port), handler)
     except OSError as error:
         raise ValueError(f"--port: {port} cannot be used ({error.strerror}).") from error
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), ConnectionError):  # a browser may leave early
+            super().handle_error(request, client_address)
 
 
 class _IsolatingHandler(http.server.SimpleHTTPRequestHandler):

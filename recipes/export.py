@@ -85,6 +85,8 @@ def main():
 
     model = saved_models.load(FLAGS.weights)
     backbone = saved_models.backbone_of(model)
+    if FLAGS.activation is not None and not hasattr(model, "num_classes"):
+        raise ValueError("--activation is of a classifier's output; --weights is a backbone.")
     if hasattr(model, "decoder"):
         model = backbone  # of a pretraining: the decoder is not for use
     size = _image_size(backbone.image_shape[:2])
@@ -124,7 +126,40 @@ def main():
         threads=FLAGS.threads,
         keep_failed=FLAGS.keep_failed,
     )
-    program.print_result(dataclasses.asdict(report), FLAGS.json)
+    if FLAGS.json:
+        program.print_result(dataclasses.asdict(report), as_json=True)
+    else:
+        program.print_result(_told(report), as_json=False)
+
+
+def _told(report):
+    """A `Report` as lines to read."""
+    from keras_convnextv2.export.artefact import report_path
+
+    told = {
+        "artefact": report.artefact,
+        "trial": f"FAILED: {report.problem}" if report.problem else "passed",
+        "images": f"{report.num_images}, {report.agreement:.1%} with the first class of Keras",
+        "accuracy": (
+            None
+            if report.accuracy is None
+            else f"{report.accuracy:.1%}, in Keras {report.keras_accuracy:.1%}"
+        ),
+        "largest difference": (
+            f"{report.largest_difference:.2g}, {report.relative_difference:.2g} of the range"
+        ),
+        "size": f"{report.num_bytes / 1e6:.2f} MB",
+        "latency": (
+            f"{report.latency_milliseconds:.1f} ms a batch of {report.latency_batch_size}, "
+            f"{report.threads} threads"
+        ),
+        "not in int8": (
+            report.layers_kept_float
+            and {layer: f"(error {error:.2g})" for layer, error in report.layers_kept_float.items()}
+        ),
+        "report": report_path(report.artefact),
+    }
+    return {name: value for name, value in told.items() if value}
 
 
 def _image_size(known):

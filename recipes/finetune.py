@@ -96,8 +96,7 @@ def main():
         images=source.description,
         start=FLAGS.weights or "from scratch",
         model=f"{classifier.count_params():,} parameters",
-        training=f"{FLAGS.epochs} epochs of {len(batches)} steps of {FLAGS.batch_size} images, "
-        f"learning rate {FLAGS.learning_rate:.3g} after {num_warmup_steps} steps",
+        training=training_run.length(batches, num_warmup_steps),
     )
     if FLAGS.dry_run:
         return

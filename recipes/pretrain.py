@@ -86,8 +86,7 @@ def main():
         f"{fcmae.decoder.count_params():,} in the decoder",
         masks=f"{fcmae.num_visible} of {fcmae.grid[0] * fcmae.grid[1]} patches visible, each of "
         f"{fcmae.patch_size} x {fcmae.patch_size} pixels",
-        training=f"{FLAGS.epochs} epochs of {len(batches)} steps of {FLAGS.batch_size} images, "
-        f"learning rate {FLAGS.learning_rate:.3g} after {num_warmup_steps} steps",
+        training=training_run.length(batches, num_warmup_steps),
     )
     if FLAGS.dry_run:
         return

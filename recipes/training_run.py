@@ -52,6 +52,19 @@ def announce(**facts):
         print(f"{name.replace('_', ' '):<16} {value}", file=sys.stderr)
 
 
+def length(batches, num_warmup_steps):
+    """How long a run is, in words."""
+
+    def counted(number, noun):
+        return f"{number} {noun}{'' if number == 1 else 's'}"
+
+    return (
+        f"{counted(FLAGS.epochs, 'epoch')} of {counted(len(batches), 'step')} of "
+        f"{counted(FLAGS.batch_size, 'image')}, learning rate {FLAGS.learning_rate:.3g} after "
+        f"{counted(num_warmup_steps, 'step')}"
+    )
+
+
 def train(model, batches, folder, description, evaluation=None):
     """Fits a compiled model for --epochs, leaving metrics.jsonl and checkpoints in `folder`.
 

@@ -22,6 +22,7 @@ class Plan:
 
     Args:
         half: bool, whether kernels of float layers are stored in float16.
+        byte_kernels: names of depthwise convolutions whose kernels are stored in int8.
         dynamic: bool, whether layers that are not in `ranges` compute in int8 with the scale of
             their input taken anew each time, by the runtime.
         ranges: {layer: ((least, largest input), (least, largest output))} of the layers that
@@ -31,6 +32,7 @@ class Plan:
     """
 
     half: bool = False
+    byte_kernels: tuple = ()
     dynamic: bool = False
     ranges: dict = dataclasses.field(default_factory=dict)
     input_scales: dict = dataclasses.field(default_factory=dict)
@@ -56,15 +58,24 @@ class LiteRTOperators:
         return self._layer("CONV_2D", name, x, kernel, bias, shape, options)
 
     def depthwise(self, name, x, kernel, bias):
-        if kernel.shape[:2] != (7, 7):
-            return self._depthwise(name, x, kernel, bias)
+        kernel, scales = np.transpose(kernel, (3, 0, 1, 2)), None
+        if name in self.plan.byte_kernels:
+            kernel, scales = _integer_kernel(kernel, axis=3)
+        if kernel.shape[1:3] != (7, 7):
+            return self._depthwise(name, x, kernel, scales, bias)
         # XNNPACK's depthwise kernels have 3, 4, 9 or 25 taps; one of 49 falls back to code that is
         # several times slower than these three together: the inner 5x5, then the rows and the
         # columns at its rim as two taps that lie 6 apart.
         none = np.zeros_like(bias)
-        inner = self._depthwise(f"{name}/inner", x, kernel[1:6, 1:6], bias)
-        rows = self._depthwise(f"{name}/rows", x, kernel[0::6], none, dilationHFactor=6)
-        columns = self._depthwise(f"{name}/columns", x, kernel[1:6, 0::6], none, dilationWFactor=6)
+        parts = {
+            "inner": (kernel[:, 1:6, 1:6], bias, {}),
+            "rows": (kernel[:, 0::6], none, {"dilationHFactor": 6}),
+            "columns": (kernel[:, 1:6, 0::6], none, {"dilationWFactor": 6}),
+        }
+        inner, rows, columns = (
+            self._depthwise(f"{name}/{part}", x, values, scales, bias, **options)
+            for part, (values, bias, options) in parts.items()
+        )
         return self.add(name, self.add(f"{name}/sum", inner, rows), columns)
 
     def linear(self, name, x, kernel, bias):
@@ -155,19 +166,25 @@ class LiteRTOperators:
         writer.operator(kind, [quantized, kernel, bias], y, version=version, **options)
         return writer.operator("DEQUANTIZE", [y], writer.tensor(name, shape), version=2)
 
-    def _depthwise(self, name, x, kernel, bias, **options):
-        kernel = self._kernel(name, np.transpose(kernel, (3, 0, 1, 2)))
-        inputs = [x, kernel, self._vector(f"{name}/bias", bias)]
+    def _depthwise(self, name, x, kernel, scales, bias, **options):
+        inputs = [x, self._kernel(name, kernel, scales), self._vector(f"{name}/bias", bias)]
         output = self.writer.tensor(name, self.writer.shape(x))
         options |= {"padding": _SAME, "strideW": 1, "strideH": 1, "depthMultiplier": 1}
         return self.writer.operator("DEPTHWISE_CONV_2D", inputs, output, **options)
 
-    def _kernel(self, name, values):
-        if not self.plan.half:
-            return self.writer.constant(f"{name}/kernel", values)
-        half = self.writer.constant(f"{name}/half_kernel", values.astype("float16"))
-        kernel = self.writer.tensor(f"{name}/kernel", values.shape)
-        return self.writer.operator("DEQUANTIZE", [half], kernel, version=3)
+    def _kernel(self, name, values, scales=None):
+        """Values that are float when used: with `scales`, a channel each, stored in int8."""
+        name = f"{name}/kernel"
+        if scales is not None:
+            stored = self.writer.constant(f"{name}/byte", values, scales=scales, axis=3)
+            version = 5  # of a scale for each channel
+        elif self.plan.half:
+            stored = self.writer.constant(f"{name}/half", values.astype("float16"))
+            version = 3
+        else:
+            return self.writer.constant(name, values)
+        kernel = self.writer.tensor(name, values.shape)
+        return self.writer.operator("DEQUANTIZE", [stored], kernel, version=version)
 
     def _vector(self, name, values):
         return self.writer.constant(name, np.asarray(values, "float32"))
@@ -202,8 +219,10 @@ def write(network, path, settings, plan=None):
     Raises:
         ModuleNotFoundError: the package ai-edge-litert is not installed.
     """
-    if plan is None:
-        plan = Plan(half=settings.precision != "float32", dynamic="int8" in settings.precision)
+    if plan is None and settings.precision == "dynamic_int8":
+        plan = Plan(byte_kernels=depthwise_layers(network), dynamic=True)
+    elif plan is None:
+        plan = Plan(half=settings.precision == "float16")
     open_axes = [axis for axis, size in enumerate(settings.input_shape) if size is None]
     writer = LiteRTWriter(open_axes)
     usual = (1, 7 * network.total_stride, 7 * network.total_stride, None)
@@ -225,12 +244,18 @@ def write(network, path, settings, plan=None):
     }
 
 
-def _integer_kernel(kernel):
-    """int8 values and a scale for each output channel, the first axis."""
-    axes = tuple(range(1, kernel.ndim))
-    scales = np.maximum(np.abs(kernel).max(axes), 1e-12) / 127
-    values = np.rint(kernel / scales.reshape(-1, *(1 for _ in axes)))
-    return values.astype("int8"), scales
+def depthwise_layers(network):
+    """Names of a network's depthwise convolutions."""
+    ending = "/kernel"
+    names = (name.removesuffix(ending) for name in network.weights if name.endswith(ending))
+    return tuple(name for name in names if name.endswith("/depthwise"))
+
+
+def _integer_kernel(kernel, axis=0):
+    """int8 values and a scale for each output channel."""
+    others = tuple(place for place in range(kernel.ndim) if place != axis)
+    scales = np.maximum(np.abs(kernel).max(others, keepdims=True), 1e-12) / 127
+    return np.rint(kernel / scales).astype("int8"), scales.reshape(-1)
 
 
 def _scale_and_zero(least, largest):

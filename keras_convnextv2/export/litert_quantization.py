@@ -20,8 +20,9 @@ class Choice:
 
     Args:
         plan: a `litert.Plan`.
-        errors: {layer: relative error of the output with that layer alone in int8}.
-        kept_float: layers that stay in float32, those of the largest errors.
+        errors: {layer: relative error of the output with that layer alone in int8; of a depthwise
+            convolution, with its kernel stored so}.
+        kept_float: layers that stay as they are, those of the largest errors.
         error: relative error of the output under `plan`.
         agreement: share of calibration images whose first class is the same.
     """
@@ -50,7 +51,13 @@ def choose(network, settings, images):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "tried.tflite")
         ranges, scales = _calibrated(network, tried, images, path)
-        whole = litert.Plan(half=True, ranges=ranges, input_scales=scales)
+        whole = litert.Plan(
+            half=True,
+            byte_kernels=litert.depthwise_layers(network),
+            ranges=ranges,
+            input_scales=scales,
+        )
+        layers = (*ranges, *whole.byte_kernels)
 
         def outputs(layers, count=None):
             litert.write(network, path, tried, _with_layers(whole, layers))
@@ -59,9 +66,9 @@ def choose(network, settings, images):
         reference = outputs(())
         few = min(len(images), _MOST_MEASURED_ALONE)
         errors = {
-            layer: _relative_error(outputs((layer,), few), reference[:few]) for layer in ranges
+            layer: _relative_error(outputs((layer,), few), reference[:few]) for layer in layers
         }
-        by_error = sorted(ranges, key=errors.get, reverse=True)
+        by_error = sorted(layers, key=errors.get, reverse=True)
         kept, step = 0, 1
         while True:
             result = outputs(by_error[kept:])
@@ -123,7 +130,11 @@ def _channel_scales(loudest):
 
 
 def _with_layers(plan, layers):
-    return dataclasses.replace(plan, ranges={layer: plan.ranges[layer] for layer in layers})
+    return dataclasses.replace(
+        plan,
+        byte_kernels=tuple(layer for layer in plan.byte_kernels if layer in layers),
+        ranges={layer: ends for layer, ends in plan.ranges.items() if layer in layers},
+    )
 
 
 def _relative_error(outputs, reference):

@@ -9,13 +9,14 @@ _SCHEMA_VERSION = 3
 _ALIGNMENT = 16  # bytes; the schema's, for buffers
 _LARGEST_FLATBUFFER = 2**31 - 2**20  # its offsets are 32-bit; what is larger stands behind it
 _SMALLEST_BEHIND = 2**16  # bytes
+_LARGEST_SHARED = 2**16  # bytes; of larger vectors, none is looked for twice
 _TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int8": 9}
 
 
 class LiteRTWriter:
     """A model of one subgraph that is put together operator by operator.
 
-    Tensors are ints. Equal constants are not looked for; each is written as it comes.
+    Tensors are ints. Equal small vectors (zero points, zero biases, shapes) are written once.
 
     Args:
         open_axes: which of the axes batch, height and width, 0 to 2, may have any size; that of a
@@ -123,9 +124,21 @@ class LiteRTWriter:
         behind = self._move_behind() if num_bytes > _LARGEST_FLATBUFFER else []
 
         class AlignedBuilder(flatbuffers.Builder):
+            def __init__(self, size):
+                super().__init__(size)
+                self._written = {}
+
             def StartVector(self, elemSize, numElems, alignment):  # noqa: N802, N803
                 alignment = max(alignment, _ALIGNMENT) if elemSize == 1 else alignment
                 return super().StartVector(elemSize, numElems, alignment)
+
+            def CreateNumpyVector(self, x):  # noqa: N802
+                if x.nbytes > _LARGEST_SHARED:
+                    return super().CreateNumpyVector(x)
+                key = x.dtype.str, x.tobytes()
+                if key not in self._written:
+                    self._written[key] = super().CreateNumpyVector(x)
+                return self._written[key]
 
         def pack():
             builder = AlignedBuilder(2**20 + (0 if behind else int(1.01 * num_bytes)))

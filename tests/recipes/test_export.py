@@ -98,8 +98,13 @@ def test_int8_is_calibrated_by_the_training_images(run_recipe, finetuned, images
         *("--precision=int8", "--keep_failed", "--trial_images=4"),
     )
     assert outcome.status == 0, outcome.err
-    assert "precision                int8" in outcome.out
-    assert "num images               4" in outcome.out
+    report = json.loads((tmp_path / "model.tflite.check.json").read_text())
+    assert report["precision"] == "int8" and report["num_images"] == 4
+    told = dict(line.split(maxsplit=1) for line in outcome.out.splitlines())
+    assert told["artefact"] == str(path)
+    assert told["trial"].startswith("passed" if report["problem"] is None else "FAILED: ")
+    assert told["images"] == f"4, {report['agreement']:.1%} with the first class of Keras"
+    assert told["size"] == f"{path.stat().st_size / 1e6:.2f} MB"
     assert open_artefact(path)(np.zeros((1, 16, 24, 3), "float32")).shape == (1, 3)
 
 
@@ -152,6 +157,14 @@ def test_what_cannot_be(run_recipe, untrained, tmp_path, monkeypatch, words, par
     assert sorted(tmp_path.iterdir()) == [path]
 
 
+def test_a_backbone_has_no_activation(run_recipe, tmp_path):
+    backbone = kc.ConvNeXtV2Backbone(kc.Variant((1, 1, 1, 1), (4, 4, 4, 4)), (32, 32, 3))
+    backbone.save(tmp_path / "backbone.keras")
+    words = (f"--weights={tmp_path / 'backbone.keras'}", f"--output={tmp_path / 'model.onnx'}")
+    outcome = run_recipe("export", *words, "--activation=softmax")
+    assert_one_line(outcome, "export", "--activation", "backbone")
+
+
 def test_images_of_other_channels(run_recipe, untrained, images_dir, tmp_path):
     words = (f"--weights={untrained(channels=1)}", f"--data_dir={images_dir}")
     outcome = run_recipe("export", *words, f"--output={tmp_path / 'model.onnx'}")
@@ -168,7 +181,7 @@ def test_a_failed_trial_is_one_line(run_recipe, untrained, tmp_path, monkeypatch
     assert not (tmp_path / "model.onnx").exists()
     outcome = run_recipe("export", *words, "--keep_failed")
     assert outcome.status == 0, outcome.err
-    assert "problem" in outcome.out and (tmp_path / "model.onnx").exists()
+    assert "FAILED: output" in outcome.out and (tmp_path / "model.onnx").exists()
 
 
 def test_a_format_whose_framework_is_not_installed(run_recipe, untrained, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """What the programs of the two web pages say before a browser comes in; see tests/browser."""
 
 import pathlib
+import subprocess
 import sys
 
 import numpy as np
@@ -101,3 +102,28 @@ def test_weights_without_a_decoder_show_no_masking(run_recipe, tmp_path, monkeyp
     )
     outcome = run_recipe("show_masking", f"--weights={tmp_path / 'model.keras'}")
     assert_one_line(outcome, "show_masking", "no FCMAE", "checkpoints/last.keras")
+
+
+_A_VISITOR_LEAVES = """
+import socket, struct, sys, threading
+from recipes.classify_in_browser import make_server
+server = make_server(sys.argv[1], 0)
+server.daemon_threads = False  # so that closing waits for the answers
+threading.Thread(target=server.serve_forever).start()
+for name in ("large", "missing"):
+    visitor = socket.create_connection(server.server_address)
+    visitor.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    visitor.sendall(f"GET /{name} HTTP/1.0\\r\\n\\r\\n".encode())
+    visitor.recv(1)
+    visitor.close()  # with a reset, in the middle of the answer
+server.shutdown()
+server.server_close()
+print("served")
+"""
+
+
+def test_a_visitor_who_leaves_early_is_no_error(tmp_path):
+    (tmp_path / "large").write_bytes(bytes(2**26))
+    program = [sys.executable, "-c", _A_VISITOR_LEAVES, str(tmp_path)]
+    outcome = subprocess.run(program, capture_output=True, text=True, timeout=60)
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "served\n", "")
