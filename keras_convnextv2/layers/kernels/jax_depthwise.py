@@ -4,8 +4,8 @@ Which of the two is settled when a program is lowered for a device, so that one 
 for another device holds XLA's convolution.
 
 On CPU XLA computes a depthwise convolution one output at a time, and its gradient slower still.
-Written as k * k multiply-adds of shifted views, XLA fuses the forward pass and the input's gradient
-into one loop each. The kernel's gradient is a scan over rows, whose body adds shifted products
+Written as k * k multiply-adds of shifted views, the forward pass and the input's gradient become
+one loop each. The kernel's gradient is a scan over rows, whose body adds shifted products
 element by element, a row of positions long; a plain reduction over all positions is slow again.
 """
 
@@ -38,8 +38,22 @@ def operations(method):
             functools.partial(_own_kernel_gradient, size=size),
         )(x, gradient)
 
-    convolve = choose(sum_of_shifted_products, _convolution)
+    convolve = choose(_shifted_alone, _convolution)
     return jax.jit(convolve), jax.jit(kernel_gradient, static_argnums=2)
+
+
+def _shifted_alone(x, kernel):
+    """The sum of shifted products, kept apart from what comes before and after.
+
+    XLA would compute it anew in the loop of everything that uses it, the next block's sum of 49
+    products too, and such a loop is not vectorized. It takes nothing out of a conditional whose
+    condition it does not know, and this one is always true.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    always = jnp.abs(kernel[0, 0, 0, 0]) != -1
+    return jax.lax.cond(always, sum_of_shifted_products, lambda x, _: x, x, kernel)
 
 
 def _convolution(x, kernel):
