@@ -7,6 +7,8 @@ from pathlib import Path
 
 from absl import app, flags
 
+from recipes import huge_pages
+
 EXIT_STATUS = 2
 _NUM_SHOWN = 8  # of a list
 
@@ -44,6 +46,7 @@ def _parse(arguments):
 
 
 def _guarded(main):
+    huge_pages.start_again_with_them()
     try:
         main()
     except (ValueError, OSError, FloatingPointError) as error:

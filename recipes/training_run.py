@@ -74,10 +74,8 @@ def train(model, batches, folder, description, evaluation=None):
     from keras_convnextv2.data import SetEpoch
     from keras_convnextv2.training.callbacks import StopOnNonFiniteLoss, WriteMetrics
     from keras_convnextv2.training.checkpoints import SaveEachEpoch
-    from keras_convnextv2.training.memory import keep_freed_memory
     from keras_convnextv2.training.progress import ShowProgress
 
-    keep_freed_memory()
     images_per_epoch = len(batches) * batches.batch_size
     progress = ShowProgress(images_per_epoch, len(batches), description)
     callbacks = [

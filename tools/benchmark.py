@@ -12,9 +12,8 @@ peer: "zeromodels-tensorflow" (-jax, -torch), the other ConvNeXt V2 in Keras 3; 
 model in PyTorch; for the task pretrain "pytorch", a plain dense-masked FCMAE. The last two also
 take "-compiled", for torch.compile. Peers need the extra `benchmark`. For inference also what
 `keras_convnextv2.export` writes, in its own runtime: "litert" (-float16, -dynamic_int8, -int8),
-"onnx", "openvino". All take "-kept": the process keeps the memory that it frees, as those of the
-recipes do (`keras_convnextv2.training.memory`). All but these artefacts take "-bfloat16": mixed
-precision.
+"onnx", "openvino". All take "-hugepages": memory in pages of 2 MB, as in the recipes
+(`recipes.huge_pages`). All but these artefacts take "-bfloat16": mixed precision.
 
 "of peak" is the rate at which a contender does the arithmetic of its convolutions and linear
 layers (tools.arithmetic), over that of a large matrix product of its precision in the same run.
@@ -30,7 +29,7 @@ from pathlib import Path
 
 from absl import flags
 
-from recipes import program
+from recipes import huge_pages, program
 from tools.arithmetic import operations
 from tools.benchmark_contender import MATMUL_SIDE, NUM_CLASSES
 
@@ -117,7 +116,11 @@ class _Contender:
         self.seconds = []
         threads = str(FLAGS.threads)
         environment = {
-            **os.environ,
+            name: text for name, text in os.environ.items() if name != huge_pages.VARIABLE
+        }
+        if settings.get("hugepages"):
+            environment[huge_pages.VARIABLE] = huge_pages.VALUE
+        environment |= {
             "KERAS_BACKEND": settings.get("backend", "torch"),
             "OMP_NUM_THREADS": threads,
             "TF_NUM_INTRAOP_THREADS": threads,
@@ -183,7 +186,7 @@ def _settings(name):
         "path": "dense" if "dense" in options else "visible",
         "jit": "yes" if "jit" in options else "no" if "nojit" in options else "auto",
         "compiled": "compiled" in options,
-        "kept": "kept" in options,
+        "hugepages": "hugepages" in options,
     }
     pretrains = FLAGS.task == "pretrain"
     if library in BACKENDS:
@@ -205,7 +208,7 @@ def _settings(name):
         settings |= {"backend": _any_backend(), "threads": FLAGS.threads}
     else:
         raise ValueError(f"--contenders: {name!r} does not run {FLAGS.task}. See --help.")
-    known = known | ({"kept"} if library in ARTEFACTS else {"kept", "bfloat16"})
+    known = known | ({"hugepages"} if library in ARTEFACTS else {"hugepages", "bfloat16"})
     if options - known:
         unknown = ", ".join(sorted(options - known))
         raise ValueError(f"--contenders: {name!r} has no option {unknown} for {FLAGS.task}.")

@@ -22,16 +22,11 @@ _NUM_CALIBRATION = 4  # images; the choice of layers does not matter here, only 
 
 def main():
     settings = json.loads(sys.argv[1])
-    if settings.get("kept"):
-        from keras_convnextv2.training.memory import keep_freed_memory
-
-        keep_freed_memory()
     run = _contender(settings)  # runs a number of steps and gives the seconds they took
     before = _resident("VmRSS")
     first = run(1)
     run(settings["steps"])
-    if not settings.get("kept"):
-        _return_freed_memory()  # what compilation left, for one
+    _return_freed_memory()  # what compilation left, for one
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
     print(json.dumps({"ready": True, "first_step_seconds": first}), flush=True)
     for line in sys.stdin:
