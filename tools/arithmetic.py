@@ -17,7 +17,8 @@ def operations(task, variant, image_size, num_classes, visible_share=1.0):
     """Operations of one step for one image.
 
     Args:
-        task: "inference", "finetune" or "pretrain".
+        task: "inference", "finetune" or "pretrain"; "depthwise" or "depthwise_gradient" for one
+            depthwise convolution of each stage alone.
         variant: a name of `VARIANTS`.
         image_size: pixels a side, a multiple of 32.
         num_classes: int, of the head; "pretrain" has a decoder instead.
@@ -27,6 +28,11 @@ def operations(task, variant, image_size, num_classes, visible_share=1.0):
     import keras_convnextv2 as kc
 
     sizes = kc.VARIANTS[variant]
+    if task.startswith("depthwise"):
+        sides = (image_size // (STEM_STRIDE * 2**stage) for stage in range(len(sizes.widths)))
+        total = sum(side**2 * width for side, width in zip(sides, sizes.widths, strict=True))
+        passes = PASSES_OF_TRAINING if task.endswith("gradient") else 1
+        return 2 * KERNEL_AREA * total * passes
     cells = (image_size // PATCH) ** 2
     total, before, window = 0.0, CHANNELS, STEM_STRIDE
     positions = (image_size // STEM_STRIDE) ** 2

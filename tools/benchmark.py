@@ -31,11 +31,16 @@ from absl import flags
 
 from recipes import huge_pages, program
 from tools.arithmetic import operations
-from tools.benchmark_contender import MATMUL_SIDE, NUM_CLASSES
+from tools.benchmark_contender import DEPTHWISE_TASKS, MATMUL_SIDE, NUM_CLASSES
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_enum("task", "pretrain", ["inference", "finetune", "pretrain"], "What a step does.")
+flags.DEFINE_enum(
+    "task",
+    "pretrain",
+    ["inference", "finetune", "pretrain", *DEPTHWISE_TASKS],
+    "What a step does; the last two: a depthwise convolution of each stage alone.",
+)
 flags.DEFINE_string("variant", "atto", "A name of the variants table.")
 flags.DEFINE_integer("image_size", 224, "Pixels a side, a multiple of 32.", lower_bound=32)
 flags.DEFINE_integer("batch_size", 8, "Images a step.", lower_bound=1)
@@ -63,6 +68,7 @@ DEFAULTS = {
     ],
 }
 DEFAULTS["finetune"] = DEFAULTS["inference"]
+DEFAULTS |= {task: ["torch-convolution", *BACKENDS] for task in DEPTHWISE_TASKS}
 
 
 def main():
@@ -188,16 +194,16 @@ def _settings(name):
         "compiled": "compiled" in options,
         "hugepages": "hugepages" in options,
     }
-    pretrains = FLAGS.task == "pretrain"
+    pretrains, alone = FLAGS.task == "pretrain", FLAGS.task in DEPTHWISE_TASKS
     if library in BACKENDS:
         settings |= {"library": "keras_convnextv2", "backend": library}
-        known = {"jit", "nojit", "convolution", "shifted"} | (
-            {"visible", "dense"} if pretrains else set()
-        )
-    elif library == "zeromodels" and rest and rest[0] in BACKENDS and not pretrains:
+        known = {"convolution", "shifted"}
+        if not alone:
+            known |= {"jit", "nojit"} | ({"visible", "dense"} if pretrains else set())
+    elif library == "zeromodels" and rest and rest[0] in BACKENDS and not (pretrains or alone):
         settings |= {"library": library, "backend": rest[0]}
         known = {rest[0], "jit", "nojit"}
-    elif library == ("pytorch" if pretrains else "transformers"):
+    elif library == ("pytorch" if pretrains else "transformers") and not alone:
         settings |= {"library": library}
         known = {"compiled"}
     elif library in ARTEFACTS and FLAGS.task == "inference":
@@ -208,7 +214,7 @@ def _settings(name):
         settings |= {"backend": _any_backend(), "threads": FLAGS.threads}
     else:
         raise ValueError(f"--contenders: {name!r} does not run {FLAGS.task}. See --help.")
-    known = known | ({"hugepages"} if library in ARTEFACTS else {"hugepages", "bfloat16"})
+    known = known | {"hugepages"} | (set() if alone or library in ARTEFACTS else {"bfloat16"})
     if options - known:
         unknown = ", ".join(sorted(options - known))
         raise ValueError(f"--contenders: {name!r} has no option {unknown} for {FLAGS.task}.")

@@ -17,6 +17,7 @@ import numpy as np
 
 MATMUL_SIDE = 2048
 NUM_CLASSES = 1000
+DEPTHWISE_TASKS = ("depthwise", "depthwise_gradient")
 _NUM_CALIBRATION = 4  # images; the choice of layers does not matter here, only that there is one
 
 
@@ -38,6 +39,8 @@ def main():
 
 def _contender(settings):
     library = settings["library"]
+    if library == "keras_convnextv2" and settings["task"] in DEPTHWISE_TASKS:
+        return _timed(_depthwise(**settings))
     if library == "keras_convnextv2" or library == "zeromodels":
         return _keras(**settings)
     if library == "matmul":
@@ -92,6 +95,14 @@ def _keras(library, task, variant, image_size, batch_size, steps, precision, jit
         return clock.ended - clock.started
 
     return run
+
+
+def _depthwise(task, variant, image_size, batch_size, depthwise, **_):
+    import keras_convnextv2 as kc
+    from tools import depthwise_steps
+
+    kc.set_depthwise_method(depthwise)
+    return depthwise_steps.make(task, variant, image_size, batch_size)
 
 
 def _clock():

@@ -30,3 +30,10 @@ def test_what_is_hidden_is_skipped_but_for_depthwise_convolutions_and_the_decode
     )
     assert visible == pytest.approx(dense / 2.34, rel=0.01)
     assert 0 < almost_nothing < visible
+
+
+def test_depthwise_convolutions_alone():
+    area, widths = 49, (40, 80, 160, 320)
+    forward = sum(2 * area * (64 // 4 // 2**stage) ** 2 * w for stage, w in enumerate(widths))
+    assert operations("depthwise", "atto", 64, 0) == forward
+    assert operations("depthwise_gradient", "atto", 64, 0) == 3 * forward

@@ -12,7 +12,9 @@ import torch
 from PIL import Image
 
 import keras_convnextv2 as kc
+from keras_convnextv2.layers import kernels
 from tests.reference.random_weights import named_weights, randomize
+from tools import depthwise_steps
 from tools.plain_pytorch_fcmae import PlainFCMAE, draw_hidden
 
 SIZES = kc.Variant((1, 2, 1, 1), (4, 6, 8, 12))
@@ -37,6 +39,7 @@ def benchmark(*words):
         (["--contenders=torch-sparse"], "'torch-sparse' has no option sparse for pretrain"),
         (["--task=inference", "--contenders=torch-dense"], "has no option dense for inference"),
         (["--contenders=litert"], "'litert' does not run pretrain"),
+        (["--task=depthwise", "--contenders=transformers"], "does not run depthwise"),
         (["--task=inference", "--contenders=onnx-int8"], "'onnx-int8' has no option int8"),
         (["--variant=gigantic"], "--variant is one of atto, .*Received: gigantic"),
         (["--mask_ratio=1.5"], "--mask_ratio=1.5"),
@@ -90,6 +93,41 @@ def test_this_library_and_a_peer_are_timed_side_by_side(tmp_path):
         assert f"| {row['contender']} |" in done.stdout
     assert report["matmul_gflops"]["float32"] > 0
     assert report["matmul_gflops"]["bfloat16"] > 0
+
+
+def test_depthwise_convolutions_are_timed_alone(tmp_path):
+    backend = keras.backend.backend()
+    contenders = [f"{backend}-convolution", backend]
+    words = ("--image_size=32", "--batch_size=2", "--repetitions=1", "--steps=1")
+    output = tmp_path / "report.json"
+    done = benchmark(
+        "--task=depthwise_gradient",
+        f"--contenders={','.join(contenders)}",
+        *words,
+        f"--output={output}",
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(output.read_text())["rows"]
+    assert [row["contender"] for row in rows] == contenders
+    assert all(0 < row["fraction_of_matmul_peak"] < 1 for row in rows)
+
+
+@pytest.mark.parametrize("task", ["depthwise", "depthwise_gradient"])
+def test_a_step_is_a_depthwise_convolution_of_each_stage(task, monkeypatch):
+    shapes = []
+    convolve = kernels.depthwise_conv2d
+
+    def seen(x, kernel):
+        shapes.append((tuple(x.shape), tuple(kernel.shape)))
+        return convolve(x, kernel)
+
+    monkeypatch.setattr(kernels, "depthwise_conv2d", seen)
+    depthwise_steps.make(task, "atto", 32, 2)(1)
+    widths = (40, 80, 160, 320)
+    assert shapes == [
+        ((2, 8 // 2**stage, 8 // 2**stage, width), (7, 7, width, 1))
+        for stage, width in enumerate(widths)
+    ]
 
 
 def test_curves_are_drawn_of_what_was_measured(tmp_path):
