@@ -24,6 +24,7 @@ _NUM_CALIBRATION = 4  # images; the choice of layers does not matter here, only 
 def main():
     settings = json.loads(sys.argv[1])
     run = _contender(settings)  # runs a number of steps and gives the seconds they took
+    _return_freed_memory()
     before = _resident("VmRSS")
     first = run(1)
     run(settings["steps"])
