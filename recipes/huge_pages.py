@@ -1,7 +1,7 @@
 """Memory in pages of 2 MB, where the system gives them to those who ask.
 
-A step on a CPU takes buffers, on JAX one of gigabytes, and gives them back, and the system clears
-them for the next step: in pages of 4 kB, that was a third of a fine-tuning step on JAX. glibc asks
+A step on a CPU takes large buffers and gives them back, and the system clears them for the next
+step: in pages of 4 kB, that was a fifth to a third of a fine-tuning step of atto on JAX. glibc asks
 for huge pages where `GLIBC_TUNABLES` tells it to, which it reads when a process starts.
 """
 

@@ -75,7 +75,8 @@ def recomputed_after(upstream, x):
     """`x`, but so that what a gradient computes from it is not what was computed before.
 
     In a graph, equal computations become one, whose result would be kept from the forward pass to
-    the gradient, where `upstream` is what begins it.
+    the gradient, where `upstream` is what begins it. And TensorFlow begins what it can as soon as
+    `x` is there.
     """
     backend = keras.backend.backend()
     if backend == "jax":
