@@ -38,8 +38,8 @@ def choose(network, settings, images):
     """The `Choice` for full int8.
 
     Each layer is first tried alone in int8: the error that it causes in the output orders them.
-    Then all are, and those that cause most are put back into float32, one, two, four at a time,
-    until the outputs agree.
+    Then all are, and those that cause most are put back into float32, one, three, seven and so
+    on, until the outputs agree; by halves back from there to the fewest that do.
 
     Args:
         network: a `Network` in the terms of the artefact's input.
@@ -69,18 +69,29 @@ def choose(network, settings, images):
             layer: _relative_error(outputs((layer,), few), reference[:few]) for layer in layers
         }
         by_error = sorted(layers, key=errors.get, reverse=True)
-        kept, step = 0, 1
-        while True:
+
+        def measured(kept):
             result = outputs(by_error[kept:])
             agreement = float(np.mean(_first(result) == _first(reference)))
-            if agreement >= _AGREEMENT or kept == len(by_error):
-                break
-            kept, step = min(kept + step, len(by_error)), 2 * step
+            return _relative_error(result, reference), agreement
+
+        kept, too_few = 0, -1
+        error, agreement = measured(kept)
+        while agreement < _AGREEMENT and kept < len(by_error):
+            too_few, kept = kept, min(2 * kept + 1, len(by_error))
+            error, agreement = measured(kept)
+        while kept - too_few > 1:
+            fewer = (kept + too_few) // 2
+            found = measured(fewer)
+            if found[1] < _AGREEMENT:
+                too_few = fewer
+            else:
+                kept, (error, agreement) = fewer, found
     return Choice(
         plan=_with_layers(whole, by_error[kept:]),
         errors=errors,
         kept_float=tuple(by_error[:kept]),
-        error=_relative_error(result, reference),
+        error=error,
         agreement=agreement,
     )
 

@@ -7,7 +7,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 import keras_convnextv2 as kc
-from keras_convnextv2.export import export_model, open_artefact
+from keras_convnextv2.export import export_model, litert_quantization, open_artefact
 from keras_convnextv2.export.check import AGREEMENT
 
 # Of one block; two more CONV_2D, DEQUANTIZE etc. come with float16 and int8.
@@ -122,7 +122,9 @@ def test_smaller_numbers_make_a_smaller_file(precision, share, make_model, pixel
     assert sizes[precision] < share * sizes["float32"]
 
 
-def test_int8_is_about_a_quarter_of_float32(tmp_path, pixels):
+def test_int8_is_about_a_quarter_of_float32(tmp_path, pixels, monkeypatch):
+    # Classes of a model that has learnt nothing nearly tie: some draws need layers in float32.
+    monkeypatch.setattr(litert_quantization, "_AGREEMENT", 0.0)
     model = kc.ConvNeXtV2Classifier(kc.ConvNeXtV2Backbone("atto", image_shape=(64, 96, 3)), 10)
     sizes = {
         precision: export_model(
