@@ -3,8 +3,8 @@ import math
 import keras
 
 from keras_convnextv2.layers import ConvNeXtV2Block
+from keras_convnextv2.layers.conv2d import Conv2D
 from keras_convnextv2.layers.hidden_positions import hidden_at
-from keras_convnextv2.layers.initializers import weight_initializer
 from keras_convnextv2.layers.seeds import derive_seed
 from keras_convnextv2.layers.visible_patches import gather_visible, place_visible
 from keras_convnextv2.models.quantization import quantization_config, quantize_again
@@ -182,14 +182,7 @@ def _make_layers(variant, stem_stride, drop_path_rate, seed, dtype):
     """All layers by name, in the order in which they run."""
 
     def convolution(width, stride):
-        return keras.layers.Conv2D(
-            width,
-            stride,
-            strides=stride,
-            kernel_initializer=weight_initializer(),
-            dtype=dtype,
-            name="conv",
-        )
+        return Conv2D(width, stride, dtype=dtype, name="conv")
 
     def norm():
         return keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name="norm")

@@ -13,6 +13,7 @@ from keras_convnextv2.layers.kernels.gelu_response_norm import (
     norm_over_positions,
 )
 from keras_convnextv2.layers.kernels.linear import gains_from_own_linear, linear
+from keras_convnextv2.layers.kernels.patch_convolution import patch_convolution
 
 __all__ = [
     "computed_once",
@@ -24,5 +25,6 @@ __all__ = [
     "gelu_response_norm",
     "linear",
     "norm_over_positions",
+    "patch_convolution",
     "set_depthwise_method",
 ]

@@ -31,20 +31,20 @@ def linear(x, kernel, bias):
     ops = keras.ops
 
     def forward(x, kernel, bias):
-        return ops.cast(_product(x, kernel, (1, 0)) + ops.cast(bias, "float32"), x.dtype), ()
+        return ops.cast(product(x, kernel, (1, 0)) + ops.cast(bias, "float32"), x.dtype), ()
 
     def gradient(upstream, tensors, *_):
         x, kernel, bias = tensors
         return (
-            ops.cast(_product(upstream, kernel, (1, 1)), x.dtype),
-            ops.cast(_product_over_rows(x, upstream), kernel.dtype),
+            ops.cast(product(upstream, kernel, (1, 1)), x.dtype),
+            ops.cast(product_over_rows(x, upstream), kernel.dtype),
             ops.cast(ops.sum(ops.cast(upstream, "float32"), axis=0), bias.dtype),
         )
 
     return custom_gradient(forward, gradient)(x, kernel, bias)
 
 
-def _product(x, y, axes):
+def product(x, y, axes):
     """The float32 product of two matrices, over an axis of each."""
     import jax
 
@@ -52,11 +52,11 @@ def _product(x, y, axes):
     return jax.lax.dot_general(x, y, contracted, preferred_element_type="float32")
 
 
-def _product_over_rows(x, y):
+def product_over_rows(x, y):
     """x.T @ y, float32, for matrices of many rows."""
     import jax
 
-    plain = functools.partial(_product, axes=(0, 0))
+    plain = functools.partial(product, axes=(0, 0))
     if len(jax.devices()) > 1:  # the rows may be spread over them
         return plain(x, y)
     return jax.lax.platform_dependent(x, y, cpu=_product_on_cpu, default=plain)
@@ -72,4 +72,4 @@ def _product_on_cpu(x, y):
     if x.shape[1] > y.shape[1]:
         return jax.lax.optimization_barrier(_product_on_cpu(y, x)).T
     turned = jax.lax.optimization_barrier(x.T.reshape(-1)).reshape(x.shape[::-1])
-    return _product(turned, y, (1, 0))
+    return product(turned, y, (1, 0))

@@ -1,0 +1,38 @@
+import keras
+
+from keras_convnextv2.layers import kernels
+from keras_convnextv2.layers.initializers import weight_initializer
+
+
+@keras.saving.register_keras_serializable(package="keras_convnextv2")
+class Conv2D(keras.layers.Conv2D):
+    """Keras's convolution where its stride is its kernel's side: of patches that do not overlap.
+
+    Computed by `kernels.patch_convolution`. It has the name of Keras's layer since `.keras` files
+    name weights by the class of their layer.
+
+    Args:
+        filters: int, channels of the output.
+        patch_size: int, side and stride of the kernel.
+
+    Input and output:
+        (B, H, W, C) and (B, H // patch_size, W // patch_size, filters).
+    """
+
+    def __init__(self, filters, patch_size, **kwargs):
+        super().__init__(
+            filters,
+            patch_size,
+            strides=patch_size,
+            data_format="channels_last",
+            kernel_initializer=weight_initializer(),
+            **kwargs,
+        )
+        self.patch_size = patch_size
+
+    def convolution_op(self, inputs, kernel):
+        return kernels.patch_convolution(inputs, keras.ops.convert_to_tensor(kernel))
+
+    def get_config(self):
+        config = keras.layers.Layer.get_config(self)
+        return {**config, "filters": self.filters, "patch_size": self.patch_size}

@@ -1,0 +1,79 @@
+"""The convolution of patches equals NumPy's sum over each patch, on every backend and dtype."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_convnextv2.layers.conv2d import Conv2D
+from tests.reference.gradients import gradients_of
+
+# Whole patches, and what is left over at the edges: of two pixels and of one.
+SHAPES = [(2, 8, 12, 3), (3, 6, 13, 2), (0, 8, 8, 3)]
+
+
+def patches(x, side):
+    """(B, rows, columns, side, side, C)."""
+    rows, columns = x.shape[1] // side, x.shape[2] // side
+    x = x[:, : rows * side, : columns * side]
+    return x.reshape(len(x), rows, side, columns, side, x.shape[-1]).swapaxes(2, 3)
+
+
+def whole(cut, shape):
+    """The image of these patches, 0 where there is none."""
+    batch, rows, columns, side, _, channels = cut.shape
+    image = np.zeros(shape)
+    image[:, : rows * side, : columns * side] = cut.swapaxes(2, 3).reshape(
+        batch, rows * side, columns * side, channels
+    )
+    return image
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 2**-7), ("float16", 2**-10)]
+)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("side", [1, 2, 4])
+def test_values_and_gradients_equal_the_sums(rng, shape, side, dtype, tolerance):
+    layer = Conv2D(5, side, dtype=dtype, use_bias=False)
+    layer.build(shape)
+    layer.kernel.assign(rng.normal(size=layer.kernel.shape))
+    x = keras.Variable(rng.normal(size=shape), dtype=dtype)
+    y = layer(x.value)
+    upstream = keras.ops.cast(rng.normal(size=y.shape), dtype)
+    x_gradient, kernel_gradient = gradients_of(
+        lambda: keras.ops.sum(keras.ops.cast(layer(x.value) * upstream, "float32")),
+        [x, layer.kernel],
+    )
+
+    assert keras.backend.standardize_dtype(y.dtype) == dtype
+    exact_x, kernel, y, exact_upstream = (
+        keras.ops.convert_to_numpy(keras.ops.cast(a, "float32")).astype("float64")
+        for a in (x.value, layer.kernel.value, y, upstream)
+    )
+    cut = patches(exact_x, side)
+    expected = {
+        "y": (y, np.einsum("brchwi,hwio->brco", cut, kernel)),
+        "kernel": (kernel_gradient, np.einsum("brchwi,brco->hwio", cut, exact_upstream)),
+        "x": (x_gradient, whole(np.einsum("hwio,brco->brchwi", kernel, exact_upstream), shape)),
+    }
+    for name, (found, exact) in expected.items():
+        scale = np.abs(exact).max(initial=1.0)
+        np.testing.assert_allclose(found, exact, atol=4 * tolerance * scale, err_msg=name)
+
+
+def test_it_is_the_layer_of_keras(rng):
+    """Same weights, same config, and the name by which `.keras` files know it."""
+    ours = Conv2D(6, 2, name="conv")
+    keras_layer = keras.layers.Conv2D(6, 2, strides=2)
+    x = rng.normal(size=(2, 8, 10, 4)).astype("float32")
+    ours(x), keras_layer(x)
+    ours.bias.assign(rng.normal(size=6))
+    keras_layer.set_weights(ours.get_weights())
+    np.testing.assert_allclose(
+        *(keras.ops.convert_to_numpy(layer(x)) for layer in (ours, keras_layer)), atol=1e-5
+    )
+    assert type(ours).__name__ == type(keras_layer).__name__
+
+    again = keras.layers.deserialize(keras.layers.serialize(ours))
+    assert (type(again), again.filters, again.patch_size, again.name) == (Conv2D, 6, 2, "conv")
+    assert again.compute_output_shape((None, 9, None, 4)) == (None, 4, None, 6)
