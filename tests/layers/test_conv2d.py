@@ -8,7 +8,7 @@ from keras_convnextv2.layers.conv2d import Conv2D
 from tests.reference.gradients import gradients_of
 
 # Whole patches, and what is left over at the edges: of two pixels and of one.
-SHAPES = [(2, 8, 12, 3), (3, 6, 13, 2), (0, 8, 8, 3)]
+SHAPES = [(2, 8, 12, 3), (3, 6, 13, 2)]
 
 
 def patches(x, side):
@@ -57,7 +57,7 @@ def test_values_and_gradients_equal_the_sums(rng, shape, side, dtype, tolerance)
         "x": (x_gradient, whole(np.einsum("hwio,brco->brchwi", kernel, exact_upstream), shape)),
     }
     for name, (found, exact) in expected.items():
-        scale = np.abs(exact).max(initial=1.0)
+        scale = np.abs(exact).max()
         np.testing.assert_allclose(found, exact, atol=4 * tolerance * scale, err_msg=name)
 
 
