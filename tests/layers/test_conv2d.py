@@ -7,8 +7,9 @@ import pytest
 from keras_convnextv2.layers.conv2d import Conv2D
 from tests.reference.gradients import gradients_of
 
-# Whole patches, and what is left over at the edges: of two pixels and of one.
-SHAPES = [(2, 8, 12, 3), (3, 6, 13, 2)]
+# Whole patches, and what is left over at the edges: of two pixels and of one. Few and many channels
+# are computed in two ways.
+SHAPES = [(2, 8, 12, 3), (3, 6, 13, 2), (2, 6, 9, 70)]
 
 
 def patches(x, side):

@@ -4,6 +4,7 @@ import keras
 
 from keras_convnextv2.layers.kernels import jax_depthwise, wide_kernel_gradient
 from keras_convnextv2.layers.kernels.custom_gradient import custom_gradient, recomputed_after
+from keras_convnextv2.layers.kernels.devices import runs_on_cpu, tensorflow_has_accelerator
 from keras_convnextv2.layers.kernels.shifted_products import sum_of_shifted_products
 
 DEPTHWISE_METHODS = ("auto", "convolution", "shifted")
@@ -78,7 +79,7 @@ def depthwise_gains_from_jit():
     TensorFlow on CPU is the exception: XLA computes a depthwise 7x7 tens of times slower there
     than TensorFlow's own kernel.
     """
-    return keras.backend.backend() != "tensorflow" or _tensorflow_has_accelerator()
+    return keras.backend.backend() != "tensorflow" or tensorflow_has_accelerator()
 
 
 def _operations(x, method):
@@ -89,10 +90,9 @@ def _operations(x, method):
     if method == "shifted":
         return sum_of_shifted_products, None
     own = None
-    if method == "auto" and backend == "torch" and x.device.type == "cpu":
-        own = wide_kernel_gradient.by_torch
-    if method == "auto" and backend == "tensorflow" and not _tensorflow_has_accelerator():
-        own = wide_kernel_gradient.by_tensorflow
+    if method == "auto" and backend != "jax" and runs_on_cpu(x):
+        by_torch, by_tensorflow = wide_kernel_gradient.by_torch, wide_kernel_gradient.by_tensorflow
+        own = by_torch if backend == "torch" else by_tensorflow
     return _convolution, own
 
 
@@ -109,12 +109,6 @@ def _convolution(x, kernel):
         )
         return y.permute(0, 2, 3, 1)
     return keras.ops.depthwise_conv(x, kernel, padding="same", data_format="channels_last")
-
-
-def _tensorflow_has_accelerator():
-    import tensorflow as tf
-
-    return bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
 
 
 def _unchanged(x):

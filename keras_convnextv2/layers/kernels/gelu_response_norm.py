@@ -111,12 +111,13 @@ def _torch_gradient(upstream, tensors, kept, needed, epsilon, hidden):
     import torch
 
     (x, gamma, _), (activated, norm) = tensors, kept
-    inner = (upstream * activated).sum((1, 2), keepdim=True, dtype=torch.float32)
+    # torch adds bfloat16 in float32 and rounds the sum. Asked for float32, it copies first.
+    inner = (upstream * activated).sum((1, 2), keepdim=True).float()
     gain, factor, gamma_gradient = _through_response(inner, gamma, norm, epsilon)
     activated_gradient = upstream * gain.to(x.dtype)
     activated_gradient.addcmul_(zero_where_hidden(activated, hidden), factor.to(x.dtype))
     x_gradient = torch.ops.aten.gelu_backward(activated_gradient, x)
-    return x_gradient, gamma_gradient, upstream.sum((0, 1, 2), dtype=torch.float32)
+    return x_gradient, gamma_gradient, upstream.sum((1, 2)).float().sum(0)
 
 
 def _through_response(inner, gamma, norm, epsilon):
