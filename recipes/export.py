@@ -129,17 +129,18 @@ def main():
     if FLAGS.json:
         program.print_result(dataclasses.asdict(report), as_json=True)
     else:
-        program.print_result(_told(report), as_json=False)
+        program.print_result(_told(report, hasattr(model, "num_classes")), as_json=False)
 
 
-def _told(report):
+def _told(report, is_classifier):
     """A `Report` as lines to read."""
     from keras_convnextv2.export.artefact import report_path
 
+    first = "first class" if is_classifier else "largest feature"
     told = {
         "artefact": report.artefact,
         "trial": f"FAILED: {report.problem}" if report.problem else "passed",
-        "images": f"{report.num_images}, {report.agreement:.1%} with the first class of Keras",
+        "images": f"{report.num_images}, {report.agreement:.1%} with the {first} of Keras",
         "accuracy": (
             None
             if report.accuracy is None

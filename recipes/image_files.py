@@ -1,5 +1,6 @@
 """Image files that a user names, as arrays that a model takes."""
 
+import sys
 from pathlib import Path
 
 
@@ -7,7 +8,8 @@ def find(names):
     """The paths of image files, sorted.
 
     Args:
-        names: files, taken as they are, and folders, searched to any depth for image files.
+        names: files, taken as they are, and folders, searched to any depth for image files; how
+            many others a folder holds is said on standard error.
 
     Raises:
         ValueError: a name of nothing, a folder without images, or no name.
@@ -18,7 +20,9 @@ def find(names):
     for name in filter(None, names):
         path = Path(name).expanduser()
         if path.is_dir():
-            found.update(find_image_files(path))
+            images = find_image_files(path)
+            found.update(images)
+            _tell_others(path, len(images))
         elif path.exists():
             found.add(str(path))
         else:
@@ -26,6 +30,16 @@ def find(names):
     if not found:
         raise ValueError("--images is empty. Name image files, or folders of them.")
     return sorted(found)
+
+
+def _tell_others(folder, num_images):
+    names = (file.relative_to(folder).parts for file in folder.rglob("*") if file.is_file())
+    seen = sum(1 for parts in names if not any(part.startswith(".") for part in parts))
+    if seen > num_images:
+        print(
+            f"{folder}: {seen - num_images} files are no images by their names, and left out.",
+            file=sys.stderr,
+        )
 
 
 def check_channels(channels, name):

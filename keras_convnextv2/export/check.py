@@ -30,7 +30,7 @@ class Report:
         format, precision: of the artefact.
         largest_difference: of all outputs from Keras's.
         relative_difference: the same over the range of Keras's outputs.
-        agreement: share of images with the same first class.
+        agreement: share of images with the same first class, for a backbone largest feature.
         accuracy, keras_accuracy: share of labelled images that are classified rightly, or None.
         num_images: int.
         num_bytes: int, of the artefact's files.
@@ -137,7 +137,7 @@ def _problem(outputs, difference, spread, fields, settings):
         )
     if fields["agreement"] < AGREEMENT:
         return (
-            f"the first class agrees on {fields['agreement']:.1%} of {fields['num_images']} "
+            f"the largest output agrees on {fields['agreement']:.1%} of {fields['num_images']} "
             f"images; {settings.precision} must agree on {AGREEMENT:.0%}"
         )
     if fields["accuracy"] is not None:

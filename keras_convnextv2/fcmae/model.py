@@ -14,6 +14,7 @@ from keras_convnextv2.fcmae.loss import hidden_patch_loss, normalize_patches
 from keras_convnextv2.fcmae.patches import patchify
 from keras_convnextv2.fcmae.reconstruction import reconstruct
 from keras_convnextv2.layers.hidden_positions import zero_where_hidden
+from keras_convnextv2.layers.kernels import sum_of_squares
 from keras_convnextv2.layers.visible_patches import place_visible, scatter_visible
 from keras_convnextv2.models import ConvNeXtV2Backbone
 from keras_convnextv2.training.callbacks import StopOnNonFiniteLoss
@@ -264,12 +265,8 @@ class FCMAE(keras.Model):
         """Counts one training step, before its (scaled) gradients are applied; returns its logs."""
         ops = keras.ops
         scale = ops.cast(self.optimizer.scale_loss(ops.ones(())), "float32")
-        squares = [
-            ops.sum(ops.square(ops.cast(gradient, "float32") / scale))
-            for gradient in gradients
-            if gradient is not None
-        ]
-        norm = ops.sqrt(sum(squares))
+        squares = [sum_of_squares(gradient) for gradient in gradients if gradient is not None]
+        norm = ops.sqrt(sum(squares)) / scale
         images, hidden = unpack(data)
         self.step.assign_add(1)
         outside_masks.count_misfits(self, hidden)

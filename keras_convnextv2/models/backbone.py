@@ -42,7 +42,7 @@ class ConvNeXtV2Backbone(keras.Model):
         pyramid_outputs: {"P2": ..., ...}, each stage's output, named by log2 of its stride.
         pyramid_level_inputs: {"P2": name, ...}, of the layer that makes each of these.
         licence: of the weights that `load_weights` or `from_preset` loaded, as "cc-by-nc-4.0",
-            or None. Not in `.keras` files.
+            or None. `.keras` files keep it.
     """
 
     def __init__(
@@ -132,6 +132,7 @@ class ConvNeXtV2Backbone(keras.Model):
         quantization = quantization_config(self._linear_layers())
         return {
             **({"quantization": quantization} if quantization else {}),
+            **({"licence": self.licence} if self.licence else {}),
             "variant": variant,
             "image_shape": list(self.image_shape),
             "stem_stride": self.stem_stride,
@@ -146,7 +147,9 @@ class ConvNeXtV2Backbone(keras.Model):
     def from_config(cls, config):
         config = dict(config)
         quantization = config.pop("quantization", {})
+        licence = config.pop("licence", None)
         backbone = cls(**config)
+        backbone.licence = licence
         quantize_again(backbone._linear_layers(), quantization)
         return backbone
 

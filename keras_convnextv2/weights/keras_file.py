@@ -11,7 +11,7 @@ import re
 
 from keras_convnextv2.models.variants import NUM_STAGES, Variant, resolve_variant
 from keras_convnextv2.weights.checkpoint import FLOATS, Checkpoint
-from keras_convnextv2.weights.description import Description, checked_names
+from keras_convnextv2.weights.description import Description, checked_names, licence_of
 from keras_convnextv2.weights.errors import WeightsError, in_brief
 from keras_convnextv2.weights.hdf5_file import Window, stored_tensors
 from keras_convnextv2.weights.zip_entries import ZipEntry, open_archive
@@ -54,7 +54,7 @@ def read_keras(path):
         path,
         "Keras",
         _under_our_names(path, tensors, variant),
-        Description(class_names=names, image_size=size),
+        Description(names, size, licence_of(config["backbone"].get("licence"))),
         model_config=config,
     )
 

@@ -55,12 +55,16 @@ def test_what_is_saved_comes_back(kind, options, tmp_path, make_fcmae):
     other = make_model(make_fcmae, kind, 1, **OPTIONS[options])
     expected, unlike = arrays(model), arrays(other)
     assert not np.array_equal(expected["stem/conv/kernel"], unlike["stem/conv/kernel"])
+    getattr(model, "backbone", model).licence = "cc-by-nc-4.0"
     model.save(tmp_path / "model.keras")
     model.save_weights(tmp_path / "model.weights.h5")
 
     built = kc.from_preset(tmp_path / "model.keras")
     assert_same_weights(built, expected)
     backbone, built_backbone = (getattr(m, "backbone", m) for m in (model, built))
+    assert built_backbone.licence == "cc-by-nc-4.0"
+    reloaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert getattr(reloaded, "backbone", reloaded).licence == "cc-by-nc-4.0"
     assert {**built_backbone.get_config(), "name": None} == {
         **backbone.get_config(),
         "name": None,

@@ -14,6 +14,7 @@ from keras_convnextv2.layers.kernels.gelu_response_norm import (
 )
 from keras_convnextv2.layers.kernels.linear import gains_from_own_linear, linear
 from keras_convnextv2.layers.kernels.patch_convolution import patch_convolution
+from keras_convnextv2.layers.kernels.sum_of_squares import sum_of_squares
 
 __all__ = [
     "computed_once",
@@ -27,4 +28,5 @@ __all__ = [
     "norm_over_positions",
     "patch_convolution",
     "set_depthwise_method",
+    "sum_of_squares",
 ]

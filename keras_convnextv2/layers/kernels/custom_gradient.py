@@ -56,11 +56,14 @@ def _torch_function():
         def setup_context(ctx, inputs, output):
             ctx.function, ctx.gradient, *tensors = inputs
             ctx.num_tensors = len(tensors)
+            ctx.set_materialize_grads(False)  # zeros as large as each of what is kept
             ctx.mark_non_differentiable(*output[1:])
             ctx.save_for_backward(*tensors, *output[1:])
 
         @staticmethod
         def backward(ctx, upstream, *_):
+            if upstream is None:
+                return (None,) * (2 + ctx.num_tensors)
             saved = ctx.saved_tensors
             tensors, kept = saved[: ctx.num_tensors], saved[ctx.num_tensors :]
             if torch.is_grad_enabled():  # for a second derivative, to which `kept` is no constant
