@@ -1,4 +1,4 @@
-"""The linear layer on matrices of bfloat16, for JAX."""
+"""The linear layer on matrices, for torch and, of bfloat16, for JAX."""
 
 import functools
 
@@ -10,11 +10,12 @@ from keras_convnextv2.layers.kernels.custom_gradient import custom_gradient
 def gains_from_own_linear(dtype):
     """Whether `linear` is the faster way for matrices of this dtype.
 
-    For JAX and bfloat16: a product of two such matrices that is to be bfloat16 itself, XLA on a
-    CPU computes in float32 from widened copies; one that is to be float32 goes to the processor's
-    own instructions for bfloat16.
+    On torch, whose product adds the bias at once. On JAX for bfloat16: a product of two such
+    matrices that is to be bfloat16 itself, XLA on a CPU computes in float32 from widened copies;
+    one that is to be float32 goes to the processor's own instructions for bfloat16.
     """
-    return keras.backend.backend() == "jax" and dtype == "bfloat16"
+    backend = keras.backend.backend()
+    return backend == "torch" or (backend == "jax" and dtype == "bfloat16")
 
 
 def linear(x, kernel, bias):
@@ -22,12 +23,15 @@ def linear(x, kernel, bias):
 
     Args:
         x: (N, C).
-        kernel: (C, D), in the dtype of `x`.
-        bias: (D,).
+        kernel, bias: (C, D) and (D,), in the dtype of `x`.
 
     Returns:
         (N, D) in the dtype of `x`.
     """
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.addmm(bias, x, kernel)
     ops = keras.ops
 
     def forward(x, kernel, bias):
