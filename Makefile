@@ -28,7 +28,8 @@ WEB_RUNTIMES := recipes/web/node_modules/.package-lock.json
 BACKEND_TESTS := $(BACKENDS:%=test-%)
 # A file's tests share models. Files go by name: by their number of tests, as pytest-xdist sorts
 # them, a file that is one long test would come last.
-PYTEST := $(TEST_PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+# There is a process for each core: more threads of torch would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(TEST_PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 PHASES := environment lint $(BACKEND_TESTS) browser-check wheel-check
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2

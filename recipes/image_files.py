@@ -14,7 +14,7 @@ def find(names):
     Raises:
         ValueError: a name of nothing, a folder without images, or no name.
     """
-    from keras_convnextv2.data.folder_source import find_image_files
+    from keras_convnextv2.data.folder_source import count_files, find_image_files
 
     found = set()
     for name in filter(None, names):
@@ -22,7 +22,9 @@ def find(names):
         if path.is_dir():
             images = find_image_files(path)
             found.update(images)
-            _tell_others(path, len(images))
+            if others := count_files(path) - len(images):
+                message = "files that are no images by their names, left out"
+                print(f"{path}: {message}: {others}", file=sys.stderr)
         elif path.exists():
             found.add(str(path))
         else:
@@ -30,16 +32,6 @@ def find(names):
     if not found:
         raise ValueError("--images is empty. Name image files, or folders of them.")
     return sorted(found)
-
-
-def _tell_others(folder, num_images):
-    names = (file.relative_to(folder).parts for file in folder.rglob("*") if file.is_file())
-    seen = sum(1 for parts in names if not any(part.startswith(".") for part in parts))
-    if seen > num_images:
-        print(
-            f"{folder}: {seen - num_images} files are no images by their names, and left out.",
-            file=sys.stderr,
-        )
 
 
 def check_channels(channels, name):

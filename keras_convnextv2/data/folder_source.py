@@ -48,6 +48,11 @@ def find_image_files(folder):
     return sorted([path for paths in classes.values() for path in paths] + loose)
 
 
+def count_files(folder):
+    """How many files are below a folder, to any depth, without hidden ones."""
+    return sum(len(files) for _, files in _walk(Path(folder)))
+
+
 def open_files(paths):
     """`FileSource` of files by their paths, unlabelled."""
     return _file_source({}, list(paths), "files")

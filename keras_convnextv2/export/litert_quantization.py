@@ -1,6 +1,7 @@
 """Full int8 for LiteRT: ranges from calibration images, layers chosen by measured error."""
 
 import dataclasses
+import functools
 import tempfile
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def choose(network, settings, images):
 
     Each layer is first tried alone in int8: the error that it causes in the output orders them.
     Then all are, and those that cause most are put back into float32, one, three, seven and so
-    on, until the outputs agree; by halves back from there to the fewest that do.
+    on, until the outputs agree, and by halves back from there (`_few_enough`).
 
     Args:
         network: a `Network` in the terms of the artefact's input.
@@ -70,23 +71,14 @@ def choose(network, settings, images):
         }
         by_error = sorted(layers, key=errors.get, reverse=True)
 
+        @functools.cache
         def measured(kept):
             result = outputs(by_error[kept:])
             agreement = float(np.mean(_first(result) == _first(reference)))
             return _relative_error(result, reference), agreement
 
-        kept, too_few = 0, -1
+        kept = _few_enough(lambda kept: measured(kept)[1] >= _AGREEMENT, len(by_error))
         error, agreement = measured(kept)
-        while agreement < _AGREEMENT and kept < len(by_error):
-            too_few, kept = kept, min(2 * kept + 1, len(by_error))
-            error, agreement = measured(kept)
-        while kept - too_few > 1:
-            fewer = (kept + too_few) // 2
-            found = measured(fewer)
-            if found[1] < _AGREEMENT:
-                too_few = fewer
-            else:
-                kept, (error, agreement) = fewer, found
     return Choice(
         plan=_with_layers(whole, by_error[kept:]),
         errors=errors,
@@ -94,6 +86,24 @@ def choose(network, settings, images):
         error=error,
         agreement=agreement,
     )
+
+
+def _few_enough(suffices, most):
+    """The smallest number up to `most` that suffices, where each one above it does too.
+
+    `most` where none does. Where the answers are mixed, it is one that suffices while one below
+    it does not.
+    """
+    enough, too_few = 0, -1
+    while not suffices(enough) and enough < most:
+        too_few, enough = enough, min(2 * enough + 1, most)
+    while enough - too_few > 1:
+        between = (enough + too_few) // 2
+        if suffices(between):
+            enough = between
+        else:
+            too_few = between
+    return enough
 
 
 def _calibrated(network, settings, images, path):

@@ -14,19 +14,16 @@ class Conv2D(keras.layers.Conv2D):
     Args:
         filters: int, channels of the output.
         patch_size: int, side and stride of the kernel.
+        **kwargs: others of Keras's layer, but those that tell how the kernel moves.
 
     Input and output:
         (B, H, W, C) and (B, H // patch_size, W // patch_size, filters).
     """
 
     def __init__(self, filters, patch_size, **kwargs):
+        kwargs.setdefault("kernel_initializer", weight_initializer())
         super().__init__(
-            filters,
-            patch_size,
-            strides=patch_size,
-            data_format="channels_last",
-            kernel_initializer=weight_initializer(),
-            **kwargs,
+            filters, patch_size, strides=patch_size, data_format="channels_last", **kwargs
         )
         self.patch_size = patch_size
 
@@ -34,5 +31,7 @@ class Conv2D(keras.layers.Conv2D):
         return kernels.patch_convolution(inputs, keras.ops.convert_to_tensor(kernel))
 
     def get_config(self):
-        config = keras.layers.Layer.get_config(self)
-        return {**config, "filters": self.filters, "patch_size": self.patch_size}
+        config = super().get_config()
+        given = ("kernel_size", "strides", "padding", "data_format", "dilation_rate", "groups")
+        config = {name: value for name, value in config.items() if name not in given}
+        return {**config, "patch_size": self.patch_size}

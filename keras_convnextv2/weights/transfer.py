@@ -164,9 +164,8 @@ def save_weights(model, path, format="keras", dtype=None):
     - any other, for "timm" and "transformers": a folder with a config, for timm's `local-dir:`
       and transformers' `from_pretrained`.
 
-    Class names, image size and licence go into safetensors files and folders, class names and
-    image size into `.keras` files. Other libraries' models give logits: an activation of the
-    head is left out, with a warning.
+    Class names, image size and licence go into safetensors files, folders and `.keras` files.
+    Other libraries' models give logits: an activation of the head is left out, with a warning.
 
     Args:
         model: a `ConvNeXtV2Backbone`, a `ConvNeXtV2Classifier` or an `FCMAE`.

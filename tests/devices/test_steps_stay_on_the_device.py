@@ -66,6 +66,9 @@ def lowers(model, data, num_depthwise):
         # One for the values and the input's gradient, which are one function, and one for the
         # kernel's gradient.
         assert sum(n > 1 for n in groups_of) == 2 * num_depthwise, groups_of
+        # Each convolution names both counts. The stem and three downsamplings: values and gradients
+        # for their kernels, and for all inputs but the images.
+        assert len(groups_of) // 2 - 2 * num_depthwise == 4 + 4 + 3, groups_of
 
 
 # Operations that run on the host, or that give as many values as the data says.

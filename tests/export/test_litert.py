@@ -140,6 +140,14 @@ def test_int8_is_about_a_quarter_of_float32(tmp_path, pixels, monkeypatch):
     assert sizes["dynamic_int8"] < 0.266 * sizes["float32"]
 
 
+def test_no_more_layers_than_needed_are_put_back():
+    for most in (1, 2, 13):
+        for needed in range(most + 1):
+            found = litert_quantization._few_enough(lambda kept, n=needed: kept >= n, most)
+            assert found == needed
+    assert litert_quantization._few_enough(lambda kept: False, 13) == 13
+
+
 def test_float16_stays_within_its_tolerance(make_model, pixels, tmp_path):
     report = export_model(
         make_model(image_shape=(64, 96, 3)),

@@ -1,5 +1,8 @@
 """The convolution of patches equals NumPy's sum over each patch, on every backend and dtype."""
 
+import collections
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -7,9 +10,10 @@ import pytest
 from keras_convnextv2.layers.conv2d import Conv2D
 from tests.reference.gradients import gradients_of
 
+BACKENDS = {"jax", "tensorflow", "torch"}
 # Whole patches, and what is left over at the edges: of two pixels and of one. Few and many channels
 # are computed in two ways.
-SHAPES = [(2, 8, 12, 3), (3, 6, 13, 2), (2, 6, 9, 70)]
+SHAPES = [(2, 8, 12, 3), (3, 6, 13, 2), (2, 6, 9, 130)]
 
 
 def patches(x, side):
@@ -75,6 +79,34 @@ def test_it_is_the_layer_of_keras(rng):
     )
     assert type(ours).__name__ == type(keras_layer).__name__
 
+    other = Conv2D(6, 2, use_bias=False, activation="relu", kernel_regularizer="l2")
+    config = Conv2D.from_config(other.get_config()).get_config()
+    assert config == other.get_config() and not config["use_bias"]
+
     again = keras.layers.deserialize(keras.layers.serialize(ours))
     assert (type(again), again.filters, again.patch_size, again.name) == (Conv2D, 6, 2, "conv")
     assert again.compute_output_shape((None, 9, None, 4)) == (None, 4, None, 6)
+
+
+@pytest.mark.parametrize(("channels", "by_matrices_on"), [(3, {"jax"}), (64, BACKENDS)])
+def test_on_a_cpu_patches_of_many_numbers_are_matrices(rng, monkeypatch, channels, by_matrices_on):
+    home = sys.modules["keras_convnextv2.layers.kernels.patch_convolution"]
+    counts = collections.Counter()
+    for name in ("_product_of_patches", "_jax_product_of_patches"):
+        function = getattr(home, name)
+        monkeypatch.setattr(
+            home, name, lambda *a, f=function, n=name: (counts.update([n]), f(*a))[1]
+        )
+    backend = keras.backend.backend()
+    Conv2D(5, 2)(rng.normal(size=(1, 4, 4, channels)).astype("float32"))
+    ours = "_jax_product_of_patches" if backend == "jax" else "_product_of_patches"
+    assert (set(counts) == {ours}) == (backend in by_matrices_on)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 9, 3), (2, 9, 3, 130)])
+def test_a_map_smaller_than_the_kernel_is_refused(rng, shape):
+    layer = Conv2D(5, 4)
+    layer.build((None, None, None, shape[-1]))
+    message = f"map of {shape[1]}x{shape[2]} is too small for a convolution of 4x4"
+    with pytest.raises(ValueError, match=message):
+        layer(rng.normal(size=shape).astype("float32"))

@@ -111,13 +111,23 @@ def _torch_gradient(upstream, tensors, kept, needed, epsilon, hidden):
     import torch
 
     (x, gamma, _), (activated, norm) = tensors, kept
-    # torch adds bfloat16 in float32 and rounds the sum. Asked for float32, it copies first.
-    inner = (upstream * activated).sum((1, 2), keepdim=True).float()
+    inner = _torch_sum(upstream * activated)
     gain, factor, gamma_gradient = _through_response(inner, gamma, norm, epsilon)
     activated_gradient = upstream * gain.to(x.dtype)
     activated_gradient.addcmul_(zero_where_hidden(activated, hidden), factor.to(x.dtype))
     x_gradient = torch.ops.aten.gelu_backward(activated_gradient, x)
-    return x_gradient, gamma_gradient, upstream.sum((1, 2)).float().sum(0)
+    return x_gradient, gamma_gradient, _torch_sum(upstream).sum((0, 1, 2))
+
+
+def _torch_sum(x):
+    """The float32 sum over positions, (B, 1, 1, C).
+
+    torch adds bfloat16 in float32. On a CPU it copies what it is to give the float32 sum of, so
+    there each sum is rounded to bfloat16.
+    """
+    if x.device.type == "cpu":
+        return x.sum((1, 2), keepdim=True).float()
+    return x.float().sum((1, 2), keepdim=True)
 
 
 def _through_response(inner, gamma, norm, epsilon):

@@ -6,16 +6,17 @@ from keras_convnextv2.layers.kernels.custom_gradient import custom_gradient
 from keras_convnextv2.layers.kernels.devices import runs_on_cpu
 from keras_convnextv2.layers.kernels.linear import product, product_over_rows
 
-# Numbers in a row of a patch, from which on TensorFlow and torch a product of matrices is faster.
-_WIDE_ROW = 64
+# Numbers in a row of a patch, from which on TensorFlow and torch compute a product of matrices.
+_WIDE_ROW = 128
 
 
 def patch_convolution(x, kernel):
     """Convolution of stride p with a kernel of side p, "valid" padding.
 
-    On a CPU it is a product of matrices, which takes a half to a tenth of the time of a
-    convolution and its gradients; on TensorFlow and torch but for patches of few numbers. Else it
-    is the backend's own.
+    On a CPU it is a product of matrices where that is faster: always on JAX; on TensorFlow and
+    torch for patches of many numbers, most of all in the strips of visible patches. Else, for
+    float64, for sizes that are not known and where torch exports a program, it is the backend's
+    own convolution.
 
     Args:
         x: (B, H, W, C).
@@ -23,15 +24,32 @@ def patch_convolution(x, kernel):
 
     Returns:
         (B, H // p, W // p, D).
+
+    Raises:
+        ValueError: the map is smaller than the kernel.
     """
     backend = keras.backend.backend()
-    if None in x.shape[1:]:
+    side, _, channels, _ = kernel.shape
+    if any(isinstance(size, int) and size < side for size in x.shape[1:3]):
+        raise ValueError(
+            f"A map of {x.shape[1]}x{x.shape[2]} is too small for a convolution of "
+            f"{side}x{side}. Images must be at least as large as the model's total stride."
+        )
+    if None in x.shape[1:] or keras.backend.standardize_dtype(x.dtype) == "float64":
         return _convolution(x, kernel)
     if backend == "jax":
         return custom_gradient(_jax_forward, _jax_gradient)(x, kernel)
-    if kernel.shape[0] * kernel.shape[2] >= _WIDE_ROW and runs_on_cpu(x):
+    if side * channels >= _WIDE_ROW and runs_on_cpu(x) and not _is_torch_exporting():
         return _product_of_patches(x, kernel)
     return _convolution(x, kernel)
+
+
+def _is_torch_exporting():
+    if keras.backend.backend() != "torch":
+        return False
+    import torch
+
+    return torch.compiler.is_exporting()
 
 
 def _convolution(x, kernel):
