@@ -56,11 +56,13 @@ def _convolution(x, kernel):
     if keras.backend.backend() == "torch":
         import torch
 
-        # Keras (3.15) takes up to eight times as long for the same on a CPU.
-        y = torch.nn.functional.conv2d(
-            x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), stride=kernel.shape[0]
-        )
-        return y.permute(0, 2, 3, 1)
+        # Keras (3.15) takes up to eight times as long for the same on a CPU. But torch (2.13) does
+        # not compile this for open sizes, in which it cannot order the strides of the gradient.
+        if not torch.compiler.is_compiling():
+            y = torch.nn.functional.conv2d(
+                x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), stride=kernel.shape[0]
+            )
+            return y.permute(0, 2, 3, 1)
     return keras.ops.conv(x, kernel, strides=kernel.shape[0], data_format="channels_last")
 
 
