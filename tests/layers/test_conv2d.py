@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_convnextv2.layers import kernels
 from keras_convnextv2.layers.conv2d import Conv2D
 from tests.reference.gradients import gradients_of
 
@@ -110,3 +111,13 @@ def test_a_map_smaller_than_the_kernel_is_refused(rng, shape):
     message = f"map of {shape[1]}x{shape[2]} is too small for a convolution of 4x4"
     with pytest.raises(ValueError, match=message):
         layer(rng.normal(size=shape).astype("float32"))
+
+
+def test_double_precision_is_kept_where_the_backend_has_it(rng):
+    x, kernel = rng.normal(size=(2, 4, 4, 130)), rng.normal(size=(2, 2, 130, 3))
+    y = kernels.patch_convolution(*(keras.ops.convert_to_tensor(a, "float64") for a in (x, kernel)))
+    dtype = keras.backend.standardize_dtype(y.dtype)
+    assert dtype == ("float32" if keras.backend.backend() == "jax" else "float64")
+    expected = np.einsum("brchwi,hwio->brco", patches(x, 2), kernel)
+    tolerance = {"float32": 1e-5, "float64": 1e-14}[dtype] * np.abs(expected).max()
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(y), expected, atol=tolerance)

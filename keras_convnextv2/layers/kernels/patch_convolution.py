@@ -6,7 +6,7 @@ from keras_convnextv2.layers.kernels.custom_gradient import custom_gradient
 from keras_convnextv2.layers.kernels.devices import runs_on_cpu
 from keras_convnextv2.layers.kernels.linear import product, product_over_rows
 
-# Numbers in a row of a patch, from which on TensorFlow and torch compute a product of matrices.
+# Numbers in a row of a patch from which on there is a product of matrices on TensorFlow and torch.
 _WIDE_ROW = 128
 
 
@@ -26,7 +26,7 @@ def patch_convolution(x, kernel):
         (B, H // p, W // p, D).
 
     Raises:
-        ValueError: the map is smaller than the kernel.
+        ValueError: the map's size is known, and smaller than the kernel.
     """
     backend = keras.backend.backend()
     side, _, channels, _ = kernel.shape
