@@ -17,6 +17,7 @@ from keras_convnextv2.layers.hidden_positions import zero_where_hidden
 from keras_convnextv2.layers.kernels import sum_of_squares
 from keras_convnextv2.layers.visible_patches import place_visible, scatter_visible
 from keras_convnextv2.models import ConvNeXtV2Backbone
+from keras_convnextv2.models.compile_config import portable_compile_config
 from keras_convnextv2.training.callbacks import StopOnNonFiniteLoss
 from keras_convnextv2.training.optimizers import adamw
 
@@ -204,6 +205,9 @@ class FCMAE(keras.Model):
         if optimizer is None:
             optimizer = adamw(self, 1.5e-4, weight_decay=0.05, beta_2=0.95)
         super().compile(optimizer=optimizer, **options)
+
+    def get_compile_config(self):
+        return portable_compile_config(self, super().get_compile_config())
 
     def compile_from_config(self, config):
         # Keras restores the compiled state by itself only where `compile` is its own.

@@ -7,6 +7,7 @@ from keras_convnextv2.layers.conv2d import Conv2D
 from keras_convnextv2.layers.hidden_positions import hidden_at
 from keras_convnextv2.layers.seeds import derive_seed
 from keras_convnextv2.layers.visible_patches import gather_visible, place_visible
+from keras_convnextv2.models.compile_config import portable_compile_config
 from keras_convnextv2.models.quantization import quantization_config, quantize_again
 from keras_convnextv2.models.variants import NUM_STAGES, resolve_variant
 
@@ -142,6 +143,9 @@ class ConvNeXtV2Backbone(keras.Model):
             "name": self.name,
             "trainable": self.trainable,
         }
+
+    def get_compile_config(self):
+        return portable_compile_config(self, super().get_compile_config())
 
     @classmethod
     def from_config(cls, config):

@@ -2,6 +2,7 @@ import keras
 
 from keras_convnextv2.layers.initializers import weight_initializer
 from keras_convnextv2.models.backbone import ConvNeXtV2Backbone
+from keras_convnextv2.models.compile_config import portable_compile_config
 from keras_convnextv2.models.quantization import quantization_config, quantize_again
 
 
@@ -83,6 +84,9 @@ class ConvNeXtV2Classifier(keras.Model):
             "name": self.name,
             "trainable": self.trainable,
         }
+
+    def get_compile_config(self):
+        return portable_compile_config(self, super().get_compile_config())
 
     @classmethod
     def from_config(cls, config):

@@ -29,6 +29,8 @@ def main(folder):
     for name, output in outputs.items():
         # The project's bound for float32 parity between backends.
         np.testing.assert_allclose(output, arrays[name], atol=1e-4, err_msg=name)
+    # Compiled as this backend does by itself, not as the one that saved it (all on CPUs here).
+    assert fcmae.jit_compile == (keras.backend.backend() == "jax")
     history = fcmae.fit(arrays["images"], epochs=1, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     print("equal on", keras.backend.backend())
