@@ -1,5 +1,7 @@
 """`model.quantize` on the linear layers: what it keeps, what it saves, what it refuses."""
 
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,14 @@ import pytest
 import keras_convnextv2 as kc
 from keras_convnextv2.export import export_model
 from tests.reference.random_weights import randomize
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collect_only_what_is_made_here():
+    """Keras collects garbage after each layer that it quantizes, in a process of many objects."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture
