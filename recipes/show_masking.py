@@ -67,10 +67,10 @@ class Masking:
 
     def hidden(self, ratio, seed):
         """The mask (1, h, w) of a ratio. A larger ratio of one seed hides more of the same."""
-        from keras_convnextv2.fcmae.masking import draw_noise, hide_all_but
+        from keras_convnextv2.fcmae.masking import draw_noise, hide_all_but, stream_seed
 
         num_patches = self.fcmae.num_patches
-        noise = draw_noise(int(seed), "show", 0, 0, 1, num_patches)
+        noise = draw_noise(stream_seed(int(seed), "show"), 0, 0, 1, num_patches)
         hidden = hide_all_but(num_patches - self.num_hidden(ratio), noise)
 
         import keras

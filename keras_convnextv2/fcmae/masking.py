@@ -3,7 +3,6 @@
 import fractions
 
 import keras
-import numpy as np
 
 from keras_convnextv2.layers.seeds import derive_seed, hash_with
 
@@ -30,15 +29,22 @@ def num_visible_patches(num_patches, mask_ratio):
     return visible
 
 
-def draw_noise(seed, stream, step, first_image, num_images, num_patches):
+def stream_seed(seed, stream):
+    """The seed of one use of a model's seed (int), such as "train": an int, for `draw_noise`.
+
+    Apart from it, since torch's compiler cannot trace the hash.
+    """
+    return derive_seed(seed, "masks", stream)
+
+
+def draw_noise(seed, step, first_image, num_images, num_patches):
     """Random int32 noise, one number a patch, a pure function of all its arguments.
 
     The same seed hides the same patches on TensorFlow, JAX and PyTorch, and a resumed run draws
     what the first would have drawn.
 
     Args:
-        seed: int, the model's seed.
-        stream: str, such as "train", that separates uses of one seed.
+        seed: int, of `stream_seed`.
         step: int or scalar tensor.
         first_image: int or scalar tensor, the index of the first image.
         num_images: int or scalar tensor, B.
@@ -48,11 +54,10 @@ def draw_noise(seed, stream, step, first_image, num_images, num_patches):
         int32 (B, L).
     """
     ops = keras.ops
-    key = ops.convert_to_tensor(np.int32(derive_seed(seed, "masks", stream)), "int32")
-    key = hash_with(key, step)
+    key = hash_with(ops.convert_to_tensor(seed, "int32"), step)
     images = ops.cast(first_image, "int32") + ops.arange(num_images, dtype="int32")
     key = hash_with(key, ops.expand_dims(images, 1))  # (B, 1)
-    patches = ops.convert_to_tensor(np.arange(num_patches, dtype="int32"))
+    patches = ops.arange(num_patches, dtype="int32")
     return hash_with(key, ops.expand_dims(patches, 0))  # (B, L)
 
 

@@ -93,6 +93,8 @@ class FCMAE(keras.Model):
         self.grid = patch_grid(backbone)
         self.num_patches = self.grid[0] * self.grid[1]
         self.num_visible = masking.num_visible_patches(self.num_patches, mask_ratio)
+        self._train_seed = masking.stream_seed(seed, "train")
+        self._evaluate_seed = masking.stream_seed(seed, "evaluate")
 
         channels = backbone.image_shape[-1]
         self.decoder = FCMAEDecoder(
@@ -123,11 +125,13 @@ class FCMAE(keras.Model):
         Returns:
             int32 (B, h, w), 1 = hidden; every image has the same number hidden.
         """
-        return self._draw(batch_size, "train", step=self.step.value if step is None else step)
+        return self._draw(
+            batch_size, self._train_seed, step=self.step.value if step is None else step
+        )
 
     def draw_fixed(self, num_images, first_image=0):
         """Masks (B, h, w) that follow from the seed and an image's place alone."""
-        return self._draw(num_images, "evaluate", first_image=first_image)
+        return self._draw(num_images, self._evaluate_seed, first_image=first_image)
 
     def encode(self, images, hidden, training=False):
         """The backbone's features of the visible patches.
@@ -345,7 +349,6 @@ class FCMAE(keras.Model):
         loss = hidden_patch_loss(targets, prediction, hidden)
         return outside_masks.nan_where_misfit(loss, hidden, num_visible)
 
-    def _draw(self, num_images, stream, step=0, first_image=0):
-        key = (self.seed, stream, step, first_image)
-        noise = masking.draw_noise(*key, num_images, self.num_patches)
+    def _draw(self, num_images, seed, step=0, first_image=0):
+        noise = masking.draw_noise(seed, step, first_image, num_images, self.num_patches)
         return keras.ops.reshape(masking.hide_all_but(self.num_visible, noise), (-1, *self.grid))

@@ -56,6 +56,14 @@ def _tensorflow_step(model, data):
 def _torch_step(model, data):
     import torch
 
+    # Loss, gradients and update are compiled each alone: none goes across `backward`, at which the
+    # compiler would begin the frames around it again, each time with the whole loss.
+    return torch.compiler.disable(_torch_step_in_parts, recursive=False)(model, data)
+
+
+def _torch_step_in_parts(model, data):
+    import torch
+
     model.zero_grad()
     loss = model.step_loss(data)
     model.optimizer.scale_loss(loss).backward()

@@ -3,13 +3,13 @@
 import hashlib
 
 import keras
-import numpy as np
 
 # Odd multipliers that keep the inputs of the hash apart (2^32 divided by the golden ratio, and
-# the finalizer's own two), as signed 32-bit numbers.
-_GOLDEN = np.uint32(0x9E3779B9).view(np.int32)
-_FIRST = np.uint32(0x85EBCA6B).view(np.int32)
-_SECOND = np.uint32(0xC2B2AE35).view(np.int32)
+# the finalizer's own two), as signed 32-bit numbers. Not NumPy's, which torch's compiler cannot
+# trace.
+_GOLDEN = 0x9E3779B9 - 2**32
+_FIRST = 0x85EBCA6B - 2**32
+_SECOND = 0xC2B2AE35 - 2**32
 
 
 def derive_seed(seed, *labels):
@@ -44,11 +44,21 @@ def hash_with(key, counter):
     Returns:
         int32 tensor, uniform over all values of the dtype; a key for further counters.
     """
-    # int32 products wrap around on all backends.
-    x = key + keras.ops.cast(counter, "int32") * _GOLDEN
-    x = _xor_shifted(x, 16) * _FIRST
-    x = _xor_shifted(x, 13) * _SECOND
-    return _xor_shifted(x, 16)
+    # int32 wraps around, but not in what torch's compiler makes of it: C++ may do anything then,
+    # and wrote beyond its array.
+    dtype = "int64" if keras.backend.backend() == "torch" else "int32"
+    key, counter = (keras.ops.cast(x, dtype) for x in (key, counter))
+    x = _wrapped(key + counter * _GOLDEN)
+    x = _wrapped(_xor_shifted(x, 16) * _FIRST)
+    x = _wrapped(_xor_shifted(x, 13) * _SECOND)
+    return keras.ops.cast(_xor_shifted(x, 16), "int32")
+
+
+def _wrapped(x):
+    """The number of 32 bits, signed, whose bits are the lowest of `x`."""
+    if keras.backend.standardize_dtype(x.dtype) == "int32":
+        return x
+    return keras.ops.bitwise_and(x + 2**31, 2**32 - 1) - 2**31
 
 
 def _xor_shifted(x, bits):

@@ -33,11 +33,18 @@ class StochasticDepth(keras.layers.Layer):
         if not training or self.rate == 0:
             return x
         ops = keras.ops
-        seed, count = ops.unstack(ops.cast(self.seed_generator.next(), "int32"))
+        seed, count = self._next_seed()
         noise = hash_with(hash_with(seed, count), ops.arange(ops.shape(x)[0], dtype="int32"))
         kept = noise >= int(self.rate * 2**32) - 2**31  # of all int32 numbers, a share 1 - rate
         kept = ops.reshape(kept, (-1,) + (1,) * (len(x.shape) - 1))
         return ops.where(kept, x / (1.0 - self.rate), ops.zeros((), x.dtype))
+
+    def _next_seed(self):
+        """What `SeedGenerator.next` gives, whose array torch's compiler cannot trace."""
+        ops, state = keras.ops, self.seed_generator.state
+        seed = ops.cast(state.value * 1, "int32")  # a copy: torch assigns in place
+        state.assign(ops.add(state, ops.cast(ops.arange(2, dtype="int32"), state.dtype)))
+        return ops.unstack(seed)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -4,7 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from keras_convnextv2.fcmae.masking import draw_noise, hide_all_but, num_visible_patches
+from keras_convnextv2.fcmae.masking import (
+    draw_noise,
+    hide_all_but,
+    num_visible_patches,
+    stream_seed,
+)
 
 
 def expected_noise(seed, stream, step, first_image, num_images, num_patches):
@@ -39,7 +44,7 @@ def drawn(fcmae, batch_size, **options):
 def test_noise_is_the_hash_of_seed_stream_step_image_and_patch(seed, step, first_image):
     with np.errstate(over="ignore"):
         expected = expected_noise(seed, "train", step, first_image, 4, 49)
-    noise = draw_noise(seed, "train", step, first_image, 4, 49)
+    noise = draw_noise(stream_seed(seed, "train"), step, first_image, 4, 49)
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(noise), expected)
 
 
@@ -68,7 +73,7 @@ def test_a_models_masks_follow_from_seed_and_step_on_every_backend(make_fcmae, s
 )
 def test_every_image_keeps_exactly_its_share(num_patches, ratio, num_visible):
     assert num_visible_patches(num_patches, ratio) == num_visible
-    noise = draw_noise(0, "train", 0, 0, 7, num_patches)
+    noise = draw_noise(stream_seed(0, "train"), 0, 0, 7, num_patches)
     hidden = keras.ops.convert_to_numpy(hide_all_but(num_visible, noise))
     assert set(np.unique(hidden)) == {0, 1}
     np.testing.assert_array_equal(hidden.sum(axis=1), num_patches - num_visible)
@@ -82,7 +87,9 @@ def test_a_decimal_ratio_of_a_multiple_of_ten_is_exact(ratio):
 
 
 def test_images_of_a_batch_have_masks_of_their_own():
-    masks = keras.ops.convert_to_numpy(hide_all_but(19, draw_noise(0, "train", 0, 0, 50, 49)))
+    masks = keras.ops.convert_to_numpy(
+        hide_all_but(19, draw_noise(stream_seed(0, "train"), 0, 0, 50, 49))
+    )
     assert len(np.unique(masks, axis=0)) == 50
 
 
@@ -97,8 +104,8 @@ def test_equal_seeds_draw_equal_masks_and_all_else_draws_others(make_fcmae):
 
 
 def test_an_images_mask_does_not_depend_on_the_batch_it_is_in():
-    together = keras.ops.convert_to_numpy(draw_noise(0, "evaluate", 0, 0, 8, 6))
-    later = keras.ops.convert_to_numpy(draw_noise(0, "evaluate", 0, 5, 3, 6))
+    together = keras.ops.convert_to_numpy(draw_noise(stream_seed(0, "evaluate"), 0, 0, 8, 6))
+    later = keras.ops.convert_to_numpy(draw_noise(stream_seed(0, "evaluate"), 0, 5, 3, 6))
     np.testing.assert_array_equal(together[5:], later)
 
 
@@ -111,7 +118,7 @@ def test_the_next_steps_mask_is_drawn_by_default(make_fcmae):
 
 def test_patches_are_hidden_uniformly_and_in_pairs_independently():
     num_patches, num_visible = 16, 6
-    noises = [draw_noise(0, "train", step, 0, 250, num_patches) for step in range(16)]
+    noises = [draw_noise(stream_seed(0, "train"), step, 0, 250, num_patches) for step in range(16)]
     hidden = np.concatenate(
         [keras.ops.convert_to_numpy(hide_all_but(num_visible, noise)) for noise in noises]
     )

@@ -1,5 +1,3 @@
-import functools
-
 import keras
 
 
@@ -22,8 +20,9 @@ def custom_gradient(function, gradient):
 
         if torch.compiler.is_exporting() or not torch.is_grad_enabled():
             return lambda *tensors: function(*tensors)[0]
-        own = _torch_function()
-        return lambda *tensors: own.apply(function, gradient, *tensors)[0]
+        from keras_convnextv2.layers.kernels.torch_function import FunctionWithGradient
+
+        return lambda *tensors: FunctionWithGradient.apply(function, gradient, *tensors)[0]
 
     @keras.ops.custom_gradient
     def with_gradient(*tensors):
@@ -37,41 +36,6 @@ def custom_gradient(function, gradient):
 
     # It refuses variables.
     return lambda *tensors: with_gradient(*map(tf.convert_to_tensor, tensors))
-
-
-@functools.cache
-def _torch_function():
-    """Keras's own (3.15) keeps what a closure holds until the loss is gone, hides it from hooks of
-    saved tensors, takes it for constant in second derivatives, and is refused by `torch.func`.
-    """
-    import torch
-
-    class FunctionWithGradient(torch.autograd.Function):
-        @staticmethod
-        def forward(function, gradient, *tensors):
-            y, kept = function(*tensors)
-            return y, *kept
-
-        @staticmethod
-        def setup_context(ctx, inputs, output):
-            ctx.function, ctx.gradient, *tensors = inputs
-            ctx.num_tensors = len(tensors)
-            ctx.set_materialize_grads(False)  # zeros as large as each of what is kept
-            ctx.mark_non_differentiable(*output[1:])
-            ctx.save_for_backward(*tensors, *output[1:])
-
-        @staticmethod
-        def backward(ctx, upstream, *_):
-            if upstream is None:
-                return (None,) * (2 + ctx.num_tensors)
-            saved = ctx.saved_tensors
-            tensors, kept = saved[: ctx.num_tensors], saved[ctx.num_tensors :]
-            if torch.is_grad_enabled():  # for a second derivative, to which `kept` is no constant
-                kept = ctx.function(*tensors)[1]
-            gradients = ctx.gradient(upstream, tensors, kept, ctx.needs_input_grad[2:])
-            return None, None, *gradients
-
-    return FunctionWithGradient
 
 
 def recomputed_after(upstream, x):
