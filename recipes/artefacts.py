@@ -35,13 +35,6 @@ def open_model(path, threads=None):
             f"--model: {path} runs with the package {PACKAGES[kind]}, which is not installed: "
             f"{program.how_to_install(PACKAGES[kind])}."
         ) from error
-    except Exception as error:  # each runtime has errors of its own for damaged files
-        if isinstance(error, (ValueError, OSError)) and str(path) in str(error):
-            raise
-        raise ValueError(
-            f"--model: {path} cannot be opened; copy or export it again "
-            f"({type(error).__name__}: {error})"
-        ) from error
     finally:
         logging.disable(logging.NOTSET)
 

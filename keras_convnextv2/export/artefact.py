@@ -128,7 +128,10 @@ def export_model(
         mean, std = np.asarray(settings.mean), np.asarray(settings.std)
         network = network.with_scaled_images(1 / (255 * std), -mean / std)
     if format == "keras" and settings != make_settings(model, normalisation=normalisation):
-        raise ExportError("A .keras file holds the model as it is: leave the other settings out.")
+        raise ExportError(
+            "A .keras file holds the model as it is: leave out precision, batch_size, image_size, "
+            "include_preprocessing and output."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unfinished.", dir=path.parent) as folder:
         unfinished = Path(folder, path.name)

@@ -100,7 +100,8 @@ def open_artefact(path, threads=None):
         An `Artefact`.
 
     Raises:
-        ValueError: a path that holds no artefact, or one without this package's metadata.
+        ValueError: a path that holds no artefact, a damaged one, or one without this package's
+            metadata.
         ModuleNotFoundError: its runtime is not installed.
         OSError: the file cannot be read.
     """
@@ -122,7 +123,17 @@ def open_artefact(path, threads=None):
         "openvino": _open_openvino,
         "torch": _open_torch,
     }
-    text, run = openers[kind](path, threads)
+    try:
+        text, run = openers[kind](path, threads)
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:  # each runtime raises its own
+        if isinstance(error, OSError) and str(path) in str(error):
+            raise
+        raise ValueError(
+            f"{path} cannot be opened by {PACKAGES[kind]}; copy or export it again "
+            f"({type(error).__name__}: {error})"
+        ) from error
     if text is None:
         raise ValueError(f"{path} was not exported by keras-convnextv2: it holds no metadata of it")
     return Artefact(kind, json.loads(text), run)

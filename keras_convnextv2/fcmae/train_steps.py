@@ -54,10 +54,12 @@ def _tensorflow_step(model, data):
 
 
 def _torch_step(model, data):
+    if not model.jit_compile:
+        return _torch_step_in_parts(model, data)
     import torch
 
-    # Loss, gradients and update are compiled each alone: none goes across `backward`, at which the
-    # compiler would begin the frames around it again, each time with the whole loss.
+    # Loss, gradients and update are compiled each alone. At `backward` the compiler gives up, and
+    # would begin each of the functions around it again, with the whole loss every time.
     return torch.compiler.disable(_torch_step_in_parts, recursive=False)(model, data)
 
 

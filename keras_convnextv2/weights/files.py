@@ -1,5 +1,6 @@
 """From what a user names, a file, a folder or a place on the hub, to an open checkpoint."""
 
+import zipfile
 from pathlib import Path
 
 from keras_convnextv2.weights import hub, keras_file, pytorch_file, safetensors_file
@@ -71,6 +72,11 @@ def _open_file(path, entry, variant=None):
         checkpoint = safetensors_file.read(path)
     elif start.startswith(ZIP_MAGIC) and _is_keras_archive(path):
         checkpoint = keras_file.read_keras(path)
+    elif start.startswith(ZIP_MAGIC) and not zipfile.is_zipfile(path):
+        raise WeightsError(
+            f"{path} is damaged: it begins as a zip file, as .keras and PyTorch's files do, and "
+            "does not end as one. If it was copied or downloaded, see whether all of it came."
+        )
     elif start.startswith((ZIP_MAGIC, _PICKLE_MAGIC)):
         return pytorch_file.read(path, entry)
     elif start.startswith(_HDF5_MAGIC):

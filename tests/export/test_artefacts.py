@@ -275,6 +275,21 @@ def test_images_that_an_artefact_does_not_take_are_refused(make_model, tmp_path)
         open_artefact(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("model.tflite", "ai_edge_litert"),
+        ("model.onnx", "onnxruntime"),
+        ("model.xml", "openvino"),
+        ("model.pt2", "torch"),
+    ],
+)
+def test_a_damaged_artefact_is_named_with_what_to_do(name, package, tmp_path):
+    (tmp_path / name).write_bytes(b"this is no model" * 10)
+    with pytest.raises(ValueError, match=f"{name} cannot be opened by {package}; copy or export"):
+        open_artefact(tmp_path / name)
+
+
 # What an artefact holds does not depend on the backend but by the weights taken from it, so the
 # formats whose frameworks take long to start, and the variants between, are divided: all of it runs
 # in a run of all backends.

@@ -46,6 +46,18 @@ def assert_same_weights(model, expected):
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
+@pytest.mark.parametrize("name", ["model.keras", "model.pt"])
+def test_a_file_that_was_cut_is_named_with_what_to_do(name, tmp_path, make_fcmae):
+    path, backbone = tmp_path / name, make_fcmae().backbone
+    if name == "model.keras":
+        backbone.save(path)
+    else:
+        kc.save_weights(backbone, path, format="official")
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(kc.WeightsError, match=f"{name} is damaged: .* does not end as one.* came"):
+        kc.from_preset(path)
+
+
 @pytest.mark.parametrize(
     ("kind", "options"),
     [("backbone", name) for name in OPTIONS] + [("classifier", "plain"), ("fcmae", "bfloat16")],
