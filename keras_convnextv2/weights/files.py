@@ -1,6 +1,5 @@
 """From what a user names, a file, a folder or a place on the hub, to an open checkpoint."""
 
-import zipfile
 from pathlib import Path
 
 from keras_convnextv2.weights import hub, keras_file, pytorch_file, safetensors_file
@@ -16,7 +15,7 @@ from keras_convnextv2.weights.folders import (
 )
 from keras_convnextv2.weights.formats import FORMATS
 from keras_convnextv2.weights.presets import PRESETS
-from keras_convnextv2.weights.zip_entries import ZIP_MAGIC, open_archive
+from keras_convnextv2.weights.zip_entries import ZIP_MAGIC, ends_as_archive, open_archive
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _PICKLE_MAGIC = b"\x80"
@@ -72,7 +71,7 @@ def _open_file(path, entry, variant=None):
         checkpoint = safetensors_file.read(path)
     elif start.startswith(ZIP_MAGIC) and _is_keras_archive(path):
         checkpoint = keras_file.read_keras(path)
-    elif start.startswith(ZIP_MAGIC) and not zipfile.is_zipfile(path):
+    elif start.startswith(ZIP_MAGIC) and not ends_as_archive(path):
         raise WeightsError(
             f"{path} is damaged: it begins as a zip file, as .keras and PyTorch's files do, and "
             "does not end as one. If it was copied or downloaded, see whether all of it came."

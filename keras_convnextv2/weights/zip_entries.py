@@ -43,6 +43,14 @@ def open_archive(path):
         yield archive
 
 
+def ends_as_archive(path):
+    """Whether a file ends as a zip file does, which one that was cut does not."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # an end that tells of other disks
+        return False
+
+
 class ZipEntry:
     """An uncompressed entry, whose place has been checked against the file's size.
 

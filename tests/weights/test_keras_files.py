@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 import zipfile
 
 import keras
@@ -55,6 +56,18 @@ def test_a_file_that_was_cut_is_named_with_what_to_do(name, tmp_path, make_fcmae
         kc.save_weights(backbone, path, format="official")
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(kc.WeightsError, match=f"{name} is damaged: .* does not end as one.* came"):
+        kc.from_preset(path)
+
+
+def test_an_archive_whose_end_tells_of_other_disks_is_damaged(tmp_path, make_fcmae):
+    path = tmp_path / "model.pt"
+    kc.save_weights(make_fcmae().backbone, path, format="official")
+    content = path.read_bytes()
+    end = content.rindex(b"PK\x05\x06")
+    # Signature, disk of the list's end, its place, number of disks: of a zip file beyond 4 GB.
+    told = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 2)
+    path.write_bytes(content[:end] + told + content[end:])
+    with pytest.raises(kc.WeightsError, match="model.pt is damaged"):
         kc.from_preset(path)
 
 
