@@ -1,6 +1,6 @@
 """Builds the wheel and tries it with each backend alone.
 
-For every backend a clean environment is made, used and deleted again, one after another. A package
+For every backend a clean environment is made, used and deleted again, all at one time. A package
 that works in the developers' environment, where all three backends are installed, may still ask
 for one that its user does not have.
 
@@ -8,6 +8,7 @@ for one that its user does not have.
     python -m tools.check_wheel --backends=jax
 """
 
+import concurrent.futures
 import os
 import pathlib
 import shlex
@@ -153,6 +154,7 @@ def files_of_package(repository: pathlib.Path) -> set[str]:
 
 def check_backend(backend: str, wheel: pathlib.Path, folder: pathlib.Path) -> None:
     """Installs the wheel with one backend in a clean environment and runs the probe in it."""
+    started = time.monotonic()
     requirements = REPOSITORY / "requirements"
     environment_folder = folder / backend
     # This environment's pip installs into the new one. Compiling all of a backend would take longer
@@ -170,6 +172,7 @@ def check_backend(backend: str, wheel: pathlib.Path, folder: pathlib.Path) -> No
     # Isolated, and elsewhere: the package has to come from the wheel.
     run([str(python), "-I", "-c", PROBE], environment, cwd=folder)
     shutil.rmtree(environment_folder)
+    print(f"{backend} alone: works, {time.monotonic() - started:.0f} s", flush=True)
 
 
 def main(argv: list[str]) -> None:
@@ -184,10 +187,13 @@ def main(argv: list[str]) -> None:
         if messages := wrong_files(names, files_of_package(REPOSITORY)):
             sys.exit("\n".join(messages))
         print(f"{wheel.name}: {len(names)} files, {time.monotonic() - started:.0f} s", flush=True)
-        for backend in dict.fromkeys(FLAGS.backends):
-            started = time.monotonic()
-            check_backend(backend, wheel, folder)
-            print(f"{backend} alone: works, {time.monotonic() - started:.0f} s", flush=True)
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            checks = [
+                threads.submit(check_backend, backend, wheel, folder)
+                for backend in dict.fromkeys(FLAGS.backends)
+            ]
+            for check in concurrent.futures.as_completed(checks):
+                check.result()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import keras_convnextv2 as kc
 from keras_convnextv2.export import export_model, litert_quantization, open_artefact
 from keras_convnextv2.export.check import AGREEMENT
 
+pytestmark = pytest.mark.one_backend  # test_artefacts has the way from each backend to LiteRT
 # Of one block; two more CONV_2D, DEQUANTIZE etc. come with float16 and int8.
 EXPECTED_KINDS = {
     "ADD",

@@ -31,6 +31,7 @@ def benchmark(*words):
     )
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "words, text",
     [
@@ -54,6 +55,7 @@ def test_what_cannot_be_timed_is_refused_in_one_line(words, text, run_program):
     assert "Traceback" not in done.err
 
 
+@pytest.mark.one_backend
 def test_artefacts_are_timed_in_their_own_runtimes(tmp_path):
     done = benchmark(
         "--task=inference",
@@ -130,6 +132,7 @@ def test_a_step_is_a_depthwise_convolution_of_each_stage(task, monkeypatch):
     ]
 
 
+@pytest.mark.one_backend
 def test_curves_are_drawn_of_what_was_measured(tmp_path):
     """The measuring is tools.benchmark's, above; here it answers at once."""
     output = tmp_path / "new" / "curves.png"

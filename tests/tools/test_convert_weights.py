@@ -209,6 +209,7 @@ def test_integers_are_refused_before_anything_is_written(convert, tmp_path, rng)
 
 
 @pytest.mark.slow
+@pytest.mark.one_backend
 def test_the_largest_model_is_converted_in_memory_that_does_not_grow_with_it(tmp_path):
     source, output = tmp_path / "huge.safetensors", tmp_path / "huge.pt"
     num_bytes = _write_zeros(source, layout("timm", "huge"))

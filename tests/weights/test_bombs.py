@@ -22,6 +22,7 @@ from tests.reference.written_pickles import (
     write_zip,
 )
 
+pytestmark = pytest.mark.one_backend
 ROOT = Path(__file__).parents[2]
 DEEP = 100_000
 SIZE = named("torch", "Size") + b"q\1" + b"0"
