@@ -90,6 +90,7 @@ def main():
     if hasattr(model, "decoder"):
         model = backbone  # of a pretraining: the decoder is not for use
     size = _image_size(backbone.image_shape[:2])
+    _remark_on_size(size, backbone.image_shape[:2])
     channels = backbone.image_shape[-1]
     trial, calibration = _sources(channels)
     pictures = labels = None
@@ -100,9 +101,14 @@ def main():
         if trial.labels is not None and _same_classes(model, trial):
             labels = trial.labels[chosen]
         elif FLAGS.data_dir:
-            print(
-                "--data_dir is not of the model's classes: accuracy is not compared.",
-                file=sys.stderr,
+            _say("--data_dir is not of the model's classes: accuracy is not compared.")
+    calibration_images = None
+    if FLAGS.precision == "int8" and calibration is not None:
+        calibration_images = calibration.read(_spread(calibration, _NUM_CALIBRATION), read_size)
+        if len(calibration_images) < _NUM_CALIBRATION:
+            _say(
+                f"int8 is calibrated with {len(calibration_images)} training images, all there "
+                f"are; {_NUM_CALIBRATION} or more make its accuracy surer."
             )
     report = export_model(
         model,
@@ -118,11 +124,7 @@ def main():
         ),
         images=pictures,
         labels=labels,
-        calibration_images=(
-            calibration.read(_spread(calibration, _NUM_CALIBRATION), read_size)
-            if FLAGS.precision == "int8" and calibration is not None
-            else None
-        ),
+        calibration_images=calibration_images,
         threads=FLAGS.threads,
         keep_failed=FLAGS.keep_failed,
     )
@@ -171,6 +173,18 @@ def _image_size(known):
     if FLAGS.output.endswith(".keras"):  # which holds the model as it is
         return known
     return tuple(side or 224 for side in known)
+
+
+def _remark_on_size(size, known):
+    if None not in size and None not in known and tuple(size) != tuple(known):
+        _say(
+            f"--image_size: the model's own size is {known[0]} x {known[1]} pixels; at {size[0]} x "
+            f"{size[1]} its accuracy is another."
+        )
+
+
+def _say(remark):
+    print(remark, file=sys.stderr)
 
 
 def _sources(channels):

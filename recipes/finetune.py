@@ -93,7 +93,7 @@ def main():
 
     training_run.announce(
         backend=keras.backend.backend(),
-        images=source.description,
+        images=training_run.taken(source, size),
         start=FLAGS.weights or "from scratch",
         model=f"{classifier.count_params():,} parameters",
         training=training_run.length(batches, num_warmup_steps),

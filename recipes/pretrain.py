@@ -81,7 +81,7 @@ def main():
 
     training_run.announce(
         backend=keras.backend.backend(),
-        images=source.description,
+        images=training_run.taken(source, size),
         model=f"{backbone.count_params():,} parameters in the backbone, "
         f"{fcmae.decoder.count_params():,} in the decoder",
         masks=f"{fcmae.num_visible} of {fcmae.grid[0] * fcmae.grid[1]} patches visible, each of "

@@ -52,6 +52,11 @@ def announce(**facts):
         print(f"{name.replace('_', ' '):<16} {value}", file=sys.stderr)
 
 
+def taken(source, size):
+    """A source of images, and the size they are read at, in words."""
+    return f"{source.description}, taken at {size[0]} x {size[1]} pixels"
+
+
 def length(batches, num_warmup_steps):
     """How long a run is, in words."""
 

@@ -23,7 +23,7 @@ def reference(x, kernel):
 
 
 @pytest.mark.parametrize("method", ["auto", "convolution", "shifted"])
-@pytest.mark.parametrize("shape", [(2, 5, 9, 3), (1, 8, 3, 4), (3, 1, 1, 2)])
+@pytest.mark.parametrize("shape", [(2, 5, 9, 3), (1, 8, 3, 4), (3, 1, 1, 2), (4, 11, 2, 2)])
 @pytest.mark.parametrize("size", [3, 7])
 def test_values_and_gradients_equal_the_loops(rng, shape, size, method):
     x = rng.normal(size=shape)

@@ -138,6 +138,7 @@ def test_a_dry_run_writes_nothing(run_recipe, tiny_run, tmp_path):
     outcome = run_recipe("pretrain", *tiny_run, f"--output_dir={folder}", "--dry_run")
     assert outcome.status == 0
     assert "2 epochs of 3 steps of 8 images" in outcome.err
+    assert "taken at 16 x 24 pixels" in outcome.err
     assert not folder.exists()
 
 

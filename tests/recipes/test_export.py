@@ -103,6 +103,7 @@ def test_int8_is_calibrated_by_the_training_images(run_recipe, finetuned, images
     told = dict(line.split(maxsplit=1) for line in outcome.out.splitlines())
     assert told["artefact"] == str(path)
     assert told["trial"].startswith("passed" if report["problem"] is None else "FAILED: ")
+    assert "calibrated with 24 training images, all there are" in outcome.err
     assert told["images"] == f"4, {report['agreement']:.1%} with the first class of Keras"
     assert told["size"] == f"{path.stat().st_size / 1e6:.2f} MB"
     assert open_artefact(path)(np.zeros((1, 16, 24, 3), "float32")).shape == (1, 3)
@@ -115,9 +116,18 @@ def test_a_pretraining_gives_its_backbone_of_any_size(run_recipe, tiny_run, tmp_
     words = (f"--weights={folder}", f"--output={path}", "--image_size=any")
     outcome = run_recipe("export", *words)
     assert outcome.status == 0, outcome.err
+    assert "own size" not in outcome.err
     artefact = open_artefact(path)
     assert artefact.metadata["model"] == "backbone"
     assert artefact(np.zeros((1, 24, 40, 3), "float32")).shape == (1, 3, 5, 12)
+
+
+def test_a_size_that_is_not_the_models_own_is_remarked(run_recipe, untrained, tmp_path):
+    words = (f"--weights={untrained()}", "--image_size=64x48")
+    outcome = run_recipe("export", *words, f"--output={tmp_path / 'model.onnx'}")
+    assert outcome.status == 0, outcome.err
+    assert "the model's own size is 32 x 48 pixels; at 64 x 48 its accuracy" in outcome.err
+    assert open_artefact(tmp_path / "model.onnx").metadata["input"]["shape"] == [None, 64, 48, 3]
 
 
 def test_a_model_without_a_size_is_exported_at_224_pixels(run_recipe, tmp_path):
