@@ -32,6 +32,13 @@ CHROMIUM_FLAGS = (
 # Three that a small model tells apart after seconds.
 CLASSES = ("Trouser", "Bag", "Ankle boot")
 NUM_TRAINING, NUM_TEST = 100, 3  # images a class
+EXPORTS = {
+    "model.onnx": (),
+    "any_size.onnx": ("--image_size=any", "--include_preprocessing", "--activation=softmax"),
+    "batch_of_three.onnx": ("--batch_size=3",),
+    "model.tflite": ("--batch_size=1",),
+    "pixels.tflite": ("--batch_size=2", "--include_preprocessing", "--activation=softmax"),
+}
 MILLISECONDS = 60_000  # that a page may take for anything: a machine may be busy
 _SECONDS_TO_START = 120
 
@@ -168,3 +175,32 @@ def classifier(run_recipe, photographs):
     accuracy = json.loads(done.stdout.splitlines()[-1])["test_accuracy"]
     assert accuracy > 0.85, "a model that has learned nothing would show nothing"
     return folder
+
+
+@pytest.fixture(scope="session")
+def export(run_recipe, classifier, photographs):
+    """Exports the classifier, once each: the artefact's path."""
+
+    def make(name):
+        path = classifier.parent / name
+        if not path.exists():
+            words = (f"--weights={classifier}", f"--output={path}", f"--data_dir={photographs}")
+            done = run_recipe("export", *words, *EXPORTS[name])
+            assert done.returncode == 0, done.stderr
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def predicted(run_recipe, classifier, photographs):
+    """What recipes.predict says of the run itself: {path: {class: probability}}."""
+    done = run_recipe(
+        "predict", f"--model={classifier}", f"--images={photographs / 'test'}", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    lines = map(json.loads, done.stdout.splitlines())
+    return {
+        Path(line["file"]): {entry["class"]: entry["probability"] for entry in line["classes"]}
+        for line in lines
+    }

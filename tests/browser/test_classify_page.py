@@ -1,112 +1,25 @@
 """The page that classifies in the browser: what it shows is what recipes.predict prints."""
 
 import base64
-import functools
-import http.server
-import json
-import threading
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 
 from keras_convnextv2.data.decoding import read_image
-from tests.browser.conftest import CLASSES, NUM_TEST
-
-# float32 rounding in another order of sums, in probabilities: the images are the same to the bit.
-TOLERANCE = 1e-4
-EXPORTS = {
-    "model.onnx": (),
-    "any_size.onnx": ("--image_size=any", "--include_preprocessing", "--activation=softmax"),
-    "batch_of_three.onnx": ("--batch_size=3",),
-    "model.tflite": ("--batch_size=1",),
-    "pixels.tflite": ("--batch_size=2", "--include_preprocessing", "--activation=softmax"),
-}
-
-
-@pytest.fixture(scope="module")
-def export(run_recipe, classifier, photographs):
-    """Exports the classifier, once each: the artefact's path."""
-
-    def make(name):
-        path = classifier.parent / name
-        if not path.exists():
-            words = (f"--weights={classifier}", f"--output={path}", f"--data_dir={photographs}")
-            done = run_recipe("export", *words, *EXPORTS[name])
-            assert done.returncode == 0, done.stderr
-        return path
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def predicted(run_recipe, classifier, photographs):
-    """What recipes.predict says of the run itself: {path: {class: probability}}."""
-    done = run_recipe(
-        "predict", f"--model={classifier}", f"--images={photographs / 'test'}", "--json"
-    )
-    assert done.returncode == 0, done.stderr
-    lines = map(json.loads, done.stdout.splitlines())
-    return {
-        Path(line["file"]): {entry["class"]: entry["probability"] for entry in line["classes"]}
-        for line in lines
-    }
+from tests.browser.classify_page import (
+    assert_same,
+    classify,
+    serve_site,
+    shown_classes,
+    wait_until,
+)
 
 
 @pytest.fixture(scope="module")
 def site(serve, export, tmp_path_factory):
     """The address of the page of model.onnx."""
     return serve_site(serve, export("model.onnx"), tmp_path_factory.mktemp("onnx"))
-
-
-def serve_site(serve, model, folder):
-    words = (f"--model={model}", f"--output_dir={folder / 'site'}", "--image_size=32x24")
-    return serve("classify_in_browser", *words, "--serve")
-
-
-def wait_until(page, *states):
-    page.wait_for_selector(", ".join(f"body[data-state={state}]" for state in states))
-
-
-def classify(page, path):
-    """Chooses a file and reads the classes that the page shows: {class: probability}, in order."""
-    wait_until(page, "ready", "error")
-    page.evaluate("document.body.dataset.state = 'waiting'")
-    page.get_by_label("Choose a picture").set_input_files(path)
-    wait_until(page, "ready")
-    assert page.locator("#error").is_hidden()
-    return shown_classes(page)
-
-
-def shown_classes(page):
-    items = page.locator("#classes li").all()
-    for item in items:  # what is read is what is seen
-        share = float(item.get_attribute("data-probability"))
-        assert item.locator(".share").inner_text() == f"{100 * share:.1f} %"
-    return {
-        item.locator(".name").inner_text(): float(item.get_attribute("data-probability"))
-        for item in items
-    }
-
-
-def assert_same(found, expected):
-    assert list(found) == list(expected)
-    np.testing.assert_allclose(list(found.values()), list(expected.values()), atol=TOLERANCE)
-
-
-@pytest.mark.parametrize("name", list(EXPORTS))
-def test_the_class_of_a_photograph_is_right_and_that_of_predict(
-    serve, open_page, export, predicted, tmp_path, name
-):
-    page = open_page(serve_site(serve, export(name), tmp_path))
-    found = {path: classify(page, path) for path in predicted}
-    for path, classes in found.items():
-        assert_same(classes, predicted[path])
-    right = sum(list(classes)[0] == path.parent.name for path, classes in found.items())
-    assert len(found) == len(CLASSES) * NUM_TEST
-    assert right >= len(found) - 1
-    assert {list(classes)[0] for classes in found.values()} == set(CLASSES)
 
 
 def test_what_the_page_says(open_page, site, predicted):
@@ -241,28 +154,3 @@ def test_images_are_the_same_to_the_bit_as_those_of_evaluation(open_page, site, 
             if channels == 1:
                 expected = np.asarray(PIL.Image.fromarray(expected).convert("L"))[..., None]
             np.testing.assert_array_equal(np.reshape(found, expected.shape), expected, name)
-
-
-@pytest.mark.parametrize("name", ["model.onnx", "model.tflite"])
-def test_any_server_of_static_files_will_do(
-    run_recipe, open_page, export, predicted, tmp_path, name
-):
-    words = (f"--model={export(name)}", f"--output_dir={tmp_path / 'site'}")
-    done = run_recipe("classify_in_browser", *words)
-    assert done.returncode == 0, done.stderr
-    again = run_recipe("classify_in_browser", *words)  # an earlier site is replaced
-    assert again.returncode == 0, again.stderr
-    handler = functools.partial(
-        http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "site")
-    )
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            page = open_page(f"http://127.0.0.1:{server.server_port}/")
-            path, expected = next(iter(predicted.items()))
-            assert_same(classify(page, path), expected)
-            assert not page.evaluate("crossOriginIsolated")  # without threads, then
-        finally:
-            server.shutdown()
-            thread.join()

@@ -58,6 +58,8 @@ def assert_described(metadata, options):
     assert metadata["output"] == {"name": "outputs", "kind": "logits"}
 
 
+# test_variants_of_the_paper_are_exported has the way from each backend to each format.
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("format", "options"),
     [(format, name) for format in QUICK for name in OPTIONS]

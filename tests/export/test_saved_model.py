@@ -9,6 +9,8 @@ import keras_convnextv2 as kc
 from keras_convnextv2.export import export_model
 from keras_convnextv2.export.tf_keras_saved_model import saved_model_layer
 
+pytestmark = pytest.mark.one_backend
+
 
 @pytest.fixture(scope="module")
 def exported(make_model, tmp_path_factory):

@@ -109,6 +109,7 @@ def test_an_all_zero_channel_has_finite_gradients():
     assert np.all(np.isfinite(tape.gradient(loss, x)))
 
 
+@pytest.mark.one_backend
 def test_fit_lowers_the_loss(rng, tf_keras):
     copied = to_tf_keras(make_classifier(variant=SMALLER))
     before = [weight.numpy() for weight in copied.trainable_weights]
@@ -148,6 +149,7 @@ def test_frozen_layers_stay_frozen():
     ]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["model.keras", "model.h5", "saved_model"])
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_saving_and_loading(rng, tmp_path, tf_keras, name):

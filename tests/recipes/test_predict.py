@@ -133,6 +133,7 @@ def test_a_keras_file_gives_the_probabilities_of_its_model(run_recipe, classifie
 
 
 @pytest.mark.slow
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("kind", "pixels"),  # whether the artefact takes them as they are
     [
