@@ -38,22 +38,27 @@ def operations(method):
             functools.partial(_own_kernel_gradient, size=size),
         )(x, gradient)
 
-    convolve = choose(_shifted_alone, _convolution)
+    convolve = choose(functools.partial(_alone, sum_of_shifted_products), _convolution)
     return jax.jit(convolve), jax.jit(kernel_gradient, static_argnums=2)
 
 
-def _shifted_alone(x, kernel):
-    """The sum of shifted products, kept apart from what comes before and after.
+def _alone(function, *tensors):
+    """`function(*tensors)`, kept apart from what comes before and after.
 
-    XLA would compute it anew in the loop of everything that uses it, the next block's sum of 49
-    products too, and such a loop is not vectorized. It takes nothing out of a conditional whose
-    condition it does not know, and this one is always true.
+    XLA would compute a sum of 49 products anew in the loop of everything that uses it, the next
+    block's sum too, and what gathers a map in the loop that writes margins around it; such loops
+    are not vectorized. It takes nothing out of a conditional whose condition it does not know, and
+    this one is always true.
     """
     import jax
     import jax.numpy as jnp
 
-    always = jnp.abs(kernel[0, 0, 0, 0]) != -1
-    return jax.lax.cond(always, sum_of_shifted_products, lambda x, _: x, x, kernel)
+    def nothing(*tensors):
+        result = jax.eval_shape(function, *tensors)
+        return jnp.zeros(result.shape, result.dtype)
+
+    always = jnp.abs(tensors[-1][0, 0, 0, 0]) != -1
+    return jax.lax.cond(always, function, nothing, *tensors)
 
 
 def _convolution(x, kernel):
@@ -83,11 +88,12 @@ def _shifted_kernel_gradient(x, gradient, size):
     import jax.numpy as jnp
 
     batch, height, width, channels = x.shape
-    if batch == 0:
+    if 0 in x.shape:
         return jnp.zeros((size, size, channels, 1), jnp.float32)
     # Fewer passes over the totals, and enough work in a step for XLA to share it between cores.
     rows_at_once = max(rows for rows in range(1, 8) if height % rows == 0)
-    padded = pad_for(size, x).reshape(batch * (height + size - 1), -1)
+    padded = _alone(lambda x, _: pad_for(size, x), x, gradient)
+    padded = padded.reshape(batch * (height + size - 1), -1)
     gradient = gradient.astype(jnp.float32).reshape(batch * height, -1)
 
     def add_rows(totals, first):
