@@ -11,6 +11,7 @@ reads pictures as recipes.predict does. A server that sends the two headers of `
 does, lets the model use several threads.
 """
 
+import contextlib
 import functools
 import http.server
 import json
@@ -69,7 +70,8 @@ def main():
     if FLAGS.serve:
         server = make_server(folder, FLAGS.port)
         print(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)", flush=True)
-        server.serve_forever()
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 def make_site(model_path, folder, image_size=None):

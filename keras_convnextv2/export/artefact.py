@@ -127,11 +127,8 @@ def export_model(
     if include_preprocessing:
         mean, std = np.asarray(settings.mean), np.asarray(settings.std)
         network = network.with_scaled_images(1 / (255 * std), -mean / std)
-    if format == "keras" and settings != make_settings(model, normalisation=normalisation):
-        raise ExportError(
-            "A .keras file holds the model as it is: leave out precision, batch_size, image_size, "
-            "include_preprocessing and output."
-        )
+    if format == "keras":
+        _check_unchanged(settings, make_settings(model, normalisation=normalisation))
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unfinished.", dir=path.parent) as folder:
         unfinished = Path(folder, path.name)
@@ -272,6 +269,20 @@ def _check_arguments(format, path, precision, images, labels):
         )
     if labels is not None and images is None:
         raise ExportError("`labels` without `images`.")
+
+
+def _check_unchanged(settings, own):
+    """Raises ExportError for what a `.keras` file cannot have otherwise than its model."""
+    differs = {
+        "precision": settings.precision != own.precision,
+        "batch_size": settings.input_shape[0] != own.input_shape[0],
+        "image_size": settings.input_shape[1:] != own.input_shape[1:],
+        "include_preprocessing": settings.dtype != own.dtype,
+        "output (--activation of recipes.export)": settings.output != own.output,
+    }
+    given = " and ".join(name for name in differs if differs[name])
+    if given:
+        raise ExportError(f"A .keras file holds the model as it is: leave out {given}.")
 
 
 def _check_images(images, labels, settings):

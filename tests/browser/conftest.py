@@ -6,6 +6,7 @@ Each program runs as a user runs it, in a process of its own.
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -133,8 +134,10 @@ def serve():
 
     yield start
     for process in started:
-        process.terminate()
-        process.wait(30)
+        process.send_signal(signal.SIGINT)  # Ctrl-C, which is how a user ends it
+    said = [process.communicate(timeout=30)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * len(started), said
+    assert not any("error" in text.lower() for text in said), said
 
 
 @pytest.fixture(scope="session")

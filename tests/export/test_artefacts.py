@@ -157,8 +157,15 @@ def test_a_keras_file_holds_the_model_as_it_is(make_model, pixels, outputs_of, t
     assert loaded.class_names == CLASS_NAMES
     images = kc.preprocess(pixels[:2])
     np.testing.assert_allclose(outputs_of(loaded, images), outputs_of(model, images), atol=1e-6)
-    with pytest.raises(ExportError, match="holds the model as it is"):
-        export_model(model, tmp_path / "other.keras", batch_size=2)
+    for options, named in (
+        ({"batch_size": 2}, "batch_size"),
+        ({"image_size": (64, 64)}, "image_size"),
+        ({"batch_size": 1, "include_preprocessing": True}, "batch_size and include_preprocessing"),
+        ({"output": "probabilities"}, r"output \(--activation of recipes.export\)"),
+    ):
+        with pytest.raises(ExportError, match=f"holds the model as it is: leave out {named}.$"):
+            export_model(model, tmp_path / "other.keras", **options)
+    assert not (tmp_path / "other.keras").exists()
 
 
 def test_an_artefact_that_computes_something_else_is_not_kept(make_model, tmp_path, monkeypatch):
