@@ -2,7 +2,7 @@ import keras
 
 
 def sum_of_squares(x):
-    """The sum of squares of all values, float32 (), in one pass over them on each backend."""
+    """The sum of squares of all values, float32 (), in one pass where the backend has it."""
     ops = keras.ops
     x = ops.cast(x, "float32")
     backend = keras.backend.backend()
@@ -13,4 +13,5 @@ def sum_of_squares(x):
         import tensorflow as tf
 
         return 2.0 * tf.nn.l2_loss(x)
-    return ops.sum(ops.square(x))  # which XLA makes one loop of
+    # One loop for XLA, but of gradients: it keeps the squares, which AdamW takes too.
+    return ops.sum(ops.square(x))
