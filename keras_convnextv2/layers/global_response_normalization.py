@@ -43,8 +43,10 @@ class GlobalResponseNormalization(keras.layers.Layer):
 
     def build(self, input_shape):
         channels = input_shape[-1]
-        self.gamma = self.add_weight(shape=(channels,), initializer="zeros", name="gamma")
-        self.beta = self.add_weight(shape=(channels,), initializer="zeros", name="beta")
+        self.gamma, self.beta = (
+            self.add_weight(shape=(channels,), initializer="zeros", autocast=False, name=name)
+            for name in ("gamma", "beta")
+        )
 
     def call(self, x, hidden=None):
         ops = keras.ops

@@ -12,7 +12,7 @@ def at_each_position(linear, x):
     """
     ops = keras.ops
     shape = ops.shape(x)
-    x = ops.reshape(x, (-1, x.shape[-1]))
+    x = kernels.reshape(x, (-1, x.shape[-1]))
     dtype = keras.backend.standardize_dtype(x.dtype)
     is_plain = (
         linear.quantization_mode is None
@@ -24,4 +24,4 @@ def at_each_position(linear, x):
         y = kernels.linear(x, *map(ops.convert_to_tensor, (linear.kernel, linear.bias)))
     else:
         y = linear(x)
-    return ops.reshape(y, (*shape[:-1], y.shape[-1]))
+    return kernels.reshape(y, (*shape[:-1], y.shape[-1]))

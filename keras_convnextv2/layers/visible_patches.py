@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_convnextv2.layers.kernels import computed_once, custom_gradient
+from keras_convnextv2.layers.kernels import computed_once, custom_gradient, reshape, take_rows
 
 
 class Placement(NamedTuple):
@@ -70,21 +70,23 @@ def place_visible(hidden, num_visible, side):
 
 def gather_visible(x, placement):
     """From a map (B, H, W, C) to the strip (B, K * p, p, C), p being W / w."""
+    x = keras.ops.convert_to_tensor(x)
     width, channels = x.shape[2:]
     length = placement.to_strip.shape[1]
     side = width // placement.to_map.shape[2]
-    segments = keras.ops.reshape(x, (-1, side * channels))
+    segments = reshape(x, (-1, side * channels))
     strip = _copy(segments, placement, _to_strip, _to_map)
-    return keras.ops.reshape(strip, (-1, length, side, channels))
+    return reshape(strip, (-1, length, side, channels))
 
 
 def scatter_visible(x, placement):
     """From the strip (B, K * p, p, C) to the map (B, H, W, C), zero at hidden patches."""
+    x = keras.ops.convert_to_tensor(x)
     side, channels = x.shape[2:]
     height, columns = placement.to_map.shape[1:]
-    segments = keras.ops.reshape(x, (-1, side * channels))
+    segments = reshape(x, (-1, side * channels))
     x = _copy(segments, placement, _to_map, _to_strip)
-    return keras.ops.reshape(x, (-1, height, columns * side, channels))
+    return reshape(x, (-1, height, columns * side, channels))
 
 
 def _copy(segments, placement, move, move_back):
@@ -100,10 +102,10 @@ def _copy(segments, placement, move, move_back):
 
 
 def _to_strip(segments, placement):
-    return keras.ops.take(segments, keras.ops.reshape(placement.to_strip, (-1,)), axis=0)
+    return take_rows(segments, placement.to_strip)
 
 
 def _to_map(segments, placement):
     nothing = keras.ops.zeros((1, segments.shape[-1]), segments.dtype)
     segments = keras.ops.concatenate([segments, nothing])
-    return keras.ops.take(segments, keras.ops.reshape(placement.to_map, (-1,)), axis=0)
+    return take_rows(segments, placement.to_map)

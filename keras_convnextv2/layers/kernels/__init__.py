@@ -14,6 +14,7 @@ from keras_convnextv2.layers.kernels.gelu_response_norm import (
 )
 from keras_convnextv2.layers.kernels.linear import gains_from_own_linear, linear
 from keras_convnextv2.layers.kernels.patch_convolution import patch_convolution
+from keras_convnextv2.layers.kernels.rearranged import reshape, take_rows
 from keras_convnextv2.layers.kernels.sum_of_squares import sum_of_squares
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "linear",
     "norm_over_positions",
     "patch_convolution",
+    "reshape",
     "set_depthwise_method",
     "sum_of_squares",
+    "take_rows",
 ]

@@ -5,6 +5,7 @@ import keras
 from keras_convnextv2.layers.kernels.custom_gradient import custom_gradient
 from keras_convnextv2.layers.kernels.devices import runs_on_cpu
 from keras_convnextv2.layers.kernels.linear import product, product_over_rows
+from keras_convnextv2.layers.kernels.rearranged import reshape
 
 # Numbers in a row of a patch from which on there is a product of matrices on TensorFlow and torch.
 _WIDE_ROW = 128
@@ -72,9 +73,9 @@ def _product_of_patches(x, kernel):
     side, _, _, num_filters = kernel.shape
     rows, columns = height // side, width // side
     x = x[:, : rows * side, : columns * side]
-    x = ops.transpose(ops.reshape(x, (-1, rows, side, columns, side * channels)), (0, 1, 3, 2, 4))
-    y = ops.matmul(ops.reshape(x, (-1, side * side * channels)), _matrix(kernel))
-    return ops.reshape(y, (-1, rows, columns, num_filters))
+    x = ops.transpose(reshape(x, (-1, rows, side, columns, side * channels)), (0, 1, 3, 2, 4))
+    y = ops.matmul(reshape(x, (-1, side * side * channels)), _matrix(kernel))
+    return reshape(y, (-1, rows, columns, num_filters))
 
 
 def _jax_forward(x, kernel):
@@ -144,4 +145,4 @@ def _patches(x, side):
 
 
 def _matrix(kernel):
-    return keras.ops.reshape(kernel, (-1, kernel.shape[-1]))
+    return reshape(kernel, (-1, kernel.shape[-1]))
