@@ -3,7 +3,7 @@ import keras
 from keras_convnextv2.layers.global_response_normalization import GlobalResponseNormalization
 from keras_convnextv2.layers.initializers import weight_initializer
 from keras_convnextv2.layers.masked_depthwise_conv import MaskedDepthwiseConv2D
-from keras_convnextv2.layers.pointwise import at_each_position
+from keras_convnextv2.layers.pointwise import at_each_position, normalized
 from keras_convnextv2.layers.stochastic_depth import StochasticDepth
 
 
@@ -72,13 +72,15 @@ class ConvNeXtV2Block(keras.layers.Layer):
 
     def call(self, x, hidden=None, placement=None, training=None):
         branch = self.depthwise(x, hidden=hidden, placement=placement)
-        branch = self.norm(branch)
+        branch = normalized(self.norm, branch)
         branch = at_each_position(self.expand, branch)
         branch = self.response_norm(branch, hidden=hidden)  # GRN of GELU
         branch = at_each_position(self.project, branch)
-        return x + self.stochastic_depth(branch, training=training)
+        if self.drop_path_rate > 0:
+            branch = self.stochastic_depth(branch, training=training)
+        return x + branch
 
-    def compute_output_shape(self, x_shape, hidden_shape=None, placement_shape=None):
+    def compute_output_shape(self, x_shape, hidden_shape=None):
         return x_shape
 
     def get_config(self):

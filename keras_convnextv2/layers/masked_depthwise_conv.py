@@ -1,11 +1,9 @@
-import functools
-
 import keras
 
 from keras_convnextv2.layers import kernels
 from keras_convnextv2.layers.hidden_positions import zero_where_hidden
 from keras_convnextv2.layers.initializers import weight_initializer
-from keras_convnextv2.layers.visible_patches import gather_visible, scatter_visible
+from keras_convnextv2.layers.visible_patches import layout_of_strip
 
 
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
@@ -49,15 +47,12 @@ class MaskedDepthwiseConv2D(keras.layers.Layer):
     def call(self, x, hidden=None, placement=None):
         kernel = keras.ops.convert_to_tensor(self.kernel)
         if placement is not None:
-            to_map, from_map = (
-                functools.partial(move, placement=placement)
-                for move in (scatter_visible, gather_visible)
-            )
-            return kernels.depthwise_conv2d(x, kernel, None, to_map, from_map) + self.bias
+            layout = layout_of_strip(placement, x.shape[2], self.kernel_size)
+            return kernels.depthwise_conv2d(x, kernel, layout=layout) + self.bias
         x = zero_where_hidden(x, hidden)
         return zero_where_hidden(kernels.depthwise_conv2d(x, kernel) + self.bias, hidden)
 
-    def compute_output_shape(self, x_shape, hidden_shape=None, placement_shape=None):
+    def compute_output_shape(self, x_shape, hidden_shape=None):
         return x_shape
 
     def get_config(self):

@@ -10,34 +10,52 @@ segment has at most one place on the other side: the gradient is the copy the ot
 that of a gather would be a scatter-add.
 """
 
-from typing import Any, NamedTuple
+import dataclasses
+import functools
+from typing import Any
 
 import keras
 
-from keras_convnextv2.layers.kernels import computed_once, custom_gradient, reshape, take_rows
+from keras_convnextv2.layers.kernels import (
+    Layout,
+    computed_once,
+    custom_gradient,
+    gains_from_windows,
+    reshape,
+    take_rows,
+)
 
 
-class Placement(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Placement:
     """Where the segments of a strip belong, for feature maps of one size.
+
+    No tuple, which Keras would take apart and check at every call of a layer.
 
     Attributes:
         to_strip: int32 (B, K * p), for each segment of the strip its number among the B * H * w
             segments of the map.
         to_map: int32 (B, H, w), for each segment of the map its number among the B * K * p
             segments of the strip, or B * K * p where hidden.
+        windows: optional int32 (B * K, p + 2 * margin, p + 2 * margin), for each position of each
+            patch and around it its number among the B * K * p * p positions of the strip, or
+            B * K * p * p where it is hidden or not of the image.
     """
 
     to_strip: Any
     to_map: Any
+    windows: Any = None
 
 
-def place_visible(hidden, num_visible, side):
+def place_visible(hidden, num_visible, side, margin=0):
     """The placement of the visible patches, in the order of the grid.
 
     Args:
         hidden: (B, h, w), 1 = hidden, with `num_visible` zeros for each image.
         num_visible: int, K.
         side: int, p, positions a side of a patch in the feature map.
+        margin: int, how far around a patch a convolution will look; 0 for none. Where windows are
+            the faster way to it, the placement holds them.
     """
     ops = keras.ops
     rows, columns = hidden.shape[1:]
@@ -62,10 +80,40 @@ def place_visible(hidden, num_visible, side):
         ops.logical_or(hidden == 1, before >= num_visible), (-1, rows, 1, columns)
     )
     to_map = ops.where(is_left_out, batch * (num_visible * side), place)
+    to_map = ops.reshape(to_map, (-1, rows * side, columns))
+    windows = None
+    if margin and gains_from_windows(side, hidden):
+        visible = order[:, :num_visible]
+        windows = _number_windows(to_map, visible, side, margin)
     return Placement(
         computed_once(ops.reshape(to_strip, (-1, num_visible * side))),
-        computed_once(ops.reshape(to_map, (-1, rows * side, columns))),
+        computed_once(to_map),
+        windows,
     )
+
+
+def _number_windows(to_map, visible, side, margin):
+    """As `Placement.windows`, for the numbers of the visible cells (B, K)."""
+    ops = keras.ops
+    batch, num_visible = ops.shape(visible)
+    height, columns = to_map.shape[1:]
+    width = columns * side
+    nowhere = batch * num_visible * side * side
+    column = ops.arange(side, dtype="int32")
+    numbers = ops.minimum(ops.expand_dims(to_map, -1) * side + column, nowhere)
+    numbers = ops.reshape(numbers, (-1, height, width))
+    around = (margin, margin)
+    numbers = ops.pad(numbers - nowhere, ((0, 0), around, around)) + nowhere
+
+    visible = ops.cast(visible, "int32")
+    padded_height, padded_width = height + 2 * margin, width + 2 * margin
+    image = ops.expand_dims(ops.arange(batch, dtype="int32"), 1)
+    first = image * padded_height + visible // columns * side
+    first = first * padded_width + visible % columns * side  # (B, K), the window's upper left
+    step = ops.arange(side + 2 * margin, dtype="int32")
+    within = ops.expand_dims(step * padded_width, 1) + step
+    places = ops.reshape(first, (-1, 1, 1)) + within
+    return ops.take(ops.reshape(numbers, (-1,)), places)
 
 
 def gather_visible(x, placement):
@@ -89,6 +137,27 @@ def scatter_visible(x, placement):
     return reshape(x, (-1, height, columns * side, channels))
 
 
+def layout_of_strip(placement, side, kernel_size):
+    """How a depthwise convolution finds the map of a strip, or windows of its kernel's size."""
+    to_map = functools.partial(scatter_visible, placement=placement)
+    from_map = functools.partial(gather_visible, placement=placement)
+    windows = placement.windows
+    if windows is None or windows.shape[1] != side + kernel_size - 1:
+        return Layout(to_map, from_map)
+    to_windows = functools.partial(_to_windows, numbers=windows)
+    return Layout(to_map, from_map, to_windows)
+
+
+def _to_windows(x, numbers, positions_first=False):
+    """See `kernels.Layout`."""
+    side, channels = numbers.shape[1], x.shape[-1]
+    rows = _with_nothing(reshape(x, (-1, channels)))
+    if positions_first:
+        numbers = keras.ops.transpose(numbers, (1, 2, 0))
+        return reshape(take_rows(rows, numbers), (side, side, -1, channels))
+    return reshape(take_rows(rows, numbers), (-1, side, side, channels))
+
+
 def _copy(segments, placement, move, move_back):
     """The segments (N, D) of one side as those of the other."""
 
@@ -106,6 +175,9 @@ def _to_strip(segments, placement):
 
 
 def _to_map(segments, placement):
-    nothing = keras.ops.zeros((1, segments.shape[-1]), segments.dtype)
-    segments = keras.ops.concatenate([segments, nothing])
-    return take_rows(segments, placement.to_map)
+    return take_rows(_with_nothing(segments), placement.to_map)
+
+
+def _with_nothing(rows):
+    """`rows` (N, D) and after them one of zeros."""
+    return keras.ops.concatenate([rows, keras.ops.zeros((1, rows.shape[-1]), rows.dtype)])

@@ -226,7 +226,9 @@ def _connect(layers, depths, x, hidden=None, num_visible=None, training=None):
         if stage > 0:
             x = layers[f"stage{stage}_downsample"](x)
         if num_visible is not None:
-            where = {"placement": place_visible(hidden, num_visible, side=x.shape[2])}
+            margin = layers["stage0_block0"].depthwise.kernel_size // 2
+            placement = place_visible(hidden, num_visible, x.shape[2], margin)
+            where = {"placement": placement}
         elif hidden is not None:
             where = {"hidden": hidden_at(hidden, x)}
         else:

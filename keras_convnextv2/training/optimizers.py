@@ -29,12 +29,21 @@ class KernelDecayAdamW(_BackendAdamW):
         else:
             super().update_step(gradient, variable, learning_rate)
 
+    def _apply_weight_decay(self, variables):
+        """As Keras's, just before the update; but what decays the weights itself need not do."""
+        if not self._updates_at_once_on_torch(variables):
+            super()._apply_weight_decay(variables)
+
     def _parallel_update_step(self, gradients, variables, learning_rate):
-        """As Keras's of all weights on torch; on a CPU in one operation."""
-        if _is_eager_on_cpu(variables) and not self.amsgrad:
+        """As Keras's of all weights on torch; on a CPU with their decay, going over them once."""
+        if self._updates_at_once_on_torch(variables):
             _update_on_torch(self, gradients, variables, learning_rate)
         else:
             super()._parallel_update_step(gradients, variables, learning_rate)
+
+    def _updates_at_once_on_torch(self, variables):
+        is_torch = keras.backend.backend() == "torch"
+        return is_torch and _is_eager_on_cpu(variables) and not self.amsgrad
 
 
 def _update_on_tensorflow(optimizer, gradient, variable, learning_rate):
@@ -67,29 +76,40 @@ def _is_eager_on_cpu(variables):
 
 
 def _update_on_torch(optimizer, gradients, variables, learning_rate):
-    """Updates all weights, going over them once, where Keras goes ten times."""
+    """Decays and updates all weights, going over them once, where Keras goes eleven times."""
     import torch
 
-    indices = [optimizer._get_variable_index(variable) for variable in variables]
     # Keras corrects the moments' bias in the learning rate, before epsilon is added; told of a
     # step at which there is no bias left, the operation does not correct it again.
     step = optimizer.iterations.value + 1
     bias_1, bias_2 = (1 - beta**step for beta in (optimizer.beta_1, optimizer.beta_2))
-    torch._fused_adam_(
-        [variable.value for variable in variables],
-        list(gradients),
-        [optimizer._momentums[index].value for index in indices],
-        [optimizer._velocities[index].value for index in indices],
-        [],  # amsgrad's
-        [torch.tensor(1e9)] * len(indices),
-        lr=learning_rate * bias_2**0.5 / bias_1,
-        beta1=optimizer.beta_1,
-        beta2=optimizer.beta_2,
-        weight_decay=0.0,
-        eps=optimizer.epsilon,
-        amsgrad=False,
-        maximize=False,
-    )
+    corrected_rate = learning_rate * bias_2**0.5 / bias_1
+    # It decays by the rate it is given, Keras by the one that is not corrected.
+    decay = float(optimizer.weight_decay * bias_1 / bias_2**0.5)
+    for is_decayed in (True, False):
+        pairs = [
+            (gradient, variable)
+            for gradient, variable in zip(gradients, variables, strict=True)
+            if optimizer._use_weight_decay(variable) == is_decayed
+        ]
+        if not pairs:
+            continue
+        indices = [optimizer._get_variable_index(variable) for _, variable in pairs]
+        torch._fused_adamw_(
+            [variable.value for _, variable in pairs],
+            [gradient for gradient, _ in pairs],
+            [optimizer._momentums[index].value for index in indices],
+            [optimizer._velocities[index].value for index in indices],
+            [],  # amsgrad's
+            [torch.tensor(1e9)] * len(pairs),
+            lr=corrected_rate,
+            beta1=optimizer.beta_1,
+            beta2=optimizer.beta_2,
+            weight_decay=decay if is_decayed else 0.0,
+            eps=optimizer.epsilon,
+            amsgrad=False,
+            maximize=False,
+        )
 
 
 def adamw(model, learning_rate, weight_decay, beta_2=0.999):

@@ -118,7 +118,9 @@ def test_another_layout_is_moved_to_the_map_and_back(rng):
         return keras.ops.transpose(x, (2, 0, 1, 3))
 
     def moved():
-        return kernels.depthwise_conv2d(x.value, kernel.value, None, to_map, from_map)
+        return kernels.depthwise_conv2d(
+            x.value, kernel.value, layout=kernels.Layout(to_map, from_map)
+        )
 
     def by_hand():
         return from_map(kernels.depthwise_conv2d(to_map(x.value), kernel.value, "convolution"))

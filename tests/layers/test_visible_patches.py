@@ -1,10 +1,18 @@
 """Moving visible patches between the grid and the strip."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
-from keras_convnextv2.layers.visible_patches import gather_visible, place_visible, scatter_visible
+from keras_convnextv2.layers import MaskedDepthwiseConv2D
+from keras_convnextv2.layers.visible_patches import (
+    gather_visible,
+    layout_of_strip,
+    place_visible,
+    scatter_visible,
+)
 from tests.reference.gradients import gradients_of
 
 to_numpy = keras.ops.convert_to_numpy
@@ -80,3 +88,46 @@ def test_gradients_are_the_copies_the_other_way(rng, dtype):
     np.testing.assert_allclose(
         gradient, expected, rtol=0, atol=1e-6 if dtype == "float32" else 1e-2
     )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("side", "margin"), [(4, 3), (5, 2), (8, 3), (4, 0)])
+def test_windows_give_what_the_map_gives(rng, side, margin, dtype):
+    """The depthwise convolution of the strip and its gradients, on a grid with every neighbour."""
+    hidden = random_hidden(rng, 3, 4, 3, num_visible=7)
+    placement = place_visible(hidden, 7, side, margin)
+    has_windows = keras.backend.backend() != "jax" and margin > 0
+    assert (placement.windows is not None) == has_windows
+    layer = MaskedDepthwiseConv2D(7, dtype=f"mixed_{dtype}" if dtype != "float32" else dtype)
+    layer.build((None, 7 * side, side, 6))
+    layer.kernel.assign(rng.normal(size=layer.kernel.shape))
+    strip = keras.Variable(rng.normal(size=(3, 7 * side, side, 6)).astype("float32"))
+    upstream = keras.ops.convert_to_tensor(rng.normal(size=strip.shape).astype("float32"))
+
+    results = []
+    for where in (placement, dataclasses.replace(placement, windows=None)):
+
+        def total(where=where):
+            y = layer(keras.ops.cast(strip.value, dtype), placement=where)
+            return keras.ops.sum(keras.ops.cast(y, "float32") * upstream)
+
+        y = layer(keras.ops.cast(strip.value, dtype), placement=where)
+        gradients = gradients_of(total, [strip, *layer.trainable_weights])
+        results.append([to_numpy(keras.ops.cast(y, "float32")), *gradients])
+    # The same sums in another order; in bfloat16 rounded for each patch, not for each image.
+    tolerance = {"float32": 1e-5, "bfloat16": 2**-7}[dtype]
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max())
+
+
+def test_windows_of_another_size_are_not_used(rng):
+    placement = place_visible(random_hidden(rng, 2, 3, 2, num_visible=4), 4, side=4, margin=3)
+    assert (layout_of_strip(placement, 4, 7).to_windows is None) == (placement.windows is None)
+    assert layout_of_strip(placement, 4, 5).to_windows is None
+
+
+def test_an_empty_batch_has_no_windows():
+    placement = place_visible(np.zeros((0, 2, 2), "int32"), 4, side=4, margin=3)
+    layer = MaskedDepthwiseConv2D(7)
+    x = np.zeros((0, 16, 4, 3), "float32")
+    assert layer(x, placement=placement).shape == x.shape

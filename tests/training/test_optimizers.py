@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 
 from keras_convnextv2.training.optimizers import KernelDecayAdamW, adamw
 from keras_convnextv2.training.schedules import warmup_cosine
@@ -46,7 +47,8 @@ def test_a_saved_optimizer_decays_the_same_weights_when_it_is_loaded(make_fcmae)
         )
 
 
-def test_its_steps_are_those_of_keras_adamw(rng):
+@pytest.mark.parametrize("weight_decay", [0.2, 0.0])
+def test_its_steps_are_those_of_keras_adamw(rng, weight_decay):
     """Kernels alone, so that both decay the same; a rate that changes; a gradient of zeros."""
     start = rng.normal(size=(5, 7)).astype("float32")
     gradients = [rng.normal(size=start.shape).astype("float32") for _ in range(3)]
@@ -54,7 +56,8 @@ def test_its_steps_are_those_of_keras_adamw(rng):
     ends = []
     for kind in (KernelDecayAdamW, keras.optimizers.AdamW):
         weight = keras.Variable(start)
-        optimizer = kind(warmup_cosine(0.3, 10, 2), weight_decay=0.2, beta_1=0.9, beta_2=0.95)
+        rate = warmup_cosine(0.3, 10, 2)
+        optimizer = kind(rate, weight_decay=weight_decay, beta_1=0.9, beta_2=0.95)
         for gradient in gradients:
             optimizer.apply([keras.ops.convert_to_tensor(gradient)], [weight])
         ends.append(weight.numpy())
