@@ -97,23 +97,29 @@ def _number_windows(to_map, visible, side, margin):
     ops = keras.ops
     batch, num_visible = ops.shape(visible)
     height, columns = to_map.shape[1:]
-    width = columns * side
     nowhere = batch * num_visible * side * side
     column = ops.arange(side, dtype="int32")
     numbers = ops.minimum(ops.expand_dims(to_map, -1) * side + column, nowhere)
-    numbers = ops.reshape(numbers, (-1, height, width))
-    around = (margin, margin)
-    numbers = ops.pad(numbers - nowhere, ((0, 0), around, around)) + nowhere
 
-    visible = ops.cast(visible, "int32")
-    padded_height, padded_width = height + 2 * margin, width + 2 * margin
-    image = ops.expand_dims(ops.arange(batch, dtype="int32"), 1)
-    first = image * padded_height + visible // columns * side
-    first = first * padded_width + visible % columns * side  # (B, K), the window's upper left
-    step = ops.arange(side + 2 * margin, dtype="int32")
-    within = ops.expand_dims(step * padded_width, 1) + step
-    places = ops.reshape(first, (-1, 1, 1)) + within
-    return ops.take(ops.reshape(numbers, (-1,)), places)
+    visible = ops.reshape(ops.cast(visible, "int32"), (-1, 1))  # (B * K, 1)
+    image = ops.arange(batch * num_visible, dtype="int32") // num_visible
+    around = ops.arange(side + 2 * margin, dtype="int32") - margin
+    rows, row_is_inside = _within(visible // columns * side + around, height)
+    places, column_is_inside = _within(visible % columns * side + around, columns * side)
+    rows = ops.reshape(image, (-1, 1)) * height + rows  # of B * H
+    places = ops.expand_dims(rows * (columns * side), 2) + ops.expand_dims(places, 1)
+    is_inside = ops.logical_and(
+        ops.expand_dims(row_is_inside, 2), ops.expand_dims(column_is_inside, 1)
+    )
+    windows = ops.reshape(take_rows(ops.reshape(numbers, (-1, 1)), places), ops.shape(places))
+    return ops.where(is_inside, windows, nowhere)
+
+
+def _within(numbers, size):
+    """The numbers from 0 to `size` - 1, others as the nearest, and which were such."""
+    ops = keras.ops
+    is_within = ops.logical_and(numbers >= 0, numbers < size)
+    return ops.minimum(ops.maximum(numbers, 0), size - 1), is_within
 
 
 def gather_visible(x, placement):
