@@ -84,8 +84,9 @@ def _update_on_torch(optimizer, gradients, variables, learning_rate):
     step = optimizer.iterations.value + 1
     bias_1, bias_2 = (1 - beta**step for beta in (optimizer.beta_1, optimizer.beta_2))
     corrected_rate = learning_rate * bias_2**0.5 / bias_1
-    # It decays by the rate it is given, Keras by the one that is not corrected.
-    decay = float(optimizer.weight_decay * bias_1 / bias_2**0.5)
+    # It decays by the rate it is given, Keras by the one that is not corrected. A number, not a
+    # tensor: there is no device to wait for here.
+    decay = optimizer.weight_decay * (bias_1 / bias_2**0.5).numpy().item()
     for is_decayed in (True, False):
         pairs = [
             (gradient, variable)
