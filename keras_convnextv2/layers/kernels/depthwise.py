@@ -63,8 +63,7 @@ def gains_from_windows(side, hidden):
 
     A map is computed where nothing is visible too, a window is read where patches overlap. Measured
     on a CPU with a kernel of 7 and 19 of 49 patches visible: on TensorFlow and torch windows take
-    half the time for patches of 8 positions, less for 4, and more for 2. Not tried on JAX: XLA
-    gathers value by value, and windows have more values than the map.
+    half the time for patches of 8 positions, less for 4, and more for 2. Not built for JAX.
     """
     return keras.backend.backend() != "jax" and side >= 4 and runs_on_cpu(hidden)
 
