@@ -8,6 +8,9 @@ A row of a patch, p positions, lies in one piece of memory in the map as in the 
 patches is copying such segments by their number, exact in every dtype and with static shapes. Every
 segment has at most one place on the other side: the gradient is the copy the other way, where
 that of a gather would be a scatter-add.
+
+Only the depthwise convolution looks beyond a patch. It goes by the map, or by windows: each patch
+with the positions around it, gathered from the strip one by one.
 """
 
 import dataclasses

@@ -65,7 +65,8 @@ def gains_from_windows(side, hidden):
     on a CPU with a kernel of 7 and 19 of 49 patches visible: on TensorFlow and torch windows take
     half the time for patches of 8 positions, less for 4, and more for 2. Not built for JAX.
     """
-    return keras.backend.backend() != "jax" and side >= 4 and runs_on_cpu(hidden)
+    is_auto = _chosen["method"] == "auto"  # the others go by the map
+    return is_auto and keras.backend.backend() != "jax" and side >= 4 and runs_on_cpu(hidden)
 
 
 def depthwise_conv2d(x, kernel, method=None, layout=None):
