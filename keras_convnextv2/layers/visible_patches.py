@@ -26,6 +26,7 @@ from keras_convnextv2.layers.kernels import (
     gains_from_windows,
     reshape,
     take_rows,
+    take_rows_or_zeros,
 )
 
 
@@ -87,7 +88,7 @@ def place_visible(hidden, num_visible, side, margin=0):
     windows = None
     if margin and gains_from_windows(side, hidden):
         visible = order[:, :num_visible]
-        windows = _number_windows(to_map, visible, side, margin)
+        windows = computed_once(_number_windows(to_map, visible, side, margin))
     return Placement(
         computed_once(ops.reshape(to_strip, (-1, num_visible * side))),
         computed_once(to_map),
@@ -151,20 +152,17 @@ def layout_of_strip(placement, side, kernel_size):
     to_map = functools.partial(scatter_visible, placement=placement)
     from_map = functools.partial(gather_visible, placement=placement)
     windows = placement.windows
-    if windows is None or windows.shape[1] != side + kernel_size - 1:
+    if windows is None or windows.shape[0] == 0 or windows.shape[1] != side + kernel_size - 1:
         return Layout(to_map, from_map)
     to_windows = functools.partial(_to_windows, numbers=windows)
     return Layout(to_map, from_map, to_windows)
 
 
-def _to_windows(x, numbers, positions_first=False):
+def _to_windows(x, arrange=None, *, numbers):
     """See `kernels.Layout`."""
-    side, channels = numbers.shape[1], x.shape[-1]
-    rows = _with_nothing(reshape(x, (-1, channels)))
-    if positions_first:
-        numbers = keras.ops.transpose(numbers, (1, 2, 0))
-        return reshape(take_rows(rows, numbers), (side, side, -1, channels))
-    return reshape(take_rows(rows, numbers), (-1, side, side, channels))
+    numbers = numbers if arrange is None else arrange(numbers)
+    windows = take_rows_or_zeros(reshape(x, (-1, x.shape[-1])), numbers)
+    return reshape(windows, (*keras.ops.shape(numbers), x.shape[-1]))
 
 
 def _copy(segments, placement, move, move_back):
@@ -184,9 +182,4 @@ def _to_strip(segments, placement):
 
 
 def _to_map(segments, placement):
-    return take_rows(_with_nothing(segments), placement.to_map)
-
-
-def _with_nothing(rows):
-    """`rows` (N, D) and after them one of zeros."""
-    return keras.ops.concatenate([rows, keras.ops.zeros((1, rows.shape[-1]), rows.dtype)])
+    return take_rows_or_zeros(segments, placement.to_map)

@@ -24,15 +24,20 @@ class KernelDecayAdamW(_BackendAdamW):
 
     def update_step(self, gradient, variable, learning_rate):
         """As Keras's; on TensorFlow in one operation."""
-        if keras.backend.backend() == "tensorflow" and not self.amsgrad:
+        if self._updates_on_tensorflow():
             _update_on_tensorflow(self, gradient, variable, learning_rate)
         else:
             super().update_step(gradient, variable, learning_rate)
 
     def _apply_weight_decay(self, variables):
         """As Keras's, just before the update; but what decays the weights itself need not do."""
-        if not self._updates_at_once_on_torch(variables):
+        if not (self._updates_on_tensorflow() or self._updates_at_once_on_torch(variables)):
             super()._apply_weight_decay(variables)
+
+    def _backend_update_step(self, gradients, variables, learning_rate):
+        if self._updates_on_tensorflow() and self.weight_decay is not None:
+            _decay_on_tensorflow(self, gradients, variables, learning_rate)
+        super()._backend_update_step(gradients, variables, learning_rate)
 
     def _parallel_update_step(self, gradients, variables, learning_rate):
         """As Keras's of all weights on torch; on a CPU with their decay, going over them once."""
@@ -41,9 +46,38 @@ class KernelDecayAdamW(_BackendAdamW):
         else:
             super()._parallel_update_step(gradients, variables, learning_rate)
 
+    def _updates_on_tensorflow(self):
+        return keras.backend.backend() == "tensorflow" and not self.amsgrad
+
     def _updates_at_once_on_torch(self, variables):
         is_torch = keras.backend.backend() == "torch"
         return is_torch and _is_eager_on_cpu(variables) and not self.amsgrad
+
+
+def _decay_on_tensorflow(optimizer, gradients, variables, learning_rate):
+    """Decays the weights, each when its gradient is there.
+
+    Keras's own decay waits for no gradient: TensorFlow computes what is to be subtracted from each
+    weight as the step begins, and keeps it, as much as all weights, until the weight may change.
+    """
+    import tensorflow as tf
+
+    def decay(variable, gradient):
+        with tf.control_dependencies([gradient]):
+            rate = tf.cast(learning_rate * optimizer.weight_decay, variable.dtype)
+            variable.assign_sub(variable * rate)
+
+    def decay_all(strategy, pairs):
+        for gradient, variable in pairs:
+            strategy.extended.update(variable, decay, args=(gradient,), group=False)
+
+    pairs = [
+        (gradient, variable.value)
+        for gradient, variable in zip(gradients, variables, strict=True)
+        if optimizer._use_weight_decay(variable)
+    ]
+    strategy = optimizer._distribution_strategy
+    tf.__internal__.distribute.interim.maybe_merge_call(decay_all, strategy, pairs)
 
 
 def _update_on_tensorflow(optimizer, gradient, variable, learning_rate):

@@ -89,8 +89,8 @@ def test_the_way_that_is_chosen_equals_the_backends_own(rng):
 def test_the_gradient_that_is_chosen_is_as_exact_in_half_precision(rng, dtype):
     x, upstream = (rng.normal(size=(2, 28, 28, 8)) for _ in range(2))
     kernel = rng.normal(size=(7, 7, 8, 1))
-    gradients = {}
-    for method, kind in (("auto", dtype), ("convolution", "float32")):
+    gradients = []
+    for method, kind in (("auto", dtype), ("convolution", dtype), ("convolution", "float32")):
         # The float32 ones start from the same rounded numbers.
         rounded = [keras.ops.cast(keras.ops.cast(a, dtype), kind) for a in (x, kernel, upstream)]
         variables = [keras.Variable(a, dtype=kind) for a in rounded[:2]]
@@ -99,10 +99,12 @@ def test_the_gradient_that_is_chosen_is_as_exact_in_half_precision(rng, dtype):
             y = kernels.depthwise_conv2d(*(v.value for v in variables), method)
             return keras.ops.sum(keras.ops.cast(y * upstream, "float32"))
 
-        gradients[method] = gradients_of(weighted_sum, variables)
-    for chosen, exact in zip(*gradients.values(), strict=True):
-        tolerance = {"bfloat16": 2**-7, "float16": 2**-10}[dtype]
-        np.testing.assert_allclose(chosen, exact, atol=2 * tolerance * np.abs(exact).max())
+        gradients.append(gradients_of(weighted_sum, variables))
+    tolerance = 2 * {"bfloat16": 2**-7, "float16": 2**-10}[dtype]
+    for chosen, own, exact in zip(*gradients, strict=True):
+        # TensorFlow adds in float16 itself on processors without instructions for it.
+        error, own_error = (np.abs(gradient - exact).max() for gradient in (chosen, own))
+        assert error <= max(tolerance * np.abs(exact).max(), 1.5 * own_error)
 
 
 def test_another_layout_is_moved_to_the_map_and_back(rng):

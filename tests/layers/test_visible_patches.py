@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_convnextv2.layers import MaskedDepthwiseConv2D
+from keras_convnextv2.layers.kernels import jax_depthwise
 from keras_convnextv2.layers.visible_patches import (
     gather_visible,
     layout_of_strip,
@@ -93,11 +94,27 @@ def test_gradients_are_the_copies_the_other_way(rng, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("side", "margin"), [(4, 3), (5, 2), (8, 3), (4, 0)])
 def test_windows_give_what_the_map_gives(rng, side, margin, dtype):
+    compare_windows_to_the_map(rng, side, margin, dtype)
+
+
+if keras.backend.backend() == "jax":
+
+    @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+    def test_windows_by_xlas_own_convolution_give_it_too(rng, dtype, monkeypatch):
+        """What is lowered for other devices, run on this one."""
+        monkeypatch.setattr(jax_depthwise, "_on_cpu_or_not", lambda on_cpu, elsewhere: elsewhere)
+        jax_depthwise.operations_on_windows.cache_clear()
+        try:
+            compare_windows_to_the_map(rng, 4, 3, dtype)
+        finally:
+            jax_depthwise.operations_on_windows.cache_clear()
+
+
+def compare_windows_to_the_map(rng, side, margin, dtype):
     """The depthwise convolution of the strip and its gradients, on a grid with every neighbour."""
     hidden = random_hidden(rng, 3, 4, 3, num_visible=7)
     placement = place_visible(hidden, 7, side, margin)
-    has_windows = keras.backend.backend() != "jax" and margin > 0
-    assert (placement.windows is not None) == has_windows
+    assert (placement.windows is not None) == (margin > 0)
     layer = MaskedDepthwiseConv2D(7, dtype=f"mixed_{dtype}" if dtype != "float32" else dtype)
     layer.build((None, 7 * side, side, 6))
     layer.kernel.assign(rng.normal(size=layer.kernel.shape))

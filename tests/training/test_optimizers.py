@@ -103,3 +103,43 @@ def apply_compiled(optimizer, gradient, weight):
         state = [variable.value for variable in optimizer.variables]
         trained, _ = jax.jit(optimizer.stateless_apply)(state, [gradient], [weight.value])
         weight.assign(trained[0])
+
+
+if keras.backend.backend() == "tensorflow":
+
+    def test_what_decays_a_weight_is_not_computed_before_its_gradient(rng):
+        """Else as much as all weights is kept from the beginning of a step to its end."""
+        import tensorflow as tf
+
+        weights = [keras.Variable(rng.normal(size=(5, 7))) for _ in range(2)]
+        optimizer = KernelDecayAdamW(0.1, weight_decay=0.2)
+        optimizer.build(weights)
+
+        @tf.function
+        def step(*gradients):
+            optimizer.apply([gradient * 2.0 for gradient in gradients], weights)
+
+        graph = step.get_concrete_function(*(weight.value for weight in weights)).graph
+        decays = [op for op in graph.get_operations() if op.type == "AssignSubVariableOp"]
+        assert len(decays) == 2
+        # The weight times the rate, of which the weight is not read before.
+        reads = [decay.inputs[1].op.inputs[0].op for decay in decays]
+        assert [read.type for read in reads] == ["ReadVariableOp"] * 2
+        waits_for = [op for read in reads for op in read.control_inputs]
+        assert [op.name for op in waits_for] == ["mul", "mul_1"]  # its gradient
+
+    def test_its_steps_are_those_of_keras_adamw_on_mirrored_weights(rng):
+        import tensorflow as tf
+
+        start, images = rng.normal(size=(5, 7)), rng.normal(size=(8, 5))
+        ends = []
+        for kind in (KernelDecayAdamW, keras.optimizers.AdamW):
+            with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+                layer = keras.layers.Dense(7, use_bias=False)
+                model = keras.Sequential([keras.Input((5,)), layer])
+                layer.kernel.assign(start)
+                model.compile(optimizer=kind(0.1, weight_decay=0.2), loss="mse")
+            model.fit(images, np.zeros((8, 7)), batch_size=4, shuffle=False, verbose=0)
+            ends.append(layer.kernel.numpy())
+        assert np.abs(ends[0] - start).max() > 0.1
+        np.testing.assert_allclose(ends[0], ends[1], rtol=1e-5, atol=1e-5)

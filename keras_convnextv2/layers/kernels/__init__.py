@@ -17,7 +17,7 @@ from keras_convnextv2.layers.kernels.gelu_response_norm import (
 from keras_convnextv2.layers.kernels.layer_norm import gains_from_own_layer_norm, layer_norm
 from keras_convnextv2.layers.kernels.linear import gains_from_own_linear, linear
 from keras_convnextv2.layers.kernels.patch_convolution import patch_convolution
-from keras_convnextv2.layers.kernels.rearranged import reshape, take_rows
+from keras_convnextv2.layers.kernels.rearranged import reshape, take_rows, take_rows_or_zeros
 from keras_convnextv2.layers.kernels.sum_of_squares import sum_of_squares
 
 __all__ = [
@@ -39,4 +39,5 @@ __all__ = [
     "set_depthwise_method",
     "sum_of_squares",
     "take_rows",
+    "take_rows_or_zeros",
 ]

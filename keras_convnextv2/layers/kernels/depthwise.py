@@ -45,9 +45,9 @@ class Layout(NamedTuple):
         to_map, from_map: functions from the layout to the map and back. Each is linear, and its
             transpose is the other.
         to_windows: optional function from the layout to the windows of its patches, (N, p + k - 1,
-            p + k - 1, C), and with `positions_first` (p + k - 1, p + k - 1, N, C): the N patches,
-            p x p, that are one after the other in the layout, each with what is around it in the
-            map.
+            p + k - 1, C): the N patches, p x p, that are one after the other in the layout, each
+            with what is around it in the map. A second argument rearranges them: a function of an
+            int32 tensor without the axis C, in which N * p * p stands for zeros.
     """
 
     to_map: Callable
@@ -62,11 +62,11 @@ def gains_from_windows(side, hidden):
     """Whether patches of `side` positions are the faster for being convolved as windows.
 
     A map is computed where nothing is visible too, a window is read where patches overlap. Measured
-    on a CPU with a kernel of 7 and 19 of 49 patches visible: on TensorFlow and torch windows take
-    half the time for patches of 8 positions, less for 4, and more for 2. Not built for JAX.
+    on a CPU with a kernel of 7 and 19 of 49 patches visible: windows take half the time for patches
+    of 8 positions, less for 4, and more for 2.
     """
     is_auto = _chosen["method"] == "auto"  # the others go by the map
-    return is_auto and keras.backend.backend() != "jax" and side >= 4 and runs_on_cpu(hidden)
+    return is_auto and side >= 4 and runs_on_cpu(hidden)
 
 
 def depthwise_conv2d(x, kernel, method=None, layout=None):
@@ -87,10 +87,10 @@ def depthwise_conv2d(x, kernel, method=None, layout=None):
     convolve, kernel_gradient = _operations(x, method)
     if kernel_gradient is None:
         return layout.from_map(convolve(layout.to_map(x), kernel))
-    if layout.to_windows is None:
-        ways = _through_map(layout, convolve, kernel_gradient)
+    if method == "auto" and layout.to_windows is not None:
+        ways = _through_windows(layout.to_windows)
     else:
-        ways = _through_windows(layout.to_windows, kernel_gradient)
+        ways = _through_map(layout, convolve, kernel_gradient)
     return custom_gradient(*ways)(x, kernel)
 
 
@@ -115,11 +115,15 @@ def _through_map(layout, convolve, kernel_gradient):
     return forward, gradient
 
 
-def _through_windows(to_windows, kernel_gradient):
-    """As `_through_map`, on TensorFlow and torch."""
+def _through_windows(to_windows):
+    """As `_through_map`."""
+    if keras.backend.backend() == "jax":
+        convolve_windows, kernel_gradient = jax_depthwise.operations_on_windows()
+    else:
+        convolve_windows, kernel_gradient = _convolution_of_windows, _gradient_by_windows
 
     def convolve(x, kernel):
-        return reshape(_convolution(to_windows(x), kernel, padding="valid"), keras.ops.shape(x))
+        return reshape(convolve_windows(to_windows(x), kernel), keras.ops.shape(x))
 
     def forward(x, kernel):
         return convolve(x, kernel), ()
@@ -130,8 +134,8 @@ def _through_windows(to_windows, kernel_gradient):
         if needed[0]:
             gradients[0] = convolve(upstream, _turned(kernel))
         if needed[1]:
-            windows = to_windows(recomputed_after(upstream, x), positions_first=True)
-            gradient = kernel_gradient(windows, upstream, kernel.shape[0], are_windows=True)
+            x = recomputed_after(upstream, x)
+            gradient = kernel_gradient(to_windows, x, upstream, kernel.shape[0])
             gradients[1] = keras.ops.cast(gradient, kernel.dtype)
         return gradients
 
@@ -155,19 +159,24 @@ def _operations(x, method):
     if method == "shifted":
         return sum_of_shifted_products, None
     is_own = method == "auto" and backend != "jax" and runs_on_cpu(x)
-    return _convolution, _wide_kernel_gradient if is_own else None
+    return _convolution, _gradient_by_maps if is_own else None
 
 
-def _wide_kernel_gradient(x, upstream, size, are_windows=False):
-    """The kernel's gradient by maps, or by windows with their positions first and patches."""
-    if are_windows:
-        side, channels = x.shape[0] - size + 1, x.shape[3]
-        upstream, margin = reshape(upstream, (-1, side, side, channels)), 0
-    else:
-        x, margin = keras.ops.transpose(x, (1, 2, 0, 3)), size // 2
+def _gradient_by_maps(x, upstream, size):
+    x = keras.ops.transpose(x, (1, 2, 0, 3))
+    return _wide_kernel_gradient()(x, upstream, size, margin=size // 2)
+
+
+def _gradient_by_windows(to_windows, x, upstream, size):
+    windows = to_windows(x, lambda numbers: keras.ops.transpose(numbers, (1, 2, 0)))
+    side, channels = windows.shape[0] - size + 1, windows.shape[3]
+    patches = reshape(upstream, (-1, side, side, channels))
+    return _wide_kernel_gradient()(windows, patches, size, margin=0)
+
+
+def _wide_kernel_gradient():
     by_torch, by_tensorflow = wide_kernel_gradient.by_torch, wide_kernel_gradient.by_tensorflow
-    own = by_torch if keras.backend.backend() == "torch" else by_tensorflow
-    return own(x, upstream, size, margin)
+    return by_torch if keras.backend.backend() == "torch" else by_tensorflow
 
 
 def _convolution(x, kernel, padding="same"):
@@ -183,6 +192,10 @@ def _convolution(x, kernel, padding="same"):
         )
         return y.permute(0, 2, 3, 1)
     return keras.ops.depthwise_conv(x, kernel, padding=padding, data_format="channels_last")
+
+
+def _convolution_of_windows(windows, kernel):
+    return _convolution(windows, kernel, padding="valid")
 
 
 def _turned(kernel):

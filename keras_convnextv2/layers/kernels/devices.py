@@ -1,12 +1,20 @@
-"""On which device TensorFlow and torch compute. JAX settles that when a program is lowered."""
+"""On which device a backend computes, where that decides how it is done.
+
+JAX settles that when a program is lowered; what has to be decided before goes by its default.
+"""
 
 import keras
 
 
 def runs_on_cpu(x):
-    """Whether what is computed from x runs on a CPU: of TensorFlow, where it has nothing else."""
-    if keras.backend.backend() == "torch":
+    """Whether what is computed from x runs on a CPU; but for torch, where there is nothing else."""
+    backend = keras.backend.backend()
+    if backend == "torch":
         return x.device.type == "cpu"
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend() == "cpu"
     return not tensorflow_has_accelerator()
 
 

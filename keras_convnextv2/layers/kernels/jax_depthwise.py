@@ -7,11 +7,19 @@ On CPU XLA computes a depthwise convolution one output at a time, and its gradie
 Written as k * k multiply-adds of shifted views, the forward pass and the input's gradient become
 one loop each. The kernel's gradient is a scan over rows, whose body adds shifted products
 element by element, a row of positions long; a plain reduction over all positions is slow again.
+Windows are so small that several of them make such a row.
 """
 
 import functools
 
-from keras_convnextv2.layers.kernels.shifted_products import pad_for, sum_of_shifted_products
+from keras_convnextv2.layers.kernels.shifted_products import (
+    pad_for,
+    sum_of_shifted_products,
+    sum_within,
+)
+
+# Positions in a row of windows side by side, about: enough for a loop that XLA vectorizes.
+_LONG_ROW = 32
 
 
 @functools.cache
@@ -26,20 +34,80 @@ def operations(method):
     """
     import jax
 
-    def choose(on_cpu, elsewhere):
-        def compute(*tensors):
-            return jax.lax.platform_dependent(*tensors, cpu=on_cpu, default=elsewhere)
-
-        return on_cpu if method == "shifted" else compute
-
     def kernel_gradient(x, gradient, size):
         return choose(
             functools.partial(_shifted_kernel_gradient, size=size),
             functools.partial(_own_kernel_gradient, size=size),
         )(x, gradient)
 
+    choose = _as_on_cpu if method == "shifted" else _on_cpu_or_not
     convolve = choose(functools.partial(_alone, sum_of_shifted_products), _convolution)
     return jax.jit(convolve), jax.jit(kernel_gradient, static_argnums=2)
+
+
+@functools.cache
+def operations_on_windows():
+    """The same for the windows of a `Layout`.
+
+    They are (windows (N, p + k - 1, p + k - 1, C), kernel) -> (N, p, p, C), and (to_windows, x,
+    gradient, k) -> the gradient of the kernel, with `x` and the gradient in the layout.
+    """
+    import jax
+
+    def kernel_gradient(windows, gradient, size):
+        return _on_cpu_or_not(
+            functools.partial(_gradient_by_rows, size=size),
+            functools.partial(_own_gradient_of_rows, size=size),
+        )(windows, gradient)
+
+    def on_cpu(windows, kernel):
+        return _alone(sum_within, windows, kernel).astype(windows.dtype)
+
+    convolve = _on_cpu_or_not(on_cpu, functools.partial(_convolution, padding="VALID"))
+    by_rows = jax.jit(kernel_gradient, static_argnums=2)
+    return jax.jit(convolve), functools.partial(_gradient_by_windows, by_rows)
+
+
+def _gradient_by_windows(by_rows, to_windows, x, gradient, size):
+    num_positions, channels = x.size // x.shape[-1], x.shape[-1]
+    windows = to_windows(
+        x,
+        lambda numbers: _side_by_side(numbers, numbers.shape[1] - size + 1, num_positions),
+    )
+    side = windows.shape[1] - size + 1
+    gradient = _side_by_side(gradient.reshape(-1, side, side, channels), side, 0)
+    return by_rows(windows, gradient, size)
+
+
+def _side_by_side(windows, side, nothing):
+    """(N, s, s, ...) as (N / M, s, M, s, ...), filled with `nothing` where M does not divide N.
+
+    `side` is that of the patches, which settles M.
+    """
+    import jax.numpy as jnp
+
+    beside = max(1, _LONG_ROW // side)
+    left_over = -windows.shape[0] % beside
+    whole = [(0, left_over)] + [(0, 0)] * (windows.ndim - 1)
+    windows = jnp.pad(windows, whole, constant_values=nothing)
+    return windows.reshape(-1, beside, *windows.shape[1:]).swapaxes(1, 2)
+
+
+def _own_gradient_of_rows(x, gradient, size):
+    """As `_gradient_by_rows`, by XLA's own convolution."""
+    x, gradient = (rows.swapaxes(1, 2) for rows in (x, gradient))
+    x, gradient = (rows.reshape(-1, *rows.shape[2:]) for rows in (x, gradient))
+    return _own_kernel_gradient(x, gradient, size, padding="VALID")
+
+
+def _on_cpu_or_not(on_cpu, elsewhere):
+    import jax
+
+    return lambda *tensors: jax.lax.platform_dependent(*tensors, cpu=on_cpu, default=elsewhere)
+
+
+def _as_on_cpu(on_cpu, elsewhere):
+    return on_cpu
 
 
 def _alone(function, *tensors):
@@ -61,58 +129,71 @@ def _alone(function, *tensors):
     return jax.lax.cond(always, function, nothing, *tensors)
 
 
-def _convolution(x, kernel):
+def _convolution(x, kernel, padding="SAME"):
     import jax
 
     return jax.lax.conv_general_dilated(
         x,
         kernel.reshape(*kernel.shape[:2], 1, -1),  # one input channel a group
         window_strides=(1, 1),
-        padding="SAME",
+        padding=padding,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=x.shape[-1],
     )
 
 
-def _own_kernel_gradient(x, gradient, size):
+def _own_kernel_gradient(x, gradient, size, padding="SAME"):
     import jax
     import jax.numpy as jnp
 
+    convolution = functools.partial(_convolution, x, padding=padding)
     kernel = jnp.zeros((size, size, x.shape[-1], 1), x.dtype)
-    (kernel_gradient,) = jax.vjp(functools.partial(_convolution, x), kernel)[1](gradient)
-    return kernel_gradient.astype(jnp.float32)
+    return jax.vjp(convolution, kernel)[1](gradient)[0].astype(jnp.float32)
 
 
 def _shifted_kernel_gradient(x, gradient, size):
+    import jax.numpy as jnp
+
+    if 0 in x.shape:
+        return jnp.zeros((size, size, x.shape[-1], 1), jnp.float32)
+    padded = _alone(lambda x, _: pad_for(size, x), x, gradient)
+    return _gradient_by_rows(padded[:, :, None], gradient[:, :, None], size)
+
+
+def _gradient_by_rows(x, gradient, size):
+    """The kernel's gradient, float32 (k, k, C, 1), for maps that are side by side.
+
+    Args:
+        x: (N, H + k - 1, M, W + k - 1, C), M maps in a row.
+        gradient: (N, H, M, W, C).
+        size: int, k.
+    """
     import jax
     import jax.numpy as jnp
 
-    batch, height, width, channels = x.shape
-    if 0 in x.shape:
-        return jnp.zeros((size, size, channels, 1), jnp.float32)
+    groups, height, beside, width, channels = gradient.shape
     # Fewer passes over the totals, and enough work in a step for XLA to share it between cores.
     rows_at_once = max(rows for rows in range(1, 8) if height % rows == 0)
-    padded = _alone(lambda x, _: pad_for(size, x), x, gradient)
-    padded = padded.reshape(batch * (height + size - 1), -1)
-    gradient = gradient.astype(jnp.float32).reshape(batch * height, -1)
+    x = x.astype(jnp.float32).reshape(groups * (height + size - 1), beside, -1)
+    gradient = gradient.astype(jnp.float32).reshape(groups * height, beside, -1)
 
     def add_rows(totals, first):
-        image, row = first // height, first % height
+        group, row = first // height, first % height
         for next_row in range(rows_at_once):
-            # The rows of x that met this row of the gradient: (k, (W + k - 1) * C).
-            start = image * (height + size - 1) + row + next_row
-            met = jax.lax.dynamic_slice(padded, (start, 0), (size, padded.shape[1]))
+            # The rows of x that met this row of the gradient: (k, M, (W + k - 1) * C).
+            start = group * (height + size - 1) + row + next_row
+            met = jax.lax.dynamic_slice(x, (start, 0, 0), (size, *x.shape[1:]))
             met_by = gradient[first + next_row]
             totals = [
-                total + met[:, column * channels : (column + width) * channels] * met_by
+                total + met[:, :, column * channels : (column + width) * channels] * met_by
                 for column, total in enumerate(totals)
             ]
         return totals, None
 
     # A total for each column of the kernel: one array of them all would have to be concatenated,
     # which XLA does not vectorize.
-    zero = jnp.zeros((size, width * channels), jnp.float32)
-    firsts = jnp.arange(0, batch * height, rows_at_once)
+    zero = jnp.zeros((size, beside, width * channels), jnp.float32)
+    firsts = jnp.arange(0, groups * height, rows_at_once)
     totals, _ = jax.lax.scan(add_rows, [zero] * size, firsts)
-    columns = [total.reshape(size, width, channels).sum(axis=1) for total in totals]
-    return jnp.stack(columns, axis=1)[..., None]  # (k, k, C, 1)
+    columns = [total.reshape(size, beside * width, channels).sum(axis=1) for total in totals]
+    return jnp.stack(columns, axis=1)[..., None]

@@ -20,3 +20,13 @@ def take_rows(x, numbers):
     if keras.backend.backend() == "torch":
         return x.index_select(0, numbers)
     return keras.ops.take(x, numbers, axis=0)
+
+
+def take_rows_or_zeros(x, numbers):
+    """As `take_rows`, and zeros for the number N."""
+    if keras.backend.backend() == "jax":
+        import jax.numpy as jnp
+
+        return jnp.take(x, numbers.reshape(-1), axis=0, mode="fill", fill_value=0)
+    nothing = keras.ops.zeros((1, x.shape[-1]), x.dtype)
+    return take_rows(keras.ops.concatenate([x, nothing]), numbers)

@@ -11,18 +11,27 @@ def sum_of_shifted_products(x, kernel):
     Returns:
         (B, H, W, C) in the dtype of `x`.
     """
+    return keras.ops.cast(sum_within(pad_for(kernel.shape[0], x), kernel), x.dtype)
+
+
+def sum_within(x, kernel):
+    """As `sum_of_shifted_products`, "valid" padding.
+
+    Returns:
+        float32 (B, H - k + 1, W - k + 1, C).
+    """
     ops = keras.ops
     size, (height, width) = kernel.shape[0], ops.shape(x)[1:3]
-    padded, taps = pad_for(size, x), ops.cast(kernel[..., 0], "float32")
+    height, width = height - size + 1, width - size + 1
+    x, taps = ops.cast(x, "float32"), ops.cast(kernel[..., 0], "float32")
     # A sum of sums: short chains of additions run beside each other, a long one waits for itself.
-    total = sum(
+    return sum(
         sum(
-            padded[:, row : row + height, column : column + width] * taps[row, column]
+            x[:, row : row + height, column : column + width] * taps[row, column]
             for column in range(size)
         )
         for row in range(size)
     )
-    return ops.cast(total, x.dtype)
 
 
 def pad_for(size, x):
