@@ -152,7 +152,8 @@ def layout_of_strip(placement, side, kernel_size):
     to_map = functools.partial(scatter_visible, placement=placement)
     from_map = functools.partial(gather_visible, placement=placement)
     windows = placement.windows
-    if windows is None or windows.shape[0] == 0 or windows.shape[1] != side + kernel_size - 1:
+    is_empty = windows is not None and windows.shape[0] == 0  # there is nothing to arrange
+    if windows is None or is_empty or windows.shape[1] != side + kernel_size - 1:
         return Layout(to_map, from_map)
     to_windows = functools.partial(_to_windows, numbers=windows)
     return Layout(to_map, from_map, to_windows)

@@ -30,12 +30,13 @@ class KernelDecayAdamW(_BackendAdamW):
             super().update_step(gradient, variable, learning_rate)
 
     def _apply_weight_decay(self, variables):
-        """As Keras's, just before the update; but what decays the weights itself need not do."""
+        """As Keras's; nothing where we decay with the update: on TensorFlow, and on torch's CPU."""
         if not (self._updates_on_tensorflow() or self._updates_at_once_on_torch(variables)):
             super()._apply_weight_decay(variables)
 
     def _backend_update_step(self, gradients, variables, learning_rate):
-        if self._updates_on_tensorflow() and self.weight_decay is not None:
+        """As Keras's, and on TensorFlow the decay before it."""
+        if self._updates_on_tensorflow() and self.weight_decay:
             _decay_on_tensorflow(self, gradients, variables, learning_rate)
         super()._backend_update_step(gradients, variables, learning_rate)
 
@@ -59,6 +60,8 @@ def _decay_on_tensorflow(optimizer, gradients, variables, learning_rate):
 
     Keras's own decay waits for no gradient: TensorFlow computes what is to be subtracted from each
     weight as the step begins, and keeps it, as much as all weights, until the weight may change.
+    And what `update_step` is given went through one operation with all gradients: what waits for
+    one there waits for all, and keeps them.
     """
     import tensorflow as tf
 
@@ -72,7 +75,7 @@ def _decay_on_tensorflow(optimizer, gradients, variables, learning_rate):
             strategy.extended.update(variable, decay, args=(gradient,), group=False)
 
     pairs = [
-        (gradient, variable.value)
+        (gradient, variable.value if isinstance(variable, keras.Variable) else variable)
         for gradient, variable in zip(gradients, variables, strict=True)
         if optimizer._use_weight_decay(variable)
     ]

@@ -102,7 +102,8 @@ def test_the_gradient_that_is_chosen_is_as_exact_in_half_precision(rng, dtype):
         gradients.append(gradients_of(weighted_sum, variables))
     tolerance = 2 * {"bfloat16": 2**-7, "float16": 2**-10}[dtype]
     for chosen, own, exact in zip(*gradients, strict=True):
-        # TensorFlow adds in float16 itself on processors without instructions for it.
+        # TensorFlow adds in float16 itself on processors without instructions for it; then ours
+        # adds in another order.
         error, own_error = (np.abs(gradient - exact).max() for gradient in (chosen, own))
         assert error <= max(tolerance * np.abs(exact).max(), 1.5 * own_error)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_convnextv2.layers import MaskedDepthwiseConv2D
-from keras_convnextv2.layers.kernels import jax_depthwise
+from keras_convnextv2.layers.kernels import depthwise_conv2d, jax_depthwise
 from keras_convnextv2.layers.visible_patches import (
     gather_visible,
     layout_of_strip,
@@ -102,8 +102,9 @@ if keras.backend.backend() == "jax":
     @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
     def test_windows_by_xlas_own_convolution_give_it_too(rng, dtype, monkeypatch):
         """What is lowered for other devices, run on this one."""
-        monkeypatch.setattr(jax_depthwise, "_on_cpu_or_not", lambda on_cpu, elsewhere: elsewhere)
+        jax_depthwise.operations("auto")  # the map's stay as they are
         jax_depthwise.operations_on_windows.cache_clear()
+        monkeypatch.setattr(jax_depthwise, "on_cpu_or_not", lambda on_cpu, elsewhere: elsewhere)
         try:
             compare_windows_to_the_map(rng, 4, 3, dtype)
         finally:
@@ -137,14 +138,21 @@ def compare_windows_to_the_map(rng, side, margin, dtype):
         np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max())
 
 
-def test_windows_of_another_size_are_not_used(rng):
+def test_windows_are_used_without_the_map_but_those_of_another_size_are_not(rng):
     placement = place_visible(random_hidden(rng, 2, 3, 2, num_visible=4), 4, side=4, margin=3)
-    assert (layout_of_strip(placement, 4, 7).to_windows is None) == (placement.windows is None)
+    without_map = layout_of_strip(placement, 4, 7)._replace(to_map=None, from_map=None)
+    x, kernel = np.zeros((2, 16, 4, 3), "float32"), np.zeros((7, 7, 3, 1), "float32")
+    x, kernel = map(keras.ops.convert_to_tensor, (x, kernel))
+    assert depthwise_conv2d(x, kernel, layout=without_map).shape == x.shape
     assert layout_of_strip(placement, 4, 5).to_windows is None
 
 
 def test_an_empty_batch_has_no_windows():
     placement = place_visible(np.zeros((0, 2, 2), "int32"), 4, side=4, margin=3)
+    assert layout_of_strip(placement, 4, 7).to_windows is None
     layer = MaskedDepthwiseConv2D(7)
     x = np.zeros((0, 16, 4, 3), "float32")
     assert layer(x, placement=placement).shape == x.shape
+    total = lambda: keras.ops.sum(layer(x, placement=placement))  # noqa: E731
+    for gradient in gradients_of(total, layer.trainable_weights):
+        assert not gradient.any()

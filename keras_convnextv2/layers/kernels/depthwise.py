@@ -23,9 +23,9 @@ def set_depthwise_method(method="auto"):
 
     Args:
         method: "auto" for the fastest known for the backend and the device: on a CPU "shifted" for
-            JAX, and for TensorFlow and torch "convolution" with a gradient of our own; else
-            "convolution"; "convolution" for the backend's own; "shifted" for a sum of shifted
-            products.
+            JAX, and for TensorFlow and torch "convolution" with a gradient of our own, of visible
+            patches without their map where that gains; else "convolution"; "convolution" for the
+            backend's own; "shifted" for a sum of shifted products.
 
     Returns:
         The method that was set before.
@@ -46,8 +46,9 @@ class Layout(NamedTuple):
             transpose is the other.
         to_windows: optional function from the layout to the windows of its patches, (N, p + k - 1,
             p + k - 1, C): the N patches, p x p, that are one after the other in the layout, each
-            with what is around it in the map. A second argument rearranges them: a function of an
-            int32 tensor without the axis C, in which N * p * p stands for zeros.
+            with what is around it in the map. An optional second argument rearranges them: a
+            function of the numbers of their positions, int32 (N, p + k - 1, p + k - 1), where
+            N * p * p stands for zeros; the windows take the shape that it gives.
     """
 
     to_map: Callable
@@ -62,8 +63,8 @@ def gains_from_windows(side, hidden):
     """Whether patches of `side` positions are the faster for being convolved as windows.
 
     A map is computed where nothing is visible too, a window is read where patches overlap. Measured
-    on a CPU with a kernel of 7 and 19 of 49 patches visible: windows take half the time for patches
-    of 8 positions, less for 4, and more for 2.
+    on a CPU with a kernel of 7 and 19 of 49 patches visible: windows take half the map's time for
+    patches of 8 positions, about three quarters for 4, and (TensorFlow, torch) more than it for 2.
     """
     is_auto = _chosen["method"] == "auto"  # the others go by the map
     return is_auto and side >= 4 and runs_on_cpu(hidden)
@@ -164,19 +165,20 @@ def _operations(x, method):
 
 def _gradient_by_maps(x, upstream, size):
     x = keras.ops.transpose(x, (1, 2, 0, 3))
-    return _wide_kernel_gradient()(x, upstream, size, margin=size // 2)
+    return _wide_kernel_gradient(x, upstream, size, margin=size // 2)
 
 
 def _gradient_by_windows(to_windows, x, upstream, size):
     windows = to_windows(x, lambda numbers: keras.ops.transpose(numbers, (1, 2, 0)))
     side, channels = windows.shape[0] - size + 1, windows.shape[3]
     patches = reshape(upstream, (-1, side, side, channels))
-    return _wide_kernel_gradient()(windows, patches, size, margin=0)
+    return _wide_kernel_gradient(windows, patches, size, margin=0)
 
 
-def _wide_kernel_gradient():
+def _wide_kernel_gradient(x, upstream, size, margin):
     by_torch, by_tensorflow = wide_kernel_gradient.by_torch, wide_kernel_gradient.by_tensorflow
-    return by_torch if keras.backend.backend() == "torch" else by_tensorflow
+    own = by_torch if keras.backend.backend() == "torch" else by_tensorflow
+    return own(x, upstream, size, margin)
 
 
 def _convolution(x, kernel, padding="same"):

@@ -12,11 +12,8 @@ Windows are so small that several of them make such a row.
 
 import functools
 
-from keras_convnextv2.layers.kernels.shifted_products import (
-    pad_for,
-    sum_of_shifted_products,
-    sum_within,
-)
+from keras_convnextv2.layers.kernels.devices import on_cpu_or_not
+from keras_convnextv2.layers.kernels.shifted_products import pad_for, sum_of_shifted_products
 
 # Positions in a row of windows side by side, about: enough for a loop that XLA vectorizes.
 _LONG_ROW = 32
@@ -34,14 +31,15 @@ def operations(method):
     """
     import jax
 
+    choose = _as_on_cpu if method == "shifted" else on_cpu_or_not
+    convolve = choose(functools.partial(_alone, sum_of_shifted_products), _convolution)
+
     def kernel_gradient(x, gradient, size):
         return choose(
             functools.partial(_shifted_kernel_gradient, size=size),
             functools.partial(_own_kernel_gradient, size=size),
         )(x, gradient)
 
-    choose = _as_on_cpu if method == "shifted" else _on_cpu_or_not
-    convolve = choose(functools.partial(_alone, sum_of_shifted_products), _convolution)
     return jax.jit(convolve), jax.jit(kernel_gradient, static_argnums=2)
 
 
@@ -54,26 +52,29 @@ def operations_on_windows():
     """
     import jax
 
+    convolve = on_cpu_or_not(
+        functools.partial(_alone, functools.partial(sum_of_shifted_products, padding="valid")),
+        functools.partial(_convolution, padding="VALID"),
+    )
+
     def kernel_gradient(windows, gradient, size):
-        return _on_cpu_or_not(
+        return on_cpu_or_not(
             functools.partial(_gradient_by_rows, size=size),
             functools.partial(_own_gradient_of_rows, size=size),
         )(windows, gradient)
 
-    def on_cpu(windows, kernel):
-        return _alone(sum_within, windows, kernel).astype(windows.dtype)
-
-    convolve = _on_cpu_or_not(on_cpu, functools.partial(_convolution, padding="VALID"))
     by_rows = jax.jit(kernel_gradient, static_argnums=2)
     return jax.jit(convolve), functools.partial(_gradient_by_windows, by_rows)
 
 
 def _gradient_by_windows(by_rows, to_windows, x, gradient, size):
+    """The kernel's gradient by a function of windows and patches that are side by side."""
     num_positions, channels = x.size // x.shape[-1], x.shape[-1]
-    windows = to_windows(
-        x,
-        lambda numbers: _side_by_side(numbers, numbers.shape[1] - size + 1, num_positions),
-    )
+
+    def arrange(numbers):
+        return _side_by_side(numbers, numbers.shape[1] - size + 1, num_positions)
+
+    windows = to_windows(x, arrange)  # (N / M, p + k - 1, M, p + k - 1, C)
     side = windows.shape[1] - size + 1
     gradient = _side_by_side(gradient.reshape(-1, side, side, channels), side, 0)
     return by_rows(windows, gradient, size)
@@ -96,14 +97,8 @@ def _side_by_side(windows, side, nothing):
 def _own_gradient_of_rows(x, gradient, size):
     """As `_gradient_by_rows`, by XLA's own convolution."""
     x, gradient = (rows.swapaxes(1, 2) for rows in (x, gradient))
-    x, gradient = (rows.reshape(-1, *rows.shape[2:]) for rows in (x, gradient))
+    x, gradient = (maps.reshape(-1, *maps.shape[2:]) for maps in (x, gradient))
     return _own_kernel_gradient(x, gradient, size, padding="VALID")
-
-
-def _on_cpu_or_not(on_cpu, elsewhere):
-    import jax
-
-    return lambda *tensors: jax.lax.platform_dependent(*tensors, cpu=on_cpu, default=elsewhere)
 
 
 def _as_on_cpu(on_cpu, elsewhere):

@@ -3,7 +3,7 @@
 import keras
 
 from keras_convnextv2.layers.kernels.custom_gradient import custom_gradient
-from keras_convnextv2.layers.kernels.devices import runs_on_cpu
+from keras_convnextv2.layers.kernels.devices import on_cpu_or_not, runs_on_cpu
 from keras_convnextv2.layers.kernels.linear import product, product_over_rows
 from keras_convnextv2.layers.kernels.rearranged import reshape
 
@@ -79,7 +79,7 @@ def _product_of_patches(x, kernel):
 
 
 def _jax_forward(x, kernel):
-    return _on_cpu_or_not(_jax_product_of_patches, _convolution)(x, kernel), ()
+    return on_cpu_or_not(_jax_product_of_patches, _convolution)(x, kernel), ()
 
 
 def _jax_gradient(upstream, tensors, *_):
@@ -93,16 +93,9 @@ def _jax_gradient(upstream, tensors, *_):
 
     # Two choices, so that one whose result nobody takes is not computed.
     return (
-        _on_cpu_or_not(_input_gradient, own_input_gradient)(*tensors, upstream),
-        _on_cpu_or_not(_kernel_gradient, own_kernel_gradient)(*tensors, upstream),
+        on_cpu_or_not(_input_gradient, own_input_gradient)(*tensors, upstream),
+        on_cpu_or_not(_kernel_gradient, own_kernel_gradient)(*tensors, upstream),
     )
-
-
-def _on_cpu_or_not(on_cpu, elsewhere):
-    """Settled when a program is lowered for a device."""
-    import jax
-
-    return lambda *tensors: jax.lax.platform_dependent(*tensors, cpu=on_cpu, default=elsewhere)
 
 
 def _jax_product_of_patches(x, kernel):

@@ -1,37 +1,31 @@
 import keras
 
 
-def sum_of_shifted_products(x, kernel):
+def sum_of_shifted_products(x, kernel, padding="same"):
     """A depthwise convolution as k * k multiply-adds of shifted views, computed in float32.
 
     Args:
         x: (B, H, W, C).
         kernel: (k, k, C, 1) with k odd.
+        padding: "same" or "valid".
 
     Returns:
-        (B, H, W, C) in the dtype of `x`.
-    """
-    return keras.ops.cast(sum_within(pad_for(kernel.shape[0], x), kernel), x.dtype)
-
-
-def sum_within(x, kernel):
-    """As `sum_of_shifted_products`, "valid" padding.
-
-    Returns:
-        float32 (B, H - k + 1, W - k + 1, C).
+        (B, H, W, C) in the dtype of `x`; with "valid" k - 1 less in H and W.
     """
     ops = keras.ops
-    size, (height, width) = kernel.shape[0], ops.shape(x)[1:3]
-    height, width = height - size + 1, width - size + 1
-    x, taps = ops.cast(x, "float32"), ops.cast(kernel[..., 0], "float32")
+    size, dtype = kernel.shape[0], x.dtype
+    x = pad_for(size, x) if padding == "same" else ops.cast(x, "float32")
+    height, width = (length - size + 1 for length in ops.shape(x)[1:3])
+    taps = ops.cast(kernel[..., 0], "float32")
     # A sum of sums: short chains of additions run beside each other, a long one waits for itself.
-    return sum(
+    total = sum(
         sum(
             x[:, row : row + height, column : column + width] * taps[row, column]
             for column in range(size)
         )
         for row in range(size)
     )
+    return ops.cast(total, dtype)
 
 
 def pad_for(size, x):
