@@ -97,6 +97,7 @@ def _side_by_side(windows, side, nothing):
 def _own_gradient_of_rows(x, gradient, size):
     """As `_gradient_by_rows`, by XLA's own convolution."""
     x, gradient = (rows.swapaxes(1, 2) for rows in (x, gradient))
+    # (N * M, H + k - 1, W + k - 1, C) and (N * M, H, W, C)
     x, gradient = (maps.reshape(-1, *maps.shape[2:]) for maps in (x, gradient))
     return _own_kernel_gradient(x, gradient, size, padding="VALID")
 
