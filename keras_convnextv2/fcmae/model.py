@@ -273,8 +273,8 @@ class FCMAE(keras.Model):
         """Counts one training step, before its (scaled) gradients are applied; returns its logs."""
         ops = keras.ops
         scale = ops.cast(self.optimizer.scale_loss(ops.ones(())), "float32")
-        squares = [sum_of_squares(gradient) for gradient in gradients if gradient is not None]
-        norm = ops.sqrt(sum(squares)) / scale
+        gradients = [gradient for gradient in gradients if gradient is not None]
+        norm = ops.sqrt(sum_of_squares(gradients)) / scale
         images, hidden = unpack(data)
         self.step.assign_add(1)
         outside_masks.count_misfits(self, hidden)

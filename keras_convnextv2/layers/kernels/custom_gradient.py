@@ -1,5 +1,8 @@
 import keras
 
+from keras_convnextv2.layers.kernels import jax_order
+from keras_convnextv2.layers.kernels.devices import on_cpu_or_not
+
 
 def custom_gradient(function, gradient):
     """A function of tensors with a gradient of its own, on every backend.
@@ -42,14 +45,17 @@ def recomputed_after(upstream, x):
     """`x`, but so that what a gradient computes from it is not what was computed before.
 
     In a graph, equal computations become one, whose result would be kept from the forward pass to
-    the gradient, where `upstream` is what begins it. And TensorFlow begins what it can as soon as
-    `x` is there.
+    the gradient, where `upstream` is what begins it. And TensorFlow, and XLA on a CPU, begin what
+    they can as soon as `x` is there.
     """
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
 
-        return jax.lax.optimization_barrier((x, upstream))[0]
+        def behind_barrier(upstream, x):
+            return jax.lax.optimization_barrier((upstream, x))[1]
+
+        return on_cpu_or_not(jax_order.once_there, behind_barrier)(upstream, x)
     if backend == "tensorflow":
         import tensorflow as tf
 

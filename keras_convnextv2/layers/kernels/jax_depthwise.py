@@ -12,7 +12,10 @@ Windows are so small that several of them make such a row.
 
 import functools
 
+import numpy as np
+
 from keras_convnextv2.layers.kernels.devices import on_cpu_or_not
+from keras_convnextv2.layers.kernels.jax_order import never
 from keras_convnextv2.layers.kernels.shifted_products import pad_for, sum_of_shifted_products
 
 # Positions in a row of windows side by side, about: enough for a loop that XLA vectorizes.
@@ -111,8 +114,7 @@ def _alone(function, *tensors):
 
     XLA would compute a sum of 49 products anew in the loop of everything that uses it, the next
     block's sum too, and what gathers a map in the loop that writes margins around it; such loops
-    are not vectorized. It takes nothing out of a conditional whose condition it does not know, and
-    this one is always true.
+    are not vectorized. It takes nothing out of a conditional whose condition it does not know.
     """
     import jax
     import jax.numpy as jnp
@@ -121,8 +123,7 @@ def _alone(function, *tensors):
         result = jax.eval_shape(function, *tensors)
         return jnp.zeros(result.shape, result.dtype)
 
-    always = jnp.abs(tensors[-1][0, 0, 0, 0]) != -1
-    return jax.lax.cond(always, function, nothing, *tensors)
+    return jax.lax.cond(never(tensors[-1]), nothing, function, *tensors)
 
 
 def _convolution(x, kernel, padding="SAME"):
@@ -173,13 +174,16 @@ def _gradient_by_rows(x, gradient, size):
     x = x.astype(jnp.float32).reshape(groups * (height + size - 1), beside, -1)
     gradient = gradient.astype(jnp.float32).reshape(groups * height, beside, -1)
 
-    def add_rows(totals, first):
-        group, row = first // height, first % height
-        for next_row in range(rows_at_once):
+    # Slices that are told not to look for negative numbers: there are hundreds in a training step,
+    # and XLA keeps its program, and has to compile it, an instruction at a time.
+    slice_of = functools.partial(jax.lax.dynamic_slice_in_dim, allow_negative_indices=False)
+
+    def add_rows(totals, at):
+        start, first = at
+        for row in range(rows_at_once):
             # The rows of x that met this row of the gradient: (k, M, (W + k - 1) * C).
-            start = group * (height + size - 1) + row + next_row
-            met = jax.lax.dynamic_slice(x, (start, 0, 0), (size, *x.shape[1:]))
-            met_by = gradient[first + next_row]
+            met = slice_of(x, start + row, size)
+            met_by = slice_of(gradient, first + row, 1)
             totals = [
                 total + met[:, :, column * channels : (column + width) * channels] * met_by
                 for column, total in enumerate(totals)
@@ -189,7 +193,8 @@ def _gradient_by_rows(x, gradient, size):
     # A total for each column of the kernel: one array of them all would have to be concatenated,
     # which XLA does not vectorize.
     zero = jnp.zeros((size, beside, width * channels), jnp.float32)
-    firsts = jnp.arange(0, groups * height, rows_at_once)
-    totals, _ = jax.lax.scan(add_rows, [zero] * size, firsts)
+    firsts = np.arange(0, groups * height, rows_at_once, dtype="int32")  # of the gradient's rows
+    starts = firsts + firsts // height * (size - 1)  # of those of x
+    totals, _ = jax.lax.scan(add_rows, [zero] * size, (starts, firsts))
     columns = [total.reshape(size, beside * width, channels).sum(axis=1) for total in totals]
     return jnp.stack(columns, axis=1)[..., None]
