@@ -24,14 +24,15 @@ def checked_images(images, image_shape):
 
 
 def checked_hidden(hidden, grid):
-    """The masks as int32, if they are (B, h, w) of the grid (h, w).
+    """The masks as int32 of 0 and 1 = hidden, if they are (B, h, w) of the grid (h, w).
 
+    What is not 0 is hidden, so that images of masks, of 0 and 255, are masks too.
     NumPy arrays stay so: inside a compiled function too, their values can be looked at.
     """
     if isinstance(hidden, (np.ndarray, list)):
-        hidden = np.asarray(hidden, "int32")
+        hidden = (np.asarray(hidden) != 0).astype("int32")
     else:
-        hidden = keras.ops.cast(hidden, "int32")
+        hidden = keras.ops.cast(keras.ops.not_equal(hidden, 0), "int32")
     if len(hidden.shape) != 3 or tuple(hidden.shape[1:]) != grid:
         raise ValueError(
             f"`hidden` must have shape (batch, {grid[0]}, {grid[1]}), one value a "

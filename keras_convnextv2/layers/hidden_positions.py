@@ -14,13 +14,15 @@ def hidden_at(hidden, x):
         Boolean (B, H, W), True = hidden.
 
     Raises:
-        ValueError: if `hidden` is not of rank 3 or its grid does not divide the feature map.
+        ValueError: if `hidden` is not of rank 3, is for another number of images, or its grid does
+            not divide the feature map.
     """
     if len(hidden.shape) != 3:
         raise ValueError(
             f"`hidden` must have shape (batch, height, width), one value a patch, 1 = hidden. "
             f"Received shape {tuple(hidden.shape)}."
         )
+    check_batches(hidden, x)
     for axis, (size, cells) in enumerate(zip(x.shape[1:3], hidden.shape[1:3], strict=True), 1):
         if size is None or cells is None:
             raise ValueError(
@@ -35,6 +37,16 @@ def hidden_at(hidden, x):
             )
         hidden = keras.ops.repeat(hidden, size // cells, axis) if size != cells else hidden
     return keras.ops.cast(hidden, "bool")
+
+
+def check_batches(hidden, x):
+    """Raises a ValueError if `hidden` is known to be for another number of images than `x`."""
+    num_masks, num_images = hidden.shape[0], x.shape[0]
+    if isinstance(num_masks, int) and isinstance(num_images, int) and num_masks != num_images:
+        raise ValueError(
+            f"`hidden` must have one mask for each image. Received {num_masks} masks for "
+            f"{num_images} images."
+        )
 
 
 def zero_where_hidden(x, hidden):

@@ -4,7 +4,7 @@ import keras
 
 from keras_convnextv2.layers import ConvNeXtV2Block
 from keras_convnextv2.layers.conv2d import Conv2D
-from keras_convnextv2.layers.hidden_positions import hidden_at
+from keras_convnextv2.layers.hidden_positions import check_batches, hidden_at
 from keras_convnextv2.layers.seeds import derive_seed
 from keras_convnextv2.layers.visible_patches import gather_visible, place_visible
 from keras_convnextv2.models.compile_config import portable_compile_config
@@ -121,6 +121,7 @@ class ConvNeXtV2Backbone(keras.Model):
         Returns:
             List of four strips, (B, K * p, p, C), p halving from each to the next.
         """
+        check_batches(hidden, images)
         side = images.shape[1] // hidden.shape[1]
         strip = gather_visible(images, place_visible(hidden, num_visible, side))  # (B, K * P, P, C)
         layers = {layer.name: layer for layer in self.layers}

@@ -155,3 +155,12 @@ def test_a_dict_of_other_keys_is_refused(fcmae, data):
         ValueError, match=r'must hold "images" and may hold "hidden".*Received keys'
     ):
         fcmae.fit(data, verbose=0)
+
+
+@pytest.mark.parametrize("encoder_path", ["visible", "dense"])
+@pytest.mark.parametrize("num_masks", [1, 3])
+def test_masks_for_another_number_of_images_are_refused(make_fcmae, encoder_path, num_masks):
+    fcmae = make_fcmae(encoder_path=encoder_path)
+    hidden = keras.ops.convert_to_numpy(fcmae.draw_hidden(num_masks))
+    with pytest.raises(ValueError, match=f"Received {num_masks} masks for 2 images"):
+        fcmae.loss_on(IMAGES, hidden)

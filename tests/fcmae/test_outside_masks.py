@@ -41,6 +41,13 @@ def test_known_masks_of_any_equal_number_give_what_the_dense_path_gives(pair, hi
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("form", [EVEN * 255, EVEN * np.float32(0.5), EVEN == 1, -EVEN])
+def test_what_is_not_zero_is_hidden(pair, form):
+    for model in pair:
+        losses = [compute(lambda h=h, m=model: m.loss_on(IMAGES, h)) for h in (EVEN, form)]
+        assert losses[0] == losses[1]
+
+
 def test_steps_with_given_masks_are_those_of_the_dense_path(pair):
     data = {"images": IMAGES, "hidden": EVEN}
     results = []

@@ -1,5 +1,7 @@
 """What a gradient computes again, on each backend: the same values, when they are wanted."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -17,9 +19,10 @@ def test_it_is_the_tensor_bit_for_bit_whatever_it_waits_for(rng, dtype, first):
     np.testing.assert_array_equal(bits(recomputed_after(awaited, x)), bits(x))
 
 
-def test_it_takes_tensors_of_no_values():
-    x = keras.ops.zeros((0, 4))
-    assert keras.ops.shape(recomputed_after(x, x)) == (0, 4)
+@pytest.mark.parametrize("shape", [(0, 4), (2, 4)])
+def test_it_waits_for_a_tensor_of_no_values(shape):
+    recomputed = recomputed_after(keras.ops.zeros((0, 3)), keras.ops.ones(shape))
+    np.testing.assert_array_equal(bits(recomputed), bits(keras.ops.ones(shape)))
 
 
 def bits(x):
@@ -27,6 +30,16 @@ def bits(x):
 
 
 if keras.backend.backend() == "jax":
+
+    def test_another_device_gets_a_barrier_in_a_program(rng, monkeypatch):
+        import jax
+
+        module = sys.modules[recomputed_after.__module__]
+        monkeypatch.setattr(module, "on_cpu_or_not", lambda on_cpu, elsewhere: elsewhere)
+        x = keras.ops.cast(rng.normal(size=(2, 3)), "float32")
+        lowered = jax.jit(recomputed_after).lower(x, x)
+        assert "optimization_barrier" in lowered.as_text()
+        np.testing.assert_array_equal(bits(lowered.compile()(x, x)), bits(x))
 
     def test_a_program_for_a_cpu_keeps_only_the_input_of_each_layer():
         """XLA would compute again what all gradients need as soon as it has those inputs."""
@@ -43,4 +56,4 @@ if keras.backend.backend() == "jax":
 
         program = jax.jit(jax.grad(total)).lower(x, *weights).compile()
         held = program.memory_analysis().temp_size_in_bytes / (4 * np.prod(shape))
-        assert num_layers <= held < 1.5 * num_layers  # with barriers in its place: 3 of each
+        assert held < 1.5 * num_layers  # 10; by barriers 24, with all of XLA's optimisations

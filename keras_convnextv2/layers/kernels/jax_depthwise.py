@@ -12,10 +12,8 @@ Windows are so small that several of them make such a row.
 
 import functools
 
-import numpy as np
-
 from keras_convnextv2.layers.kernels.devices import on_cpu_or_not
-from keras_convnextv2.layers.kernels.jax_order import never
+from keras_convnextv2.layers.kernels.jax_order import unknown_false
 from keras_convnextv2.layers.kernels.shifted_products import pad_for, sum_of_shifted_products
 
 # Positions in a row of windows side by side, about: enough for a loop that XLA vectorizes.
@@ -123,7 +121,7 @@ def _alone(function, *tensors):
         result = jax.eval_shape(function, *tensors)
         return jnp.zeros(result.shape, result.dtype)
 
-    return jax.lax.cond(never(tensors[-1]), nothing, function, *tensors)
+    return jax.lax.cond(unknown_false(tensors[-1]), nothing, function, *tensors)
 
 
 def _convolution(x, kernel, padding="SAME"):
@@ -174,8 +172,8 @@ def _gradient_by_rows(x, gradient, size):
     x = x.astype(jnp.float32).reshape(groups * (height + size - 1), beside, -1)
     gradient = gradient.astype(jnp.float32).reshape(groups * height, beside, -1)
 
-    # Slices that are told not to look for negative numbers: there are hundreds in a training step,
-    # and XLA keeps its program, and has to compile it, an instruction at a time.
+    # Without instructions for negative numbers: a training step has hundreds of these slices, and
+    # XLA has to compile and to keep each instruction.
     slice_of = functools.partial(jax.lax.dynamic_slice_in_dim, allow_negative_indices=False)
 
     def add_rows(totals, at):
@@ -193,7 +191,7 @@ def _gradient_by_rows(x, gradient, size):
     # A total for each column of the kernel: one array of them all would have to be concatenated,
     # which XLA does not vectorize.
     zero = jnp.zeros((size, beside, width * channels), jnp.float32)
-    firsts = np.arange(0, groups * height, rows_at_once, dtype="int32")  # of the gradient's rows
+    firsts = jnp.arange(0, groups * height, rows_at_once)  # of the gradient's rows
     starts = firsts + firsts // height * (size - 1)  # of those of x
     totals, _ = jax.lax.scan(add_rows, [zero] * size, (starts, firsts))
     columns = [total.reshape(size, beside * width, channels).sum(axis=1) for total in totals]

@@ -5,7 +5,7 @@ before it settles that. What has to wait must read something of what it waits fo
 """
 
 
-def never(x):
+def unknown_false(x):
     """False, as a scalar that XLA cannot know before `x`, of one value or more, is there."""
     import jax.numpy as jnp
 
@@ -13,9 +13,12 @@ def never(x):
 
 
 def once_there(awaited, x):
-    """`x`, but not before `awaited` is there: multiplied by a 1 that is made from it."""
+    """`x`, but not before `awaited` is there: multiplied by a 1 that is made from it.
+
+    All but the bits of numbers below the smallest normal one, which XLA takes for 0, stay.
+    """
     import jax.numpy as jnp
 
     if 0 in awaited.shape:
         return x
-    return x * jnp.where(never(awaited), 0, 1).astype(x.dtype)
+    return x * jnp.where(unknown_false(awaited), 0, 1).astype(x.dtype)

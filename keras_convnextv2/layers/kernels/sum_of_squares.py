@@ -7,17 +7,15 @@ def sum_of_squares(tensors):
     Vectors are joined first: a model has hundreds of them, all small, and each would be summed by
     operations of its own.
     """
-    ops = keras.ops
-    tensors = [ops.cast(x, "float32") for x in tensors]
-    vectors = [x for x in tensors if len(x.shape) == 1]
+    vectors = [keras.ops.cast(x, "float32") for x in tensors if len(x.shape) == 1]
     others = [x for x in tensors if len(x.shape) != 1]
-    if vectors:
-        others.append(ops.concatenate(vectors))
-    return sum((_of_one(x) for x in others), start=ops.zeros(()))
+    joined = [keras.ops.concatenate(vectors)] if vectors else []
+    return sum(map(_of_one, [*others, *joined]), start=keras.ops.zeros((), "float32"))
 
 
 def _of_one(x):
-    """In one pass where the backend has it."""
+    """The sum for one tensor, in one pass where the backend has it."""
+    x = keras.ops.cast(x, "float32")
     backend = keras.backend.backend()
     if backend == "torch":
         x = x.reshape(-1)
