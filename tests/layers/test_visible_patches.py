@@ -92,34 +92,37 @@ def test_gradients_are_the_copies_the_other_way(rng, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize(("side", "margin"), [(4, 3), (5, 2), (8, 3), (4, 0)])
-def test_windows_give_what_the_map_gives(rng, side, margin, dtype):
-    compare_windows_to_the_map(rng, side, margin, dtype)
+@pytest.mark.parametrize(
+    ("side", "margin", "channels"), [(4, 3, 6), (5, 2, 6), (8, 3, 6), (4, 0, 6), (4, 3, 88)]
+)
+def test_windows_give_what_the_map_gives(rng, side, margin, channels, dtype):
+    compare_windows_to_the_map(rng, side, margin, channels, dtype)
 
 
 if keras.backend.backend() == "jax":
 
     @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-    def test_windows_by_xlas_own_convolution_give_it_too(rng, dtype, monkeypatch):
+    @pytest.mark.parametrize("channels", [6, 88])
+    def test_windows_by_xlas_own_convolution_give_it_too(rng, channels, dtype, monkeypatch):
         """What is lowered for other devices, run on this one."""
         jax_depthwise.operations("auto")  # the map's stay as they are
         jax_depthwise.operations_on_windows.cache_clear()
         monkeypatch.setattr(jax_depthwise, "on_cpu_or_not", lambda on_cpu, elsewhere: elsewhere)
         try:
-            compare_windows_to_the_map(rng, 4, 3, dtype)
+            compare_windows_to_the_map(rng, 4, 3, channels, dtype)
         finally:
             jax_depthwise.operations_on_windows.cache_clear()
 
 
-def compare_windows_to_the_map(rng, side, margin, dtype):
+def compare_windows_to_the_map(rng, side, margin, channels, dtype):
     """The depthwise convolution of the strip and its gradients, on a grid with every neighbour."""
     hidden = random_hidden(rng, 3, 4, 3, num_visible=7)
     placement = place_visible(hidden, 7, side, margin)
     assert (placement.windows is not None) == (margin > 0)
     layer = MaskedDepthwiseConv2D(7, dtype=f"mixed_{dtype}" if dtype != "float32" else dtype)
-    layer.build((None, 7 * side, side, 6))
+    layer.build((None, 7 * side, side, channels))
     layer.kernel.assign(rng.normal(size=layer.kernel.shape))
-    strip = keras.Variable(rng.normal(size=(3, 7 * side, side, 6)).astype("float32"))
+    strip = keras.Variable(rng.normal(size=(3, 7 * side, side, channels)).astype("float32"))
     upstream = keras.ops.convert_to_tensor(rng.normal(size=strip.shape).astype("float32"))
 
     results = []

@@ -1,5 +1,6 @@
 """The depthwise convolution, and which way of computing it is taken."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ from keras_convnextv2.layers.kernels import jax_depthwise, wide_kernel_gradient
 from keras_convnextv2.layers.kernels.custom_gradient import custom_gradient, recomputed_after
 from keras_convnextv2.layers.kernels.devices import runs_on_cpu, tensorflow_has_accelerator
 from keras_convnextv2.layers.kernels.rearranged import reshape
-from keras_convnextv2.layers.kernels.shifted_products import sum_of_shifted_products
+from keras_convnextv2.layers.kernels.shifted_products import shifted_depthwise
 
 DEPTHWISE_METHODS = ("auto", "convolution", "shifted")
 _chosen = {"method": "auto"}
@@ -119,12 +120,10 @@ def _through_map(layout, convolve, kernel_gradient):
 def _through_windows(to_windows):
     """As `_through_map`."""
     if keras.backend.backend() == "jax":
-        convolve_windows, kernel_gradient = jax_depthwise.operations_on_windows()
+        convolve, kernel_gradient = jax_depthwise.operations_on_windows()
     else:
-        convolve_windows, kernel_gradient = _convolution_of_windows, _gradient_by_windows
-
-    def convolve(x, kernel):
-        return reshape(convolve_windows(to_windows(x), kernel), keras.ops.shape(x))
+        convolve, kernel_gradient = _convolution_by_windows, _gradient_by_windows
+    convolve = functools.partial(convolve, to_windows)
 
     def forward(x, kernel):
         return convolve(x, kernel), ()
@@ -158,7 +157,7 @@ def _operations(x, method):
     if backend == "jax" and method != "convolution" and None not in x.shape[1:]:
         return jax_depthwise.operations(method)
     if method == "shifted":
-        return sum_of_shifted_products, None
+        return shifted_depthwise, None
     is_own = method == "auto" and backend != "jax" and runs_on_cpu(x)
     return _convolution, _gradient_by_maps if is_own else None
 
@@ -196,8 +195,9 @@ def _convolution(x, kernel, padding="same"):
     return keras.ops.depthwise_conv(x, kernel, padding=padding, data_format="channels_last")
 
 
-def _convolution_of_windows(windows, kernel):
-    return _convolution(windows, kernel, padding="valid")
+def _convolution_by_windows(to_windows, x, kernel):
+    y = _convolution(to_windows(x), kernel, padding="valid")
+    return reshape(y, keras.ops.shape(x))
 
 
 def _turned(kernel):

@@ -1,4 +1,4 @@
-"""Order in a program that XLA compiles for a CPU.
+"""Order in a program that XLA compiles for a CPU, and what stays apart in it.
 
 XLA runs an operation on a CPU as soon as what it reads is there, and drops optimization barriers
 before it settles that. What has to wait must read something of what it waits for.
@@ -22,3 +22,20 @@ def once_there(awaited, x):
     if 0 in awaited.shape:
         return x
     return x * jnp.where(unknown_false(awaited), 0, 1).astype(x.dtype)
+
+
+def alone(function, *tensors):
+    """`function(*tensors)`, kept apart from what comes before and after.
+
+    XLA would compute a sum of 49 products anew in the loop of everything that uses it, the next
+    block's sum too, and what gathers a map in the loop that writes margins around it; such loops
+    are not vectorized. It takes nothing out of a conditional whose condition it does not know.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    def nothing(*tensors):
+        result = jax.eval_shape(function, *tensors)
+        return jnp.zeros(result.shape, result.dtype)
+
+    return jax.lax.cond(unknown_false(tensors[-1]), nothing, function, *tensors)
