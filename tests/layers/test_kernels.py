@@ -144,9 +144,10 @@ def test_another_layout_is_moved_to_the_map_and_back(rng):
         np.testing.assert_allclose(one, other, atol=1e-5 * np.abs(other).max())
 
 
-def test_an_empty_batch_has_a_kernel_gradient_of_zeros():
-    x = keras.Variable(np.zeros((0, 5, 5, 8), "float32"))
-    kernel = keras.Variable(np.ones((3, 3, 8, 1), "float32"))
+@pytest.mark.parametrize("channels", [8, 88])
+def test_an_empty_batch_has_a_kernel_gradient_of_zeros(channels):
+    x = keras.Variable(np.zeros((0, 5, 5, channels), "float32"))
+    kernel = keras.Variable(np.ones((3, 3, channels, 1), "float32"))
     _, gradient = gradients_of(
         lambda: keras.ops.sum(kernels.depthwise_conv2d(x.value, kernel.value)), [x, kernel]
     )
@@ -159,9 +160,10 @@ def block_of_two_operations(x, kernel, gamma, beta):
     return kernels.gelu_response_norm(y, gamma, beta, 1e-6)
 
 
-def test_second_derivatives_are_those_of_differences(rng):
+@pytest.mark.parametrize("channels", [3, 80])
+def test_second_derivatives_are_those_of_differences(rng, channels):
     """Of the squared length of a gradient, as a gradient penalty has it."""
-    shapes = [(2, 4, 5, 3), (3, 3, 3, 1), (3,), (3,)]
+    shapes = [(2, 4, 5, channels), (3, 3, channels, 1), (channels,), (channels,)]
     values = [rng.normal(size=shape).astype("float32") for shape in shapes]
     direction = rng.normal(size=shapes[0]).astype("float32")
     first, second = second_derivatives(block_of_two_operations, values)

@@ -93,7 +93,8 @@ def test_gradients_are_the_copies_the_other_way(rng, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
-    ("side", "margin", "channels"), [(4, 3, 6), (5, 2, 6), (8, 3, 6), (4, 0, 6), (4, 3, 88)]
+    ("side", "margin", "channels"),
+    [(4, 3, 6), (5, 2, 6), (8, 3, 6), (17, 1, 3), (4, 0, 6), (4, 3, 88), (5, 2, 88)],
 )
 def test_windows_give_what_the_map_gives(rng, side, margin, channels, dtype):
     compare_windows_to_the_map(rng, side, margin, channels, dtype)
@@ -106,12 +107,8 @@ if keras.backend.backend() == "jax":
     def test_windows_by_xlas_own_convolution_give_it_too(rng, channels, dtype, monkeypatch):
         """What is lowered for other devices, run on this one."""
         jax_depthwise.operations("auto")  # the map's stay as they are
-        jax_depthwise.operations_on_windows.cache_clear()
         monkeypatch.setattr(jax_depthwise, "on_cpu_or_not", lambda on_cpu, elsewhere: elsewhere)
-        try:
-            compare_windows_to_the_map(rng, 4, 3, channels, dtype)
-        finally:
-            jax_depthwise.operations_on_windows.cache_clear()
+        compare_windows_to_the_map(rng, 4, 3, channels, dtype)
 
 
 def compare_windows_to_the_map(rng, side, margin, channels, dtype):
@@ -119,7 +116,9 @@ def compare_windows_to_the_map(rng, side, margin, channels, dtype):
     hidden = random_hidden(rng, 3, 4, 3, num_visible=7)
     placement = place_visible(hidden, 7, side, margin)
     assert (placement.windows is not None) == (margin > 0)
-    layer = MaskedDepthwiseConv2D(7, dtype=f"mixed_{dtype}" if dtype != "float32" else dtype)
+    size = 2 * margin + 1 if margin else 7
+    assert (layout_of_strip(placement, side, size).to_windows is not None) == (margin > 0)
+    layer = MaskedDepthwiseConv2D(size, dtype=f"mixed_{dtype}" if dtype != "float32" else dtype)
     layer.build((None, 7 * side, side, channels))
     layer.kernel.assign(rng.normal(size=layer.kernel.shape))
     strip = keras.Variable(rng.normal(size=(3, 7 * side, side, channels)).astype("float32"))

@@ -49,7 +49,9 @@ class Layout(NamedTuple):
             p + k - 1, C): the N patches, p x p, that are one after the other in the layout, each
             with what is around it in the map. An optional second argument rearranges them: a
             function of the numbers of their positions, int32 (N, p + k - 1, p + k - 1), where
-            N * p * p stands for zeros; the windows take the shape that it gives.
+            N * p * p stands for zeros; the windows take the shape that it gives. On JAX every
+            number above stands for zeros too, and what is given may be parts of the layout's
+            rows, (M, D), if the numbers are made those of the parts.
     """
 
     to_map: Callable
@@ -64,8 +66,9 @@ def gains_from_windows(side, hidden):
     """Whether patches of `side` positions are the faster for being convolved as windows.
 
     A map is computed where nothing is visible too, a window is read where patches overlap. Measured
-    on a CPU with a kernel of 7 and 19 of 49 patches visible: windows take half the map's time for
-    patches of 8 positions, about three quarters for 4, and (TensorFlow, torch) more than it for 2.
+    on a CPU with a kernel of 7 and 19 of 49 patches visible: windows take a third (JAX) to three
+    fifths (torch) of the map's time for patches of 8 positions, about four fifths for 4, and more
+    than it for 2.
     """
     is_auto = _chosen["method"] == "auto"  # the others go by the map
     return is_auto and side >= 4 and runs_on_cpu(hidden)

@@ -54,13 +54,13 @@ def operations_on_windows():
 
     def convolve(to_windows, x, kernel):
         return on_cpu_or_not(
-            lambda x, kernel: shifted(jax_shifted.gather_windows(to_windows, x), kernel),
+            lambda x, kernel: shifted(jax_shifted.gather_blocks(to_windows, x), kernel),
             lambda x, kernel: convolution(to_windows(x), kernel),
         )(x, kernel).reshape(x.shape)
 
     def kernel_gradient(to_windows, x, gradient, size):
         def on_cpu(x, gradient):
-            windows = jax_kernel_gradient.gather_windows(to_windows, x, size)
+            windows = jax_kernel_gradient.gather_whole_groups(to_windows, x, size)
             return shifted_gradient(windows, gradient, size)
 
         return on_cpu_or_not(

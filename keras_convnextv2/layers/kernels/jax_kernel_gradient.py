@@ -25,7 +25,13 @@ def by_map(x, gradient, size):
 
 
 def by_windows(windows, gradient, size):
-    """As `by_map`, of the windows of `gather_windows` and the gradient in the layout."""
+    """As `by_map`.
+
+    Args:
+        windows: as `gather_whole_groups` gives them.
+        gradient: in the layout; the same patches, N or fewer of them.
+        size: int, k.
+    """
     import jax.numpy as jnp
 
     side = windows.shape[1] - size + 1
@@ -35,8 +41,11 @@ def by_windows(windows, gradient, size):
     return _by_rows(windows, gradient, size, _at_once(side))
 
 
-def gather_windows(to_windows, x, size):
-    """The windows of x in a `Layout` as `by_windows` takes them: N divides by `_at_once`."""
+def gather_whole_groups(to_windows, x, size):
+    """The windows (N, p + k - 1, p + k - 1, C) of x in a `Layout`, and zeros up to a whole group.
+
+    A group is what a step of the scan takes of them at once.
+    """
     import jax.numpy as jnp
 
     of_zeros = x.size // x.shape[-1]

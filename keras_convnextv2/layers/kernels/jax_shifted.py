@@ -2,9 +2,9 @@
 
 That loop goes over the channels of a position before it goes on to the next position, and reads a
 value of x and a tap for each of 49 products. In blocks of eight channels, a register of the loop,
-many channels take half the time; with few, what it costs to rearrange them is more. Measured on 2
-cores, rearranging included: 2.8 and 1.5 ms for (8, 28, 28, 192), 1.3 and 1.15 for
-(16, 28, 28, 80), nothing gained for 64 channels.
+many channels take half the time; with few, what it costs to rearrange them is more. Measured in
+float32 on 2 cores of an AMD EPYC (2026-11-27), rearranging included: 2.8 and 1.5 ms for
+(8, 28, 28, 192), 1.3 and 1.15 for (16, 28, 28, 80), nothing gained for 64 channels.
 """
 
 import functools
@@ -17,7 +17,7 @@ _MANY_CHANNELS = 80
 
 
 def convolve_map(x, kernel):
-    """(B, H, W, C), "same", of x (B, H, W, C) and kernel (k, k, C, 1)."""
+    """(B, H, W, C) in the dtype of x, "same", of x (B, H, W, C) and kernel (k, k, C, 1)."""
     margin, num_blocks = kernel.shape[0] // 2, _num_blocks(x.shape[-1])
 
     def prepare(x, _):
@@ -26,16 +26,24 @@ def convolve_map(x, kernel):
         x = x.reshape(*x.shape[:3], num_blocks, _BLOCK).transpose(0, 3, 1, 2, 4)
         return _pad(x, (0, 0), (0, 0), (margin, margin), (margin, margin), (0, 0))
 
-    return _convolve(alone(prepare, x, kernel), kernel).astype(x.dtype)
+    return _convolve(alone(prepare, x, kernel), kernel, x.dtype)
 
 
 def convolve_windows(windows, kernel):
-    """(N, p, p, C) of the windows of `gather_windows`, for kernel (k, k, C, 1)."""
-    return _convolve(windows, kernel).astype(windows.dtype)
+    """(N, p, p, C) in the dtype of the windows.
+
+    Args:
+        windows: as `gather_blocks` gives them.
+        kernel: (k, k, C, 1).
+    """
+    return _convolve(windows, kernel, windows.dtype)
 
 
-def gather_windows(to_windows, x):
-    """The windows of x in a `Layout` as `convolve_windows` takes them."""
+def gather_blocks(to_windows, x):
+    """The windows of x in a `Layout` that has them, in blocks where there are many channels.
+
+    They are (N, p + k - 1, p + k - 1, C) or (N, C / 8, p + k - 1, p + k - 1, 8).
+    """
     num_blocks = _num_blocks(x.shape[-1])
     if not num_blocks:
         return to_windows(x)
@@ -55,6 +63,7 @@ def with_margins(x, margin):
 
 
 def _pad(x, *widths):
+    """x in float32 with zeros around it."""
     import jax.numpy as jnp
 
     return jnp.pad(x.astype(jnp.float32), widths)
@@ -73,12 +82,14 @@ def _numbers_in_blocks(num_blocks, numbers):
     return numbers[:, None] * num_blocks + block
 
 
-def _convolve(x, kernel):
-    """(N, H, W, C), float32.
+def _convolve(x, kernel, dtype):
+    """(N, H, W, C), computed in float32.
 
     Args:
-        x: (N, H + k - 1, W + k - 1, C), or (N, C / 8, H + k - 1, W + k - 1, 8).
+        x: (N, H + k - 1, W + k - 1, C), or with many channels
+            (N, C / 8, H + k - 1, W + k - 1, 8).
         kernel: (k, k, C, 1).
+        dtype: of the result.
     """
     import jax.numpy as jnp
 
@@ -88,7 +99,7 @@ def _convolve(x, kernel):
 
     def convolve(x, kernel):
         taps = kernel.astype(jnp.float32).reshape(size, size, *shape)
-        return sum_of_shifted_products(x, taps)
+        return sum_of_shifted_products(x, taps).astype(dtype)
 
     # Converted before: in the loop each value would be, once for each product.
     y = alone(convolve, x.astype(jnp.float32), kernel)

@@ -29,7 +29,7 @@ def take_rows(x, numbers):
 
 
 def take_rows_or_zeros(x, numbers):
-    """As `take_rows`, and zeros for the number N."""
+    """As `take_rows`, and zeros for the number N; on JAX for all above it too."""
     if keras.backend.backend() == "jax":  # without a copy of x
         numbers = numbers.reshape(-1)
         return x.at[numbers].get(mode="fill", fill_value=0, wrap_negative_indices=False)
