@@ -9,7 +9,13 @@ from keras_convnextv2.layers import (
     StochasticDepth,
     set_depthwise_method,
 )
-from keras_convnextv2.models import VARIANTS, ConvNeXtV2Backbone, ConvNeXtV2Classifier, Variant
+from keras_convnextv2.models import (
+    VARIANTS,
+    BlockSpec,
+    ConvNeXtV2Backbone,
+    ConvNeXtV2Classifier,
+    Variant,
+)
 from keras_convnextv2.weights import (
     PRESETS,
     WeightsError,
@@ -24,6 +30,7 @@ __all__ = [
     "FCMAE",
     "PRESETS",
     "VARIANTS",
+    "BlockSpec",
     "ConvNeXtV2Backbone",
     "ConvNeXtV2Block",
     "ConvNeXtV2Classifier",

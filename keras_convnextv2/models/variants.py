@@ -6,18 +6,52 @@ NUM_STAGES = 4
 
 
 @dataclasses.dataclass(frozen=True)
+class BlockSpec:
+    """What the blocks of a model are made of, where they may differ from the paper's.
+
+    Args:
+        response: str, what stands after GELU: a name of `layers.responses`, "grn" in the paper.
+        layer_scale: optional float, the initial value of a learned scale of each channel at the
+            end of the block, as ConvNeXt V1 has it with 1e-6; None for none.
+    """
+
+    response: str = "grn"
+    layer_scale: float | None = None
+
+    def __post_init__(self):
+        if not isinstance(self.response, str):
+            raise ValueError(f"`response` must be a name. Received: {self.response!r}")
+        scale = self.layer_scale
+        if scale is not None and (isinstance(scale, bool) or not isinstance(scale, (int, float))):
+            raise ValueError(f"`layer_scale` must be a number or None. Received: {scale!r}")
+
+    def __str__(self):
+        scale = "no" if self.layer_scale is None else "a"
+        return f"a block with the response {self.response!r} and {scale} layer scale"
+
+
+PAPER_BLOCK = BlockSpec()
+
+
+@dataclasses.dataclass(frozen=True)
 class Variant:
     """A size of ConvNeXt V2: blocks and channels of each of the four stages.
 
     Args:
         depths: four positive ints, the number of blocks of each stage.
         widths: four positive ints, the number of channels of each stage.
+        block: `BlockSpec`, what the blocks are made of; the paper's by default.
     """
 
     depths: tuple
     widths: tuple
+    block: BlockSpec = PAPER_BLOCK
 
     def __post_init__(self):
+        if isinstance(self.block, dict):  # of a config
+            object.__setattr__(self, "block", BlockSpec(**self.block))
+        if not isinstance(self.block, BlockSpec):
+            raise ValueError(f"`block` must be a BlockSpec. Received: {self.block!r}")
         for name in ("depths", "widths"):
             values = getattr(self, name)
             numbers = tuple(values) if isinstance(values, (tuple, list)) else ()
@@ -29,6 +63,18 @@ class Variant:
                     f"Received: {values!r}"
                 )
             object.__setattr__(self, name, numbers)
+
+    @property
+    def name(self):
+        """The name in `VARIANTS`, or None."""
+        return next((name for name, row in VARIANTS.items() if row == self), None)
+
+    def get_config(self):
+        """The fields as JSON holds them, for `resolve_variant`; the block only if it differs."""
+        config = {"depths": list(self.depths), "widths": list(self.widths)}
+        if self.block != PAPER_BLOCK:
+            config["block"] = dataclasses.asdict(self.block)
+        return config
 
 
 # Table 9 of arXiv 2301.00808; "small" is timm's.
@@ -53,7 +99,11 @@ def resolve_variant(variant):
     """
     if isinstance(variant, Variant):
         return variant
-    if isinstance(variant, dict) and set(variant) == {"depths", "widths"}:
+    if isinstance(variant, dict) and {"depths", "widths"} <= set(variant) <= {
+        "depths",
+        "widths",
+        "block",
+    }:
         return Variant(**variant)
     if isinstance(variant, str) and variant in VARIANTS:
         return VARIANTS[variant]
