@@ -7,7 +7,7 @@ from keras_convnextv2.layers import (
     GlobalResponseNormalization,
     MaskedDepthwiseConv2D,
     StochasticDepth,
-    set_depthwise_method,
+    set_fast_paths,
 )
 from keras_convnextv2.models import (
     VARIANTS,
@@ -43,5 +43,5 @@ __all__ = [
     "load_weights",
     "preprocess",
     "save_weights",
-    "set_depthwise_method",
+    "set_fast_paths",
 ]

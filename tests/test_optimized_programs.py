@@ -16,9 +16,9 @@ from tests.conftest import AS_USERS_DO
 ROOT = Path(__file__).parents[1]
 QUICKLY = ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS")
 TESTS = [
-    "tests/layers/test_kernels.py",
+    "tests/layers/test_depthwise.py",
     "tests/layers/test_recomputed_after.py",
-    "tests/layers/test_visible_patches.py",
+    "tests/layers/test_regions.py",
     "tests/fcmae/test_golden.py",
     "tests/fcmae/test_visible_path.py::test_three_steps_of_training_are_equal",
 ]

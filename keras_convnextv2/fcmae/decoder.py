@@ -14,16 +14,17 @@ class FCMAEDecoder(keras.layers.Layer):
     Source: arXiv 2301.00808, section 3.
 
     Args:
-        num_values: int, values a patch: P * P * C.
+        num_values: int, values a position of the last stage: its square of pixels, S * S * C.
         width: int, channels.
         depth: int, blocks.
 
     Call arguments:
-        features: (B, h, w, C_last).
-        hidden: (B, h, w), 1 = hidden.
+        features: list of the stage outputs, features of the region; the last alone is taken.
+        region: of the last stage, one of `layers.regions`, with the mask `region.hidden`.
+        training: bool.
 
     Returns:
-        (B, h, w, num_values).
+        (B, H, W, num_values), a prediction for each position of the last stage's map.
     """
 
     def __init__(self, num_values, width=512, depth=1, **kwargs):
@@ -45,26 +46,27 @@ class FCMAEDecoder(keras.layers.Layer):
             num_values, kernel_initializer=weight_initializer(), dtype=dtype, name="predict_pixels"
         )
 
-    def build(self, input_shape):
+    def build(self, features_shape):
         self.mask_token = self.add_weight(
             shape=(self.width,), initializer=weight_initializer(), name="mask_token"
         )
-        self.project.build(input_shape)
-        decoded_shape = (*input_shape[:-1], self.width)
+        last_shape = features_shape[-1]
+        self.project.build(last_shape)
+        decoded_shape = (*last_shape[:-1], self.width)
         for block in self.blocks:
             block.build(decoded_shape)
         self.predict_pixels.build(decoded_shape)
 
-    def call(self, features, hidden, training=None):
-        x = at_each_position(self.project, features)
-        is_hidden = keras.ops.expand_dims(keras.ops.cast(hidden, "bool"), -1)
-        x = keras.ops.where(is_hidden, keras.ops.cast(self.mask_token, x.dtype), x)
+    def call(self, features, region, training=None):
+        x = region.to_map(at_each_position(self.project, features[-1]))
+        token = keras.ops.cast(self.mask_token, x.dtype)
+        x = keras.ops.where(region.hidden_positions(x), token, x)
         for block in self.blocks:
             x = block(x, training=training)
         return at_each_position(self.predict_pixels, x)
 
-    def compute_output_shape(self, features_shape, hidden_shape=None):
-        return (*features_shape[:-1], self.num_values)
+    def compute_output_shape(self, features_shape):
+        return (*features_shape[-1][:-1], self.num_values)
 
     def get_config(self):
         return {

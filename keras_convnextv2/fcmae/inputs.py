@@ -41,26 +41,32 @@ def checked_hidden(hidden, grid):
     return hidden
 
 
-def patch_grid(backbone):
+def patch_grid(backbone, patch_size):
     """(h, w), the patches of the images of `backbone`, whose sides must be known and fit."""
     height, width, _ = backbone.image_shape
     stride = backbone.total_stride
+    if not isinstance(patch_size, int) or patch_size < 1 or patch_size % stride:
+        raise ValueError(
+            f"`patch_size` must be a multiple of the backbone's total stride, {stride} pixels. "
+            f"Received: {patch_size!r}"
+        )
     if height is None or width is None:
         raise ValueError(
             "FCMAE needs a backbone of known image height and width. Received: "
             f"image_shape={backbone.image_shape}"
         )
-    if height % stride or width % stride:
+    if height % patch_size or width % patch_size:
+        unit = "total stride" if patch_size == stride else "patch size"
         raise ValueError(
-            f"FCMAE needs image sides that are multiples of the total stride, {stride} pixels. "
+            f"FCMAE needs image sides that are multiples of the {unit}, {patch_size} pixels. "
             f"Received: image_shape={backbone.image_shape}. The nearest size is "
-            f"{_nearest(height, stride)} x {_nearest(width, stride)}."
+            f"{_nearest(height, patch_size)} x {_nearest(width, patch_size)}."
         )
-    return height // stride, width // stride
+    return height // patch_size, width // patch_size
 
 
-def _nearest(size, stride):
-    return max(round(size / stride), 1) * stride
+def _nearest(size, patch_size):
+    return max(round(size / patch_size), 1) * patch_size
 
 
 def split_dict(images):

@@ -3,8 +3,9 @@
 import fractions
 
 import keras
+import numpy as np
 
-from keras_convnextv2.layers.seeds import derive_seed, hash_with
+from keras_convnextv2.layers.seeds import derive_seed, global_places, hash_with
 
 
 def num_visible_patches(num_patches, mask_ratio):
@@ -27,6 +28,29 @@ def num_visible_patches(num_patches, mask_ratio):
             "stem stride."
         )
     return visible
+
+
+def count_visible(hidden):
+    """How many patches masks (B, h, w) leave visible in each image.
+
+    Returns:
+        int; or None inside a compiled function, where the values are not known.
+
+    Raises:
+        ValueError: not the same number in each image, or none.
+    """
+    try:
+        hidden = np.asarray(keras.ops.convert_to_numpy(hidden))
+    except (TypeError, NotImplementedError):  # what JAX and TensorFlow raise while they trace
+        return None
+    counts = np.unique(np.sum(hidden == 0, axis=(1, 2)))
+    if len(counts) != 1 or counts[0] == 0:
+        raise ValueError(
+            "With encoder_path='visible' masks must leave the same number of patches visible in "
+            f"each image, at least one. Received masks that leave {counts.tolist()} visible. "
+            "With encoder_path='dense' FCMAE takes any masks."
+        )
+    return int(counts[0])
 
 
 def stream_seed(seed, stream):
@@ -55,7 +79,7 @@ def draw_noise(seed, step, first_image, num_images, num_patches):
     """
     ops = keras.ops
     key = hash_with(ops.convert_to_tensor(seed, "int32"), step)
-    images = ops.cast(first_image, "int32") + ops.arange(num_images, dtype="int32")
+    images = ops.cast(first_image, "int32") + global_places(num_images)
     key = hash_with(key, ops.expand_dims(images, 1))  # (B, 1)
     patches = ops.arange(num_patches, dtype="int32")
     return hash_with(key, ops.expand_dims(patches, 0))  # (B, L)

@@ -1,6 +1,8 @@
+import functools
+
 import keras
 
-from keras_convnextv2.fcmae import masking, outside_masks, train_steps
+from keras_convnextv2.fcmae import masking
 from keras_convnextv2.fcmae.decoder import FCMAEDecoder
 from keras_convnextv2.fcmae.inputs import (
     NO_SAMPLE_WEIGHTS,
@@ -11,13 +13,13 @@ from keras_convnextv2.fcmae.inputs import (
     unpack,
 )
 from keras_convnextv2.fcmae.loss import hidden_patch_loss, normalize_patches
-from keras_convnextv2.fcmae.patches import patchify
+from keras_convnextv2.fcmae.patches import patchify, unpatchify
 from keras_convnextv2.fcmae.reconstruction import reconstruct
-from keras_convnextv2.layers.hidden_positions import zero_where_hidden
-from keras_convnextv2.layers.kernels import sum_of_squares
-from keras_convnextv2.layers.visible_patches import place_visible, scatter_visible
+from keras_convnextv2.layers import ops
+from keras_convnextv2.layers.regions import MaskedMap, VisibleStrip
 from keras_convnextv2.models import ConvNeXtV2Backbone
 from keras_convnextv2.models.compile_config import portable_compile_config
+from keras_convnextv2.training import steps
 from keras_convnextv2.training.callbacks import StopOnNonFiniteLoss
 from keras_convnextv2.training.optimizers import adamw
 
@@ -36,7 +38,8 @@ class FCMAE(keras.Model):
 
     `fit` and `evaluate` take what Keras takes (NumPy arrays, `tf.data`, `PyDataset`, generators)
     with images (B, H, W, C), float and normalised; labels beside them are ignored. A dict
-    {"images": ..., "hidden": ...} gives the masks from outside.
+    {"images": ..., "hidden": ...} gives the masks from outside, with any number hidden: it is
+    computed by the dense path, whose results are equal.
 
     Masks are drawn for each image from (seed, step), equal on all backends; `evaluate` draws
     those of an image from its place in the data, so that it repeats exactly; `predict` and a call
@@ -51,11 +54,18 @@ class FCMAE(keras.Model):
         normalize_targets: bool, whether the target is each patch's pixels minus their mean over
             their standard deviation, or the pixels as they are.
         encoder_path: "visible" computes the visible patches alone, "dense" the whole map with
-            hidden positions kept at zero. The results are equal. "visible" takes masks from
-            outside that hide the same number in each image; where it is compiled (`fit`,
-            `evaluate` and `predict` on TensorFlow and JAX), as many as `mask_ratio` says.
-            "dense" takes any.
+            hidden positions kept at zero. The results are equal. With "visible", `encode`,
+            `loss_on` and a call compute visible patches for masks from outside too, which must
+            hide the same number in each image; "dense" takes any.
         seed: int, of the masks.
+        patch_size: optional int, the side of a patch in pixels, a multiple of the backbone's total
+            stride, which it is by default.
+        decoder: optional layer in place of the paper's decoder (`fcmae.decoder.FCMAEDecoder`).
+            It is built by `build(shapes)` with the shapes of the stage outputs' maps, called as
+            `decoder(features, region=region, training=training)` with the list of the stage
+            outputs and the region of the last (`layers.regions`; `region.at(x)` is that of
+            another stage), and returns a map (B, H / S, W / S, S * S * C) of any S: at each
+            position its square of pixels.
         name: optional name of the model.
         trainable: bool.
     """
@@ -69,6 +79,8 @@ class FCMAE(keras.Model):
         normalize_targets=True,
         encoder_path="visible",
         seed=0,
+        patch_size=None,
+        decoder=None,
         name=None,
         trainable=True,
     ):
@@ -80,6 +92,11 @@ class FCMAE(keras.Model):
             )
         if not isinstance(seed, int):
             raise ValueError(f"`seed` must be an int. Received: {seed!r}")
+        if decoder is not None and (decoder_width, decoder_depth) != (512, 1):
+            raise ValueError(
+                "`decoder_width` and `decoder_depth` are those of the paper's decoder. Received "
+                f"them beside decoder={decoder!r}"
+            )
         super().__init__(name=name, trainable=trainable)
         self.dtype_policy = backbone.dtype_policy
         self.backbone = backbone
@@ -89,29 +106,29 @@ class FCMAE(keras.Model):
         self.normalize_targets = normalize_targets
         self.encoder_path = encoder_path
         self.seed = seed
-        self.patch_size = backbone.total_stride
-        self.grid = patch_grid(backbone)
+        self.patch_size = backbone.total_stride if patch_size is None else patch_size
+        self.grid = patch_grid(backbone, self.patch_size)
         self.num_patches = self.grid[0] * self.grid[1]
         self.num_visible = masking.num_visible_patches(self.num_patches, mask_ratio)
         self._train_seed = masking.stream_seed(seed, "train")
         self._evaluate_seed = masking.stream_seed(seed, "evaluate")
 
-        channels = backbone.image_shape[-1]
-        self.decoder = FCMAEDecoder(
-            self.patch_size**2 * channels,
+        self._has_paper_decoder = decoder is None
+        self.decoder = decoder or FCMAEDecoder(
+            backbone.total_stride**2 * backbone.image_shape[-1],
             width=decoder_width,
             depth=decoder_depth,
             dtype=self.dtype_policy,
             name="decoder",
         )
-        self.decoder.build((None, *self.grid, backbone.output.shape[-1]))
+        if not self.decoder.built:
+            self.decoder.build([tuple(x.shape) for x in backbone.pyramid_outputs.values()])
         # Own count of training steps: an optimizer that accumulates gradients counts fewer.
         self.step = self.add_weight(
             shape=(), dtype="int32", initializer="zeros", trainable=False, name="step"
         )
         self.loss_tracker = keras.metrics.Mean(name="loss")
         self.gradient_norm_tracker = keras.metrics.Mean(name="gradient_norm")
-        self.misfit_tracker = keras.metrics.Sum(name="misfits")  # see `outside_masks`
         self.built = True
 
     def draw_hidden(self, batch_size, step=None):
@@ -142,17 +159,17 @@ class FCMAE(keras.Model):
             training: bool, for stochastic depth.
 
         Returns:
-            (B, h, w, C_last), zero where hidden.
+            (B, H / stride, W / stride, C_last) by the total stride, zero where hidden.
         """
-        hidden, num_visible = self.layout_of(hidden, drawn=False)
-        features = self._encode(images, hidden, training, num_visible)
-        return outside_masks.nan_where_misfit(features, hidden, num_visible)
+        features, region = self._encode(images, self.region_for(hidden), training)
+        return region.to_map(features[-1])
 
     def call(self, images, hidden=None, training=False):
         """Predicts every patch from the visible ones.
 
         Args:
-            images: (B, H, W, C), or a dict {"images": ..., "hidden": ...}.
+            images: (B, H, W, C), or a dict {"images": ..., "hidden": ...}, computed by the dense
+                path.
             hidden: (B, h, w), 1 = hidden; None draws masks that are the same at every call.
             training: bool, for stochastic depth.
 
@@ -162,17 +179,17 @@ class FCMAE(keras.Model):
         """
         if isinstance(images, dict):
             images, hidden = split_dict(images)
-        drawn = hidden is None
-        if drawn:
-            hidden = self.draw_fixed(keras.ops.shape(images)[0])
-        hidden, num_visible = self.layout_of(hidden, drawn)
-        prediction = self._predict(images, hidden, training, num_visible)
-        prediction = outside_masks.nan_where_misfit(prediction, hidden, num_visible)
-        return {"prediction": prediction, "hidden": keras.ops.convert_to_tensor(hidden)}
+            region = self._region_in_step(images, hidden)
+        elif hidden is None:
+            region = self._region_in_step(images, None)
+        else:
+            region = self.region_for(hidden)
+        prediction = self._predict(images, region, training)
+        return {"prediction": prediction, "hidden": keras.ops.convert_to_tensor(region.hidden)}
 
     def loss_on(self, images, hidden, training=False):
         """The training loss of images (B, H, W, C) under masks (B, h, w): a float32 scalar."""
-        return self._loss(images, hidden, training, drawn=False)
+        return self._loss(images, self.region_for(hidden), training)
 
     def reconstruct(self, images, hidden=None):
         """Images (B, H, W, C) as the model sees, predicts and completes them.
@@ -191,7 +208,7 @@ class FCMAE(keras.Model):
 
     @property
     def metrics(self):
-        return [self.loss_tracker, self.gradient_norm_tracker, self.misfit_tracker]
+        return [self.loss_tracker, self.gradient_norm_tracker]
 
     def compile(self, optimizer=None, **options):
         """As `keras.Model.compile`, without losses and metrics, which FCMAE brings.
@@ -233,69 +250,58 @@ class FCMAE(keras.Model):
         if self.optimizer is not None and not self.optimizer.built:
             # Not in the first step: where that raises, TensorFlow could make no variables later.
             self.optimizer.build(self.trainable_variables)
-        with outside_masks.explain(self), train_steps.keep_weights(self):
+        with steps.keep_weights(self):
             return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
     def evaluate(self, *arguments, sample_weight=None, **options):
         """As `keras.Model.evaluate`."""
         if sample_weight is not None:
             raise ValueError(NO_SAMPLE_WEIGHTS)
-        with train_steps.keep_weights(self):
-            results = super().evaluate(*arguments, **options)
-        outside_masks.check_loss(self, results["loss"] if isinstance(results, dict) else results)
-        return results
+        with steps.keep_weights(self):
+            return super().evaluate(*arguments, **options)
 
     def predict(self, *arguments, **options):
         """As `keras.Model.predict`."""
-        with train_steps.keep_weights(self):
-            results = super().predict(*arguments, **options)
-        outside_masks.check_predictions(self, results)
-        return results
+        with steps.keep_weights(self):
+            return super().predict(*arguments, **options)
 
     def _purge_model_variables(self, **groups):
         """Keras on JAX would empty the variables here, and lose them if the first step raises."""
 
     def train_step(self, *arguments):
-        return train_steps.train_step(self, *arguments)
+        return steps.train_step(self, *arguments)
 
     def test_step(self, *arguments):
-        return train_steps.test_step(self, *arguments)
+        return steps.test_step(self, *arguments)
 
     def step_loss(self, data):
         """The loss of one training step; a pure function of the weights, the step and the data."""
         images, hidden = unpack(data)
-        drawn = hidden is None
-        if drawn:
-            hidden = self.draw_hidden(keras.ops.shape(images)[0])
-        return self._loss(images, hidden, True, drawn)
+        region = self._region_in_step(images, hidden, self.draw_hidden)
+        return self._loss(images, region, training=True)
 
     def record_step(self, data, loss, gradients):
         """Counts one training step, before its (scaled) gradients are applied; returns its logs."""
-        ops = keras.ops
-        scale = ops.cast(self.optimizer.scale_loss(ops.ones(())), "float32")
+        scale = self.optimizer.scale_loss(keras.ops.ones(()))
         gradients = [gradient for gradient in gradients if gradient is not None]
-        norm = ops.sqrt(sum_of_squares(gradients)) / scale
-        images, hidden = unpack(data)
+        norm = keras.ops.sqrt(ops.sum_of_squares(gradients)) / keras.ops.cast(scale, "float32")
+        images, _ = unpack(data)
         self.step.assign_add(1)
-        outside_masks.count_misfits(self, hidden)
-        self.loss_tracker.update_state(loss, sample_weight=ops.shape(images)[0])
+        self.loss_tracker.update_state(loss, sample_weight=keras.ops.shape(images)[0])
         # float16 training skips the steps whose scaled gradients overflow; so does their mean.
-        finite = ops.isfinite(norm)
+        finite = keras.ops.isfinite(norm)
         self.gradient_norm_tracker.update_state(
-            ops.where(finite, norm, 0.0), sample_weight=ops.cast(finite, "float32")
+            keras.ops.where(finite, norm, 0.0), sample_weight=keras.ops.cast(finite, "float32")
         )
-        return {metric.name: metric.result() for metric in self.metrics[:2]}
+        return {metric.name: metric.result() for metric in self.metrics}
 
     def evaluate_step(self, data):
         """One step of `evaluate`: the loss under masks that follow from each image's place."""
         images, hidden = unpack(data)
+        # The tracker has counted the images of the batches before this one.
+        draw = functools.partial(self.draw_fixed, first_image=self.loss_tracker.count)
+        loss = self._loss(images, self._region_in_step(images, hidden, draw), training=False)
         batch_size = keras.ops.shape(images)[0]
-        outside_masks.count_misfits(self, hidden)
-        drawn = hidden is None
-        if drawn:
-            # The tracker has counted the images of the batches before this one.
-            hidden = self.draw_fixed(batch_size, first_image=self.loss_tracker.count)
-        loss = self._loss(images, hidden, False, drawn)
         self.loss_tracker.update_state(loss, sample_weight=batch_size)
         return {"loss": self.loss_tracker.result()}
 
@@ -308,46 +314,68 @@ class FCMAE(keras.Model):
             "normalize_targets": self.normalize_targets,
             "encoder_path": self.encoder_path,
             "seed": self.seed,
+            "patch_size": self.patch_size,
+            "decoder": None
+            if self._has_paper_decoder
+            else keras.saving.serialize_keras_object(self.decoder),
             "name": self.name,
             "trainable": self.trainable,
         }
 
     @classmethod
     def from_config(cls, config):
-        backbone = keras.saving.deserialize_keras_object(config["backbone"])
-        return cls(**{**config, "backbone": backbone})
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name])
+            for name in ("backbone", "decoder")
+            if config.get(name) is not None
+        }
+        return cls(**{**config, **parts})
 
-    def layout_of(self, hidden, drawn):
-        """The checked masks, and how many patches of each image to compute: None for all.
+    def region_for(self, hidden):
+        """The region of masks from outside (B, h, w), checked; outside a compiled step.
 
-        `drawn` says that the masks are our own.
+        In a compiled function, where the values of masks are not known, it is that of the dense
+        path.
+
+        Raises:
+            ValueError: masks of another shape, or on the visible path of different numbers.
         """
         hidden = checked_hidden(hidden, self.grid)
+        num_visible = None
+        if self.encoder_path == "visible":
+            num_visible = masking.count_visible(hidden)
+        return MaskedMap(hidden) if num_visible is None else VisibleStrip(hidden, num_visible)
+
+    def _region_in_step(self, images, hidden, draw=None):
+        """The region of masks from outside, by the dense path, or of those that are drawn."""
+        if hidden is not None:
+            return MaskedMap(checked_hidden(hidden, self.grid))
+        hidden = (draw or self.draw_fixed)(keras.ops.shape(images)[0])
         if self.encoder_path == "dense":
-            return hidden, None
-        counted = None if drawn else outside_masks.count_visible(hidden)
-        return hidden, counted or self.num_visible
+            return MaskedMap(hidden)
+        return VisibleStrip(hidden, self.num_visible)
 
-    def _encode(self, images, hidden, training, num_visible):
+    def _encode(self, images, region, training):
+        """The stage outputs, and the region of the last."""
         images = checked_images(images, self.backbone.image_shape)
-        if num_visible is not None:
-            strips = self.backbone.encode_visible(images, hidden, num_visible, training)
-            return scatter_visible(strips[-1], place_visible(hidden, num_visible, side=1))
-        features = self.backbone.encode(zero_where_hidden(images, hidden), hidden, training)
-        return zero_where_hidden(features[-1], hidden)
+        features = self.backbone.encode(images, region, training)
+        return features, region.at(features[-1])
 
-    def _predict(self, images, hidden, training, num_visible):
-        features = self._encode(images, hidden, training, num_visible)
-        return keras.ops.cast(self.decoder(features, hidden, training=training), "float32")
+    def _predict(self, images, region, training):
+        features, last = self._encode(images, region, training)
+        prediction = self.decoder(features, region=last, training=training)
+        prediction = keras.ops.cast(prediction, "float32")
+        side = self.backbone.image_shape[0] // prediction.shape[1]
+        if side == self.patch_size:
+            return prediction
+        return patchify(unpatchify(prediction, side), self.patch_size)
 
-    def _loss(self, images, hidden, training, drawn):
-        hidden, num_visible = self.layout_of(hidden, drawn)
-        prediction = self._predict(images, hidden, training, num_visible)
+    def _loss(self, images, region, training):
+        prediction = self._predict(images, region, training)
         targets = patchify(keras.ops.convert_to_tensor(images), self.patch_size)
         if self.normalize_targets:
             targets = normalize_patches(targets)
-        loss = hidden_patch_loss(targets, prediction, hidden)
-        return outside_masks.nan_where_misfit(loss, hidden, num_visible)
+        return hidden_patch_loss(targets, prediction, region.hidden)
 
     def _draw(self, num_images, seed, step=0, first_image=0):
         noise = masking.draw_noise(seed, step, first_image, num_images, self.num_patches)

@@ -5,7 +5,7 @@ import keras
 from keras_convnextv2.fcmae.inputs import checked_images
 from keras_convnextv2.fcmae.loss import patch_statistics
 from keras_convnextv2.fcmae.patches import patchify, unpatchify
-from keras_convnextv2.layers.hidden_positions import zero_where_hidden
+from keras_convnextv2.layers.regions import MaskedMap
 
 
 def reconstruct(fcmae, images, hidden=None):
@@ -13,18 +13,20 @@ def reconstruct(fcmae, images, hidden=None):
     ops = keras.ops
     images = ops.cast(checked_images(images, fcmae.backbone.image_shape), "float32")
     if hidden is None:
-        hidden = fcmae.draw_fixed(images.shape[0])
-    hidden, num_visible = fcmae.layout_of(hidden, drawn=False)
-    # What is compiled is so for one number of visible patches.
-    predict = fcmae.predict_on_batch if num_visible in (None, fcmae.num_visible) else fcmae
-    prediction = predict({"images": images, "hidden": hidden})["prediction"]
+        data = images
+    else:
+        hidden = fcmae.region_for(hidden).hidden  # checked
+        data = {"images": images, "hidden": hidden}
+    outputs = fcmae.predict_on_batch(data)
+    hidden, prediction = outputs["hidden"], outputs["prediction"]
     patches = ops.convert_to_tensor(ops.convert_to_numpy(prediction))
     if fcmae.normalize_targets:
         mean, deviation = patch_statistics(patchify(images, fcmae.patch_size))
         patches = patches * deviation + mean
     reconstruction = unpatchify(patches, fcmae.patch_size)
-    visible = zero_where_hidden(images, hidden)
-    pasted = visible + zero_where_hidden(reconstruction, 1 - hidden)
+    hidden = ops.convert_to_tensor(hidden)
+    visible = MaskedMap(hidden).clean(images)
+    pasted = visible + MaskedMap(1 - hidden).clean(reconstruction)
     results = {
         "masked": visible,
         "reconstruction": reconstruction,

@@ -1,10 +1,12 @@
 import keras
 
-from keras_convnextv2.layers import kernels
+from keras_convnextv2.layers import ops
+from keras_convnextv2.layers.region_layer import RegionLayer
+from keras_convnextv2.layers.regions import region_of
 
 
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
-class GlobalResponseNormalization(keras.layers.Layer):
+class GlobalResponseNormalization(RegionLayer):
     """Global Response Normalization (GRN): channels of one image compete by their energy.
 
         G_c = sqrt(sum over positions of x_c^2)
@@ -20,26 +22,22 @@ class GlobalResponseNormalization(keras.layers.Layer):
 
     Args:
         epsilon: float, added to the mean energy.
-        activation: None, or "gelu" to take the exact GELU of `x` first, as the block does. The
-            two together pass over the features fewer times.
 
     Call arguments:
-        x: (B, H, W, C).
-        hidden: optional (B, h, w), 1 = hidden, with h dividing H and w dividing W. Hidden
-            positions are left out of the statistics; what the output holds there is not defined.
+        x: features (B, H, W, C), or those of `region`.
+        region: where they are, one of `layers.regions`; the whole map by default. Hidden positions
+            are left out of the statistics; what the output holds there is not defined.
+        hidden: in place of `region`, (B, h, w), 1 = hidden, with h dividing H and w dividing W.
 
     Returns:
-        (B, H, W, C) in the dtype of `x`.
+        The shape and dtype of `x`.
     """
 
-    def __init__(self, epsilon=1e-6, activation=None, **kwargs):
+    def __init__(self, epsilon=1e-6, **kwargs):
         super().__init__(**kwargs)
         if not epsilon > 0:
             raise ValueError(f"`epsilon` must be positive. Received: {epsilon!r}")
-        if activation not in (None, "gelu"):
-            raise ValueError(f"`activation` must be None or 'gelu'. Received: {activation!r}")
         self.epsilon = epsilon
-        self.activation = activation
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -48,30 +46,20 @@ class GlobalResponseNormalization(keras.layers.Layer):
             for name in ("gamma", "beta")
         )
 
-    def call(self, x, hidden=None):
-        ops = keras.ops
-        gamma, beta = (
-            ops.cast(ops.convert_to_tensor(weight), "float32") for weight in (self.gamma, self.beta)
-        )
-        dtype = keras.backend.standardize_dtype(x.dtype)
-        if self.activation == "gelu":
-            if kernels.gains_from_own_gradient(dtype):
-                return kernels.gelu_response_norm(x, gamma, beta, self.epsilon, hidden)
-            x = ops.gelu(x, approximate=False)
-        norm = kernels.norm_over_positions(x, hidden)  # (B, 1, 1, C)
-        response = norm / (ops.mean(norm, axis=-1, keepdims=True) + self.epsilon)
-        # One multiply and one add over the map: gamma * (x * N) + beta + x.
-        y = ops.cast(x, "float32") * (1.0 + gamma * response) + beta
-        if dtype == "float16":
-            y = ops.clip(y, -65504.0, 65504.0)  # saturate instead of turning into Inf
-        return ops.cast(y, x.dtype)
+    def call(self, x, region=None, hidden=None):
+        return ops.grn(x, *self._float32_weights(), self.epsilon, region_of(region, hidden))
 
-    def compute_output_shape(self, x_shape, hidden_shape=None):
-        return x_shape
+    def of_gelu(self, x, region):
+        """`self(gelu(x), region)` as one operation, which passes over the features fewer times."""
+        if type(self).call is not GlobalResponseNormalization.call:  # a subclass's own response
+            return self(ops.gelu(x), region=region)
+        return ops.gelu_grn(x, *self._float32_weights(), self.epsilon, region)
+
+    def _float32_weights(self):
+        return [
+            keras.ops.cast(keras.ops.convert_to_tensor(weight), "float32")
+            for weight in (self.gamma, self.beta)
+        ]
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "epsilon": self.epsilon,
-            "activation": self.activation,
-        }
+        return {**super().get_config(), "epsilon": self.epsilon}

@@ -1,13 +1,13 @@
 import keras
 
-from keras_convnextv2.layers import kernels
-from keras_convnextv2.layers.hidden_positions import zero_where_hidden
+from keras_convnextv2.layers.fast.table import gains_from_jit
 from keras_convnextv2.layers.initializers import weight_initializer
-from keras_convnextv2.layers.visible_patches import layout_of_strip
+from keras_convnextv2.layers.region_layer import RegionLayer
+from keras_convnextv2.layers.regions import region_of
 
 
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
-class MaskedDepthwiseConv2D(keras.layers.Layer):
+class MaskedDepthwiseConv2D(RegionLayer):
     """Depthwise convolution, stride 1, "same" padding, that can treat positions as absent.
 
     With a mask it equals a submanifold sparse convolution: hidden positions contribute nothing
@@ -18,13 +18,12 @@ class MaskedDepthwiseConv2D(keras.layers.Layer):
         kernel_size: odd int, side of the square kernel.
 
     Call arguments:
-        x: (B, H, W, C).
-        hidden: optional (B, h, w), 1 = hidden, with h dividing H and w dividing W.
-        placement: optional `Placement`, in place of `hidden`: `x` is the strip of the visible
-            patches alone, (B, K * p, p, C); see `layers/visible_patches.py`.
+        x: features (B, H, W, C), or those of `region`.
+        region: where they are, one of `layers.regions`; the whole map by default.
+        hidden: in place of `region`, (B, h, w), 1 = hidden, with h dividing H and w dividing W.
 
     Returns:
-        (B, H, W, C), zero at hidden positions; with `placement` the strip (B, K * p, p, C).
+        The shape of `x`, zero at hidden positions.
     """
 
     def __init__(self, kernel_size=7, **kwargs):
@@ -33,7 +32,7 @@ class MaskedDepthwiseConv2D(keras.layers.Layer):
             raise ValueError(f"`kernel_size` must be an odd int. Received: {kernel_size!r}")
         self.kernel_size = kernel_size
         # Read by Keras when compile(jit_compile="auto") decides.
-        self.supports_jit = kernels.depthwise_gains_from_jit()
+        self.supports_jit = gains_from_jit()
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -44,16 +43,10 @@ class MaskedDepthwiseConv2D(keras.layers.Layer):
         )
         self.bias = self.add_weight(shape=(channels,), initializer="zeros", name="bias")
 
-    def call(self, x, hidden=None, placement=None):
-        kernel = keras.ops.convert_to_tensor(self.kernel)
-        if placement is not None:
-            layout = layout_of_strip(placement, x.shape[2], self.kernel_size)
-            return kernels.depthwise_conv2d(x, kernel, layout=layout) + self.bias
-        x = zero_where_hidden(x, hidden)
-        return zero_where_hidden(kernels.depthwise_conv2d(x, kernel) + self.bias, hidden)
-
-    def compute_output_shape(self, x_shape, hidden_shape=None):
-        return x_shape
+    def call(self, x, region=None, hidden=None):
+        region = region_of(region, hidden)
+        y = region.depthwise(x, keras.ops.convert_to_tensor(self.kernel)) + self.bias
+        return region.clean(y)
 
     def get_config(self):
         return {**super().get_config(), "kernel_size": self.kernel_size}

@@ -4,6 +4,8 @@ import hashlib
 
 import keras
 
+from keras_convnextv2.layers.fast.table import num_replicas, wrapping_dtype
+
 # Odd multipliers that keep the inputs of the hash apart (2^32 divided by the golden ratio, and
 # the finalizer's own two), as signed 32-bit numbers. Not NumPy's, which torch's compiler cannot
 # trace.
@@ -44,14 +46,31 @@ def hash_with(key, counter):
     Returns:
         int32 tensor, uniform over all values of the dtype; a key for further counters.
     """
-    # int32 wraps around, but not in what torch's compiler makes of it: C++ may do anything then,
-    # and wrote beyond its array.
-    dtype = "int64" if keras.backend.backend() == "torch" else "int32"
-    key, counter = (keras.ops.cast(x, dtype) for x in (key, counter))
+    key, counter = (keras.ops.cast(x, wrapping_dtype()) for x in (key, counter))
     x = _wrapped(key + counter * _GOLDEN)
     x = _wrapped(_xor_shifted(x, 16) * _FIRST)
     x = _wrapped(_xor_shifted(x, 13) * _SECOND)
     return keras.ops.cast(_xor_shifted(x, 16), "int32")
+
+
+def global_places(num_images):
+    """The place of each image of a batch in the batch of all devices, int32 (B,).
+
+    What is drawn for an image follows from its place. There is one device so far, or all images
+    are in one array, as under `keras.distribution`.
+
+    Raises:
+        ValueError: under a `tf.distribute` strategy of several replicas, whose images would draw
+            what those of the first replica draw.
+    """
+    replicas = num_replicas()
+    if replicas > 1:
+        raise ValueError(
+            f"Masks and stochastic depth are not drawn for {replicas} replicas of `tf.distribute` "
+            "yet: each would draw the same. Train on one device, or on JAX under "
+            "`keras.distribution`."
+        )
+    return keras.ops.arange(num_images, dtype="int32")
 
 
 def _wrapped(x):

@@ -1,6 +1,6 @@
 import keras
 
-from keras_convnextv2.layers.seeds import hash_with
+from keras_convnextv2.layers.seeds import global_places, hash_with
 
 
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
@@ -8,7 +8,10 @@ class StochasticDepth(keras.layers.Layer):
     """Drops the whole residual branch of an image with probability `rate` (drop path).
 
     In training an image keeps its branch with probability 1 - rate, scaled by 1 / (1 - rate);
-    otherwise the layer is the identity. Source: arXiv 1603.09382.
+    otherwise the layer is the identity. Source: arXiv 1603.09382. What is dropped follows from the
+    seed, the number of draws before, and the image's place in the batch, equal on every backend.
+    `.keras` and `.weights.h5` files keep the number of draws, so that a run that goes on draws what
+    it would have drawn.
 
     Args:
         rate: float in [0, 1).
@@ -34,7 +37,7 @@ class StochasticDepth(keras.layers.Layer):
             return x
         ops = keras.ops
         seed, count = self._next_seed()
-        noise = hash_with(hash_with(seed, count), ops.arange(ops.shape(x)[0], dtype="int32"))
+        noise = hash_with(hash_with(seed, count), global_places(ops.shape(x)[0]))
         kept = noise >= int(self.rate * 2**32) - 2**31  # of all int32 numbers, a share 1 - rate
         kept = ops.reshape(kept, (-1,) + (1,) * (len(x.shape) - 1))
         return ops.where(kept, x / (1.0 - self.rate), ops.zeros((), x.dtype))
@@ -45,6 +48,15 @@ class StochasticDepth(keras.layers.Layer):
         seed = ops.cast(state.value * 1, "int32")  # a copy: torch assigns in place
         state.assign(ops.add(state, ops.cast(ops.arange(2, dtype="int32"), state.dtype)))
         return ops.unstack(seed)
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        if self.rate > 0:
+            store["draws"] = keras.ops.convert_to_numpy(self.seed_generator.state)
+
+    def load_own_variables(self, store):
+        if self.rate > 0:
+            self.seed_generator.state.assign(store["draws"])
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -3,10 +3,9 @@ import math
 import keras
 
 from keras_convnextv2.layers import ConvNeXtV2Block
-from keras_convnextv2.layers.conv2d import Conv2D
-from keras_convnextv2.layers.hidden_positions import check_batches, hidden_at
+from keras_convnextv2.layers.patch_convolution import PatchConvolution
+from keras_convnextv2.layers.regions import WholeMap
 from keras_convnextv2.layers.seeds import derive_seed
-from keras_convnextv2.layers.visible_patches import gather_visible, place_visible
 from keras_convnextv2.models.compile_config import portable_compile_config
 from keras_convnextv2.models.quantization import quantization_config, quantize_again
 from keras_convnextv2.models.variants import NUM_STAGES, resolve_variant
@@ -92,45 +91,31 @@ class ConvNeXtV2Backbone(keras.Model):
         self.licence = None
         self._config_variant = variant
 
-    def encode(self, images, hidden=None, training=False):
-        """The stage outputs for images of which patches may be hidden: the masked forward pass.
+    def encode(self, images, region=None, training=False):
+        """The stage outputs for images of which patches may be hidden.
 
-        Runs this model's own layers in the dense masked layout: the whole map is computed, and
-        the depthwise convolutions and GRN treat hidden positions as absent.
-
-        Args:
-            images: (B, height, width, channels).
-            hidden: (B, h, w), 1 = hidden, with h and w dividing the last stage's map; or None.
-            training: bool, for stochastic depth.
-
-        Returns:
-            List of four feature maps. What they hold at hidden positions is not defined.
-        """
-        layers = {layer.name: layer for layer in self.layers}
-        return _connect(layers, self.variant.depths, images, hidden, training=training)
-
-    def encode_visible(self, images, hidden, num_visible, training=False):
-        """As `encode`, but computes the visible patches alone, of which each image has K.
+        Runs this model's own layers on what `region` says is visible.
 
         Args:
             images: (B, height, width, channels).
-            hidden: (B, h, w), 1 = hidden, with K zeros for each image.
-            num_visible: int, K.
+            region: one of `layers.regions`: `MaskedMap(hidden)` computes the whole map with hidden
+                positions absent, `VisibleStrip(hidden, K)` the K visible patches of each image
+                alone, and both give the same. The whole map by default.
             training: bool, for stochastic depth.
 
         Returns:
-            List of four strips, (B, K * p, p, C), p halving from each to the next.
+            List of four stage outputs, features of `region`: maps, or strips (B, K * p, p, C) with
+            p halving from each to the next. What they hold at hidden positions is not defined;
+            `region.to_map(features)` has zeros there.
         """
-        check_batches(hidden, images)
-        side = images.shape[1] // hidden.shape[1]
-        strip = gather_visible(images, place_visible(hidden, num_visible, side))  # (B, K * P, P, C)
+        region = WholeMap() if region is None else region
         layers = {layer.name: layer for layer in self.layers}
-        return _connect(layers, self.variant.depths, strip, hidden, num_visible, training=training)
+        return _connect(layers, self.variant.depths, region.enter(images), region, training)
 
     def get_config(self):
         variant = self._config_variant
         if not isinstance(variant, str):
-            variant = {"depths": list(self.variant.depths), "widths": list(self.variant.widths)}
+            variant = self.variant.get_config()
         quantization = quantization_config(self._linear_layers())
         return {
             **({"quantization": quantization} if quantization else {}),
@@ -190,7 +175,7 @@ def _make_layers(variant, stem_stride, drop_path_rate, seed, dtype):
     """All layers by name, in the order in which they run."""
 
     def convolution(width, stride):
-        return Conv2D(width, stride, dtype=dtype, name="conv")
+        return PatchConvolution(width, stride, dtype=dtype, name="conv")
 
     def norm():
         return keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name="norm")
@@ -206,6 +191,7 @@ def _make_layers(variant, stem_stride, drop_path_rate, seed, dtype):
                 width,
                 drop_path_rate=drop_path_rate * (blocks_before + block) / max(last_block, 1),
                 seed=derive_seed(seed, name),
+                spec=variant.block,
                 dtype=dtype,
                 name=name,
             )
@@ -216,25 +202,18 @@ def _make_layers(variant, stem_stride, drop_path_rate, seed, dtype):
     }
 
 
-def _connect(layers, depths, x, hidden=None, num_visible=None, training=None):
-    """The one wiring of the backbone: the output of each stage, in all three layouts.
+def _connect(layers, depths, x, region=None, training=None):
+    """The one wiring of the backbone: the output of each stage.
 
-    With `num_visible`, `x` is the strip of that many visible patches an image.
+    `region` says where the features `x` are; None is the whole map, as the functional model has it.
     """
     features = []
     x = layers["stem"](x)
     for stage, depth in enumerate(depths):
         if stage > 0:
             x = layers[f"stage{stage}_downsample"](x)
-        if num_visible is not None:
-            margin = layers["stage0_block0"].depthwise.kernel_size // 2
-            placement = place_visible(hidden, num_visible, x.shape[2], margin)
-            where = {"placement": placement}
-        elif hidden is not None:
-            where = {"hidden": hidden_at(hidden, x)}
-        else:
-            where = {}
+        where = {} if region is None else {"region": region.at(x), "training": training}
         for block in range(depth):
-            x = layers[f"stage{stage}_block{block}"](x, **where, training=training)
+            x = layers[f"stage{stage}_block{block}"](x, **where)
         features.append(x)
     return features

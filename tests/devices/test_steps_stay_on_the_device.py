@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import keras_convnextv2 as kc
-from keras_convnextv2.layers.kernels import depthwise
+from keras_convnextv2.layers.fast import jax as on_jax
 from keras_convnextv2.training.optimizers import adamw
 
 SIZES = kc.Variant((1, 1, 1, 1), (80, 6, 8, 88))  # few channels, and so many that JAX has blocks
@@ -61,19 +61,21 @@ def lowers(model, data, num_depthwise):
     for platform, is_there in itertools.product(("cuda", "tpu"), (True, False)):
         step = jax.jit(lambda state, data: model.train_step(state, data))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(depthwise, "runs_on_cpu", lambda _, is_there=is_there: not is_there)
+            kind = platform if is_there else "cpu"
+            patch.setattr(on_jax, "device", lambda _, kind=kind: kind)
             text = jax.export.export(step, platforms=[platform])(state, data).mlir_module()
         assert set(re.findall(r"custom_call @(\w+)", text)) == set(), platform
         for word in ("infeed", "outfeed", "stablehlo.send", "stablehlo.recv", "tensor<?", "x?x"):
             assert word not in text, (platform, word)
         assert "stablehlo.while" not in text  # the kernel gradient of the CPU's depthwise
         groups_of = [int(n) for n in re.findall(r"(?:feature|batch)_group_count = (\d+)", text)]
-        # One for the values and the input's gradient, which are one function, and one for the
-        # kernel's gradient.
-        assert sum(n > 1 for n in groups_of) == 2 * num_depthwise, groups_of
+        # One for the values, for the input's gradient and for the kernel's; where the default
+        # device is a CPU the first two are one function.
+        num_grouped = (3 if is_there else 2) * num_depthwise
+        assert sum(n > 1 for n in groups_of) == num_grouped, groups_of
         # Each convolution names both counts. The stem and three downsamplings: values and gradients
         # for their kernels, and for all inputs but the images.
-        assert len(groups_of) // 2 - 2 * num_depthwise == 4 + 4 + 3, groups_of
+        assert len(groups_of) // 2 - num_grouped == 4 + 4 + 3, groups_of
 
 
 # Operations that run on the host, or that give as many values as the data says.

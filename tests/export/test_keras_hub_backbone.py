@@ -19,9 +19,9 @@ EAGERLY = keras.backend.backend() == "tensorflow"
 @pytest.fixture(scope="module", autouse=True)
 def compile_quickly_on_jax():
     """XLA compiles one convolution faster than 49 products and their gradients."""
-    before = kc.set_depthwise_method("convolution")
+    before = kc.set_fast_paths("off")
     yield
-    kc.set_depthwise_method(before)
+    kc.set_fast_paths(before)
 
 
 def make_backbone(image_shape=(32, 64, 3), **settings):

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from tests.reference.compute import compute
-from tests.reference.random_weights import named_weights
 
 EVEN = np.array([[[1, 0, 1], [1, 1, 0]], [[0, 1, 1], [1, 0, 1]]], "int32")  # 2 visible, as drawn
 FEWER = np.array([[[1, 0, 1], [1, 1, 1]], [[1, 1, 1], [1, 0, 1]]], "int32")
@@ -67,16 +66,18 @@ def test_uneven_masks_are_refused_with_the_way_out(pair, hidden):
             call(IMAGES, hidden=hidden)
 
 
-@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
-def test_uneven_masks_stop_a_run_and_leave_the_weights(pair, method):
-    visible, _ = pair
-    before = named_weights(visible)
+def test_runs_take_masks_of_any_numbers_as_the_dense_path_does(pair):
     data = {"images": IMAGES, "hidden": UNEVEN}
-    with pytest.raises(ValueError, match="with encoder_path='dense'|With encoder_path='dense'"):
-        getattr(visible, method)(data, verbose=0)
-    for path, value in named_weights(visible).items():
-        np.testing.assert_array_equal(value, before[path], err_msg=path)
-    assert np.isfinite(visible.fit(IMAGES, batch_size=2, verbose=0).history["loss"]).all()
+    results = []
+    for model in pair:
+        losses = model.fit(data, batch_size=2, epochs=2, verbose=0).history["loss"]
+        loss = model.evaluate(data, verbose=0, return_dict=True)["loss"]
+        outputs = model.predict(data, verbose=0)
+        np.testing.assert_array_equal(outputs["hidden"], UNEVEN)
+        results.append([losses, loss, outputs["prediction"]])
+    for one, other in zip(*results, strict=True):
+        # Rounding of sums that threads share otherwise, grown over two steps.
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_a_loss_that_is_not_finite_is_not_blamed_on_masks_that_fit(pair):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_convnextv2 as kc
-from keras_convnextv2.layers.visible_patches import gather_visible, place_visible, scatter_visible
+from keras_convnextv2.layers.regions import MaskedMap, VisibleStrip
 from tests.reference.compute import compute
 from tests.reference.gradients import gradients_of
 from tests.reference.random_weights import randomize
@@ -63,14 +63,13 @@ def test_a_block_on_visible_patches_equals_a_masked_block_on_the_map(case):
     x = keras.Variable(rng.normal(size=shape).astype("float32"))
     visible = np.kron(1 - hidden, np.ones((1, side, side)))[..., None].astype("float32")
     upstream = keras.ops.convert_to_tensor(rng.normal(size=shape).astype("float32") * visible)
-    placement = place_visible(hidden, num_visible, side)
+    region = VisibleStrip(keras.ops.convert_to_tensor(hidden), num_visible)
 
     def on_visible_patches():
-        strip = block(gather_visible(x.value, placement), placement=placement)
-        return scatter_visible(strip, placement)
+        return region.to_map(block(region.enter(x.value), region))
 
     def on_the_map():
-        return block(x.value, hidden=hidden) * keras.ops.convert_to_tensor(visible)
+        return block(x.value, MaskedMap(hidden)) * keras.ops.convert_to_tensor(visible)
 
     results = []
     for function in (on_visible_patches, on_the_map):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import keras_convnextv2 as kc
-from keras_convnextv2.layers.hidden_positions import hidden_at
+from keras_convnextv2.layers.regions import MaskedMap
 from tests.reference.random_weights import randomize
 from tests.reference.sparse_block import depthwise_at, visible_positions
 
@@ -78,4 +78,4 @@ def test_a_grid_that_does_not_divide_the_map_is_refused(rng):
 def test_a_mask_on_a_map_of_unknown_size_is_refused():
     x = keras.KerasTensor((2, None, 6, 3))
     with pytest.raises(ValueError, match=r"feature map of known size.*\(2, None, 6, 3\)"):
-        hidden_at(HIDDEN, x)
+        MaskedMap(HIDDEN).at(x)

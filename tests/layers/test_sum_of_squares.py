@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 
-from keras_convnextv2.layers.kernels import sum_of_squares
+from keras_convnextv2.layers.ops import sum_of_squares
 
 
 def test_a_sum_of_squares_is_that_of_all_tensors(rng):

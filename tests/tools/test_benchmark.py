@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import keras_convnextv2 as kc
-from keras_convnextv2.layers import kernels
+from keras_convnextv2.layers import ops
 from tests.reference.random_weights import named_weights, randomize
 from tools import depthwise_steps
 from tools.plain_pytorch_fcmae import PlainFCMAE, draw_hidden
@@ -117,13 +117,13 @@ def test_depthwise_convolutions_are_timed_alone(tmp_path):
 @pytest.mark.parametrize("task", ["depthwise", "depthwise_gradient"])
 def test_a_step_is_a_depthwise_convolution_of_each_stage(task, monkeypatch):
     shapes = []
-    convolve = kernels.depthwise_conv2d
+    convolve = ops.depthwise
 
     def seen(x, kernel):
         shapes.append((tuple(x.shape), tuple(kernel.shape)))
         return convolve(x, kernel)
 
-    monkeypatch.setattr(kernels, "depthwise_conv2d", seen)
+    monkeypatch.setattr(ops, "depthwise", seen)
     depthwise_steps.make(task, "atto", 32, 2)(1)
     widths = (40, 80, 160, 320)
     assert shapes == [

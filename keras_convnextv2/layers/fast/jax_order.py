@@ -5,6 +5,23 @@ before it settles that. What has to wait must read something of what it waits fo
 """
 
 
+def on_cpu_or_not(on_cpu, elsewhere):
+    """The function of tensors that is one of two, settled as a program is lowered."""
+    import jax
+
+    return lambda *tensors: jax.lax.platform_dependent(*tensors, cpu=on_cpu, default=elsewhere)
+
+
+def recomputed_after(upstream, x):
+    """See `custom_gradient.recomputed_after`."""
+    import jax
+
+    def behind_barrier(upstream, x):
+        return jax.lax.optimization_barrier((upstream, x))[1]
+
+    return on_cpu_or_not(once_there, behind_barrier)(upstream, x)
+
+
 def unknown_false(x):
     """False, as a scalar that XLA cannot know before `x`, of one value or more, is there."""
     import jax.numpy as jnp

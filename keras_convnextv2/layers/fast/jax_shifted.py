@@ -8,10 +8,7 @@ included: 2.8 and 1.5 ms for (8, 28, 28, 192), 1.3 and 1.15 for (16, 28, 28, 80)
 64 channels.
 """
 
-import functools
-
-from keras_convnextv2.layers.kernels.jax_order import alone
-from keras_convnextv2.layers.kernels.shifted_products import sum_of_shifted_products
+from keras_convnextv2.layers.fast.jax_order import alone
 
 _BLOCK = 8
 _MANY_CHANNELS = 80
@@ -34,22 +31,44 @@ def convolve_windows(windows, kernel):
     """(N, p, p, C) in the dtype of the windows.
 
     Args:
-        windows: as `gather_blocks` gives them.
+        windows: as `gather_blocks` gives them, of a `VisibleStrip`.
         kernel: (k, k, C, 1).
     """
     return _convolve(windows, kernel, windows.dtype)
 
 
-def gather_blocks(to_windows, x):
-    """The windows of x in a `Layout` that has them, in blocks where there are many channels.
+def gather_blocks(strip, x):
+    """The windows of `x`, features of a `VisibleStrip`, in blocks where there are many channels.
 
-    They are (N, p + k - 1, p + k - 1, C) or (N, C / 8, p + k - 1, p + k - 1, 8).
+    They are (B * K, s, s, C) or (B * K, C / 8, s, s, 8), s = p + k - 1.
     """
     num_blocks = _num_blocks(x.shape[-1])
     if not num_blocks:
-        return to_windows(x)
-    in_blocks = functools.partial(_numbers_in_blocks, num_blocks)
-    return to_windows(x.reshape(-1, _BLOCK), in_blocks)
+        return gather_windows(strip, x)
+    import jax.numpy as jnp
+
+    batch, patches, side = x.shape[0], strip.num_visible, x.shape[2] + strip.kernel_size - 1
+    positions = strip.windows.reshape(batch, patches, 1, side * side)
+    numbers = positions * num_blocks + jnp.arange(num_blocks, dtype="int32")[:, None]
+    rows = x.reshape(batch, -1, _BLOCK)
+    windows = rows_or_zeros(rows, numbers.reshape(batch, -1))
+    return windows.reshape(batch * patches, num_blocks, side, side, _BLOCK)
+
+
+def gather_windows(strip, x):
+    """The windows of `x`, (B * K, s, s, C): each patch with what is around it in its image."""
+    side = x.shape[2] + strip.kernel_size - 1
+    windows = rows_or_zeros(x.reshape(x.shape[0], -1, x.shape[-1]), strip.windows)
+    return windows.reshape(-1, side, side, x.shape[-1])
+
+
+def rows_or_zeros(x, numbers):
+    """The rows of x (B, N, D) by their numbers (B, M) within an image; from N on, zeros."""
+    import jax
+
+    return jax.vmap(
+        lambda x, numbers: x.at[numbers].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+    )(x, numbers)
 
 
 def with_margins(x, margin):
@@ -73,14 +92,6 @@ def _pad(x, *widths):
 def _num_blocks(channels):
     """How many blocks channels are taken in, 0 for none."""
     return channels // _BLOCK if channels >= _MANY_CHANNELS and channels % _BLOCK == 0 else 0
-
-
-def _numbers_in_blocks(num_blocks, numbers):
-    """Of blocks, (N, num_blocks, H, W), from those of positions, (N, H, W)."""
-    import jax.numpy as jnp
-
-    block = jnp.arange(num_blocks, dtype=numbers.dtype)[:, None, None]
-    return numbers[:, None] * num_blocks + block
 
 
 def _convolve(x, kernel, dtype):
@@ -108,3 +119,17 @@ def _convolve(x, kernel, dtype):
         return y
     y = y.transpose(0, 2, 3, 1, 4)
     return y.reshape(*y.shape[:3], channels)
+
+
+def sum_of_shifted_products(x, taps):
+    """(..., H, W, C) of x (..., H + k - 1, W + k - 1, C) and taps (k, k, ...), one a shift."""
+    size = taps.shape[0]
+    height, width = (length - size + 1 for length in x.shape[-3:-1])
+    # A sum of sums: short chains of additions run beside each other, a long one waits for itself.
+    return sum(
+        sum(
+            x[..., row : row + height, column : column + width, :] * taps[row, column]
+            for column in range(size)
+        )
+        for row in range(size)
+    )

@@ -1,8 +1,5 @@
 import keras
 
-from keras_convnextv2.layers.kernels import jax_order
-from keras_convnextv2.layers.kernels.devices import on_cpu_or_not
-
 
 def custom_gradient(function, gradient):
     """A function of tensors with a gradient of its own, on every backend.
@@ -23,14 +20,14 @@ def custom_gradient(function, gradient):
 
         if torch.compiler.is_exporting() or not torch.is_grad_enabled():
             return lambda *tensors: function(*tensors)[0]
-        from keras_convnextv2.layers.kernels.torch_function import FunctionWithGradient
+        from keras_convnextv2.layers.fast.torch_function import FunctionWithGradient
 
         return lambda *tensors: FunctionWithGradient.apply(function, gradient, *tensors)[0]
 
     @keras.ops.custom_gradient
     def with_gradient(*tensors):
         y, kept = function(*tensors)
-        needed = (True,) * len(tensors)
+        needed = (True,) * len(tensors)  # what is not is left out when the step is compiled
         return y, lambda upstream: gradient(upstream, tensors, kept, needed)
 
     if backend == "jax":
@@ -50,12 +47,9 @@ def recomputed_after(upstream, x):
     """
     backend = keras.backend.backend()
     if backend == "jax":
-        import jax
+        from keras_convnextv2.layers.fast import jax_order
 
-        def behind_barrier(upstream, x):
-            return jax.lax.optimization_barrier((upstream, x))[1]
-
-        return on_cpu_or_not(jax_order.once_there, behind_barrier)(upstream, x)
+        return jax_order.recomputed_after(upstream, x)
     if backend == "tensorflow":
         import tensorflow as tf
 

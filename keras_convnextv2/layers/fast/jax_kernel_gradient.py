@@ -7,8 +7,8 @@ totals are kept for several of them at once.
 
 import functools
 
-from keras_convnextv2.layers.kernels.jax_order import alone
-from keras_convnextv2.layers.kernels.jax_shifted import with_margins
+from keras_convnextv2.layers.fast.jax_order import alone
+from keras_convnextv2.layers.fast.jax_shifted import with_margins
 
 # Positions of a row, or of a row in each of the windows at once, about: fewer are too little work.
 _LONG_ROW = 32
@@ -21,41 +21,39 @@ def by_map(x, gradient, size):
     if 0 in x.shape:
         return jnp.zeros((size, size, x.shape[-1], 1), jnp.float32)
     padded = alone(lambda x, _: with_margins(x, size // 2), x, gradient)
-    return _by_rows(padded, gradient, size, at_once=1)
+    return _by_rows(padded, gradient, size, _num_parts(x.shape[0]))
 
 
 def by_windows(windows, gradient, size):
     """As `by_map`.
 
     Args:
-        windows: as `gather_whole_groups` gives them.
-        gradient: in the layout; the same patches, N or fewer of them.
+        windows: (B * K, p + k - 1, p + k - 1, C), of a `VisibleStrip`.
+        gradient: the gradient for the strip, (B, K * p, p, C).
         size: int, k.
     """
     import jax.numpy as jnp
 
-    side = windows.shape[1] - size + 1
-    gradient = gradient.reshape(-1, side, side, gradient.shape[-1])
-    left_over = windows.shape[0] - gradient.shape[0]
-    gradient = jnp.pad(gradient, ((0, left_over), (0, 0), (0, 0), (0, 0)))
-    return _by_rows(windows, gradient, size, _at_once(side))
+    side, channels = windows.shape[1] - size + 1, windows.shape[3]
+    gradient = gradient.reshape(-1, side, side, channels)
+    at_once = _at_once(side) * _num_parts(windows.shape[0])
+    left_over = -windows.shape[0] % at_once  # zeros, up to a whole group
+    if left_over:
+        windows, gradient = (
+            jnp.pad(x, ((0, left_over), (0, 0), (0, 0), (0, 0))) for x in (windows, gradient)
+        )
+    return _by_rows(windows, gradient, size, at_once)
 
 
-def gather_whole_groups(to_windows, x, size):
-    """The windows (N, p + k - 1, p + k - 1, C) of x in a `Layout`, and zeros up to a whole group.
+def _num_parts(count):
+    """In how many parts `count` images are summed beside each other: one for each device.
 
-    A group is what a step of the scan takes of them at once.
+    Where a batch is spread over devices, each scans its own part.
     """
-    import jax.numpy as jnp
+    import jax
 
-    of_zeros = x.size // x.shape[-1]
-
-    def whole(numbers):
-        count, length, _ = numbers.shape
-        left_over = -count % _at_once(length - size + 1)
-        return jnp.pad(numbers, ((0, left_over), (0, 0), (0, 0)), constant_values=of_zeros)
-
-    return to_windows(x, whole)
+    num_devices = jax.device_count()
+    return num_devices if count % num_devices == 0 else 1
 
 
 def _at_once(side):

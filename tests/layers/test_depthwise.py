@@ -1,13 +1,19 @@
-"""The depthwise convolution equals NumPy's loops, on every backend, by every method and dtype."""
+"""The depthwise convolution equals NumPy's loops, with fast paths and without, in every dtype."""
 
 import keras
 import numpy as np
 import pytest
 
-import keras_convnextv2 as kc
-from keras_convnextv2.layers import kernels
-from keras_convnextv2.layers.kernels import jax_kernel_gradient, wide_kernel_gradient
+from keras_convnextv2.layers import ops
+from keras_convnextv2.layers.fast import depthwise as fast_depthwise
+from keras_convnextv2.layers.fast import jax as on_jax
+from keras_convnextv2.layers.fast import jax_kernel_gradient
+from keras_convnextv2.layers.fast import tensorflow as on_tensorflow
+from keras_convnextv2.layers.fast import torch as on_torch
+from keras_convnextv2.layers.regions import MaskedMap, WholeMap
 from tests.reference.gradients import gradients_of
+
+METHODS = {"auto": ops.depthwise, "off": ops.depthwise.plain}
 
 
 def reference(x, kernel):
@@ -22,7 +28,7 @@ def reference(x, kernel):
     return result
 
 
-@pytest.mark.parametrize("method", ["auto", "convolution", "shifted"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     "shape",
     # The last two: many channels, which JAX takes in blocks of 8 on a CPU, and no whole blocks.
@@ -37,13 +43,13 @@ def test_values_and_gradients_equal_the_loops(rng, shape, size, method):
     kernel_variable = keras.Variable(kernel.astype("float32"))
 
     tensors = [keras.ops.convert_to_tensor(a.astype("float32")) for a in (x, kernel)]
-    y = kernels.depthwise_conv2d(*tensors, method)
+    y = METHODS[method](*tensors)
     expected = reference(x, kernel)
     # float32 against float64: sums of 49 products of order 1.
     np.testing.assert_allclose(keras.ops.convert_to_numpy(y), expected, atol=1e-4)
 
     def weighted_sum():
-        y = kernels.depthwise_conv2d(x_variable.value, kernel_variable.value, method)
+        y = METHODS[method](x_variable.value, kernel_variable.value)
         return keras.ops.sum(keras.ops.multiply(y, upstream.astype("float32")))
 
     x_gradient, kernel_gradient = gradients_of(weighted_sum, [x_variable, kernel_variable])
@@ -59,12 +65,12 @@ def test_values_and_gradients_equal_the_loops(rng, shape, size, method):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 2**-7), ("float16", 2**-10)])
-@pytest.mark.parametrize("method", ["auto", "convolution", "shifted"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("channels", [4, 80])
 def test_half_precision_is_the_rounded_result(rng, dtype, tolerance, method, channels):
     x = keras.ops.cast(rng.normal(size=(2, 6, 10, channels)), dtype)
     kernel = keras.ops.cast(rng.normal(size=(7, 7, channels, 1)), dtype)
-    y = kernels.depthwise_conv2d(x, kernel, method)
+    y = METHODS[method](x, kernel)
     assert keras.backend.standardize_dtype(y.dtype) == dtype
     wide = [keras.ops.convert_to_numpy(keras.ops.cast(a, "float32")) for a in (x, kernel, y)]
     expected = reference(*wide[:2])
@@ -79,12 +85,12 @@ def test_the_way_that_is_chosen_equals_the_backends_own(rng, shape):
     kernel = keras.Variable(rng.normal(size=(7, 7, shape[-1], 1)).astype("float32"))
     upstream = keras.ops.convert_to_tensor(rng.normal(size=x.shape).astype("float32"))
     results = []
-    for method in ("auto", "convolution"):
+    for method in ("auto", "off"):
 
         def weighted_sum(method=method):
-            return keras.ops.sum(kernels.depthwise_conv2d(x.value, kernel.value, method) * upstream)
+            return keras.ops.sum(METHODS[method](x.value, kernel.value) * upstream)
 
-        y = kernels.depthwise_conv2d(x.value, kernel.value, method)
+        y = METHODS[method](x.value, kernel.value)
         gradients = gradients_of(weighted_sum, [x, kernel])
         results.append([keras.ops.convert_to_numpy(y), *gradients])
     for chosen, own in zip(*results, strict=True):
@@ -96,13 +102,13 @@ def test_the_gradient_that_is_chosen_is_as_exact_in_half_precision(rng, dtype):
     x, upstream = (rng.normal(size=(2, 28, 28, 8)) for _ in range(2))
     kernel = rng.normal(size=(7, 7, 8, 1))
     gradients = []
-    for method, kind in (("auto", dtype), ("convolution", dtype), ("convolution", "float32")):
+    for method, kind in (("auto", dtype), ("off", dtype), ("off", "float32")):
         # The float32 ones start from the same rounded numbers.
         rounded = [keras.ops.cast(keras.ops.cast(a, dtype), kind) for a in (x, kernel, upstream)]
         variables = [keras.Variable(a, dtype=kind) for a in rounded[:2]]
 
         def weighted_sum(variables=variables, upstream=rounded[2], method=method):
-            y = kernels.depthwise_conv2d(*(v.value for v in variables), method)
+            y = METHODS[method](*(v.value for v in variables))
             return keras.ops.sum(keras.ops.cast(y * upstream, "float32"))
 
         gradients.append(gradients_of(weighted_sum, variables))
@@ -112,6 +118,15 @@ def test_the_gradient_that_is_chosen_is_as_exact_in_half_precision(rng, dtype):
         # adds in another order.
         error, own_error = (np.abs(gradient - exact).max() for gradient in (chosen, own))
         assert error <= max(tolerance * np.abs(exact).max(), 1.5 * own_error)
+
+
+def own_ways():
+    """The convolution and its kernel's gradient as this backend has them on a CPU."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        return on_jax._on_maps()
+    module = {"tensorflow": on_tensorflow, "torch": on_torch}[backend]
+    return module._convolution, module._gradient_of_maps
 
 
 def test_another_layout_is_moved_to_the_map_and_back(rng):
@@ -127,12 +142,11 @@ def test_another_layout_is_moved_to_the_map_and_back(rng):
         return keras.ops.transpose(x, (2, 0, 1, 3))
 
     def moved():
-        return kernels.depthwise_conv2d(
-            x.value, kernel.value, layout=kernels.Layout(to_map, from_map)
-        )
+        convolution = fast_depthwise.with_own_gradient(*own_ways(), to_map, from_map)
+        return convolution(x.value, kernel.value)
 
     def by_hand():
-        return from_map(kernels.depthwise_conv2d(to_map(x.value), kernel.value, "convolution"))
+        return from_map(ops.depthwise.plain(to_map(x.value), kernel.value))
 
     results = []
     for function in (moved, by_hand):
@@ -149,15 +163,15 @@ def test_an_empty_batch_has_a_kernel_gradient_of_zeros(channels):
     x = keras.Variable(np.zeros((0, 5, 5, channels), "float32"))
     kernel = keras.Variable(np.ones((3, 3, channels, 1), "float32"))
     _, gradient = gradients_of(
-        lambda: keras.ops.sum(kernels.depthwise_conv2d(x.value, kernel.value)), [x, kernel]
+        lambda: keras.ops.sum(ops.depthwise(x.value, kernel.value)), [x, kernel]
     )
     np.testing.assert_array_equal(gradient, np.zeros(kernel.shape))
 
 
 def block_of_two_operations(x, kernel, gamma, beta):
     """What a block has of kernels with gradients of their own."""
-    y = kernels.depthwise_conv2d(x, kernel)
-    return kernels.gelu_response_norm(y, gamma, beta, 1e-6)
+    y = ops.depthwise(x, kernel)
+    return ops.gelu_grn(y, gamma, beta, 1e-6, WholeMap())
 
 
 @pytest.mark.parametrize("channels", [3, 80])
@@ -219,8 +233,8 @@ def test_on_a_cpu_the_kernels_gradient_is_our_own_and_only_where_it_is_needed(rn
     backend = keras.backend.backend()
     module, name = {
         "jax": (jax_kernel_gradient, "by_map"),
-        "tensorflow": (wide_kernel_gradient, "by_tensorflow"),
-        "torch": (wide_kernel_gradient, "by_torch"),
+        "tensorflow": (on_tensorflow, "_wide_gradient"),
+        "torch": (on_torch, "_wide_gradient"),
     }[backend]
     uses, real = [], getattr(module, name)
     monkeypatch.setattr(module, name, lambda *a, **options: uses.append(1) or real(*a, **options))
@@ -228,7 +242,7 @@ def test_on_a_cpu_the_kernels_gradient_is_our_own_and_only_where_it_is_needed(rn
     kernel = keras.Variable(rng.normal(size=(7, 7, 2, 1)).astype("float32"))
 
     def total():
-        return keras.ops.sum(kernels.depthwise_conv2d(x.value, kernel.value))
+        return keras.ops.sum(ops.depthwise(x.value, kernel.value))
 
     gradients_of(total, [x, kernel])
     assert len(uses) == 1
@@ -236,39 +250,6 @@ def test_on_a_cpu_the_kernels_gradient_is_our_own_and_only_where_it_is_needed(rn
         kernel.trainable = False
         gradients_of(total, [x])
         assert len(uses) == 1
-
-
-def test_a_forced_method_is_used_by_the_layer_and_changes_no_result(rng, monkeypatch):
-    home, name = keras.ops, "depthwise_conv"
-    if keras.backend.backend() == "torch":
-        import torch
-
-        home, name = torch.nn.functional, "conv2d"
-    own_uses, real = [], getattr(home, name)
-    monkeypatch.setattr(home, name, lambda *a, **options: own_uses.append(1) or real(*a, **options))
-    layer = kc.MaskedDepthwiseConv2D()
-    x = rng.normal(size=(1, 6, 8, 3)).astype("float32")
-    default = layer(x)
-    own_uses.clear()
-    assert kc.set_depthwise_method("convolution") == "auto"
-    try:
-        own = layer(x)
-        assert len(own_uses) == 1
-        assert kc.set_depthwise_method("shifted") == "convolution"
-        shifted = layer(x)
-        assert len(own_uses) == 1
-    finally:
-        kc.set_depthwise_method("auto")
-    for y in (own, shifted):
-        np.testing.assert_allclose(*map(keras.ops.convert_to_numpy, (y, default)), atol=1e-6)
-
-
-def test_a_method_that_does_not_exist_is_refused(rng):
-    with pytest.raises(ValueError, match="must be one of .*'shifted'.*Received: 'fast'"):
-        kc.set_depthwise_method("fast")
-    x = np.zeros((1, 2, 2, 1), "float32")
-    with pytest.raises(ValueError, match="Received: 'slow'"):
-        kernels.depthwise_conv2d(x, np.zeros((3, 3, 1, 1), "float32"), "slow")
 
 
 @pytest.mark.parametrize("is_masked", [False, True])
@@ -284,13 +265,14 @@ def test_gelu_and_grn_in_one_equal_the_two_after_each_other(rng, is_masked):
     if is_masked:  # what is left at hidden positions is never read
         upstream *= np.kron(1 - hidden, np.ones((1, 2, 2)))[..., None].astype("float32")
     upstream = keras.ops.convert_to_tensor(upstream)
+    region = MaskedMap(hidden) if is_masked else WholeMap()
 
     def in_one():
-        return kernels.gelu_response_norm(x.value, gamma.value, beta.value, 1e-6, hidden)
+        return ops.gelu_grn(x.value, gamma.value, beta.value, 1e-6, region)
 
     def after_each_other():
         activated = keras.ops.gelu(x.value, approximate=False)
-        norm = kernels.norm_over_positions(activated, hidden)
+        norm = ops.norm_over_positions(activated, region)
         response = norm / (keras.ops.mean(norm, axis=-1, keepdims=True) + 1e-6)
         return gamma.value * (activated * response) + beta.value + activated
 

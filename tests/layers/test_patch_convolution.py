@@ -1,14 +1,11 @@
 """The convolution of patches equals NumPy's sum over each patch, on every backend and dtype."""
 
-import collections
-import sys
-
 import keras
 import numpy as np
 import pytest
 
-from keras_convnextv2.layers import kernels
-from keras_convnextv2.layers.conv2d import Conv2D
+from keras_convnextv2.layers import ops
+from keras_convnextv2.layers.patch_convolution import PatchConvolution
 from tests.reference.gradients import gradients_of
 
 BACKENDS = {"jax", "tensorflow", "torch"}
@@ -40,7 +37,7 @@ def whole(cut, shape):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("side", [1, 2, 4])
 def test_values_and_gradients_equal_the_sums(rng, shape, side, dtype, tolerance):
-    layer = Conv2D(5, side, dtype=dtype, use_bias=False)
+    layer = PatchConvolution(5, side, dtype=dtype, use_bias=False)
     layer.build(shape)
     layer.kernel.assign(rng.normal(size=layer.kernel.shape))
     x = keras.Variable(rng.normal(size=shape), dtype=dtype)
@@ -68,8 +65,8 @@ def test_values_and_gradients_equal_the_sums(rng, shape, side, dtype, tolerance)
 
 
 def test_it_is_the_layer_of_keras(rng):
-    """Same weights, same config, and the name by which `.keras` files know it."""
-    ours = Conv2D(6, 2, name="conv")
+    """Same weights and same config."""
+    ours = PatchConvolution(6, 2, name="conv")
     keras_layer = keras.layers.Conv2D(6, 2, strides=2)
     x = rng.normal(size=(2, 8, 10, 4)).astype("float32")
     ours(x), keras_layer(x)
@@ -78,35 +75,47 @@ def test_it_is_the_layer_of_keras(rng):
     np.testing.assert_allclose(
         *(keras.ops.convert_to_numpy(layer(x)) for layer in (ours, keras_layer)), atol=1e-5
     )
-    assert type(ours).__name__ == type(keras_layer).__name__
 
-    other = Conv2D(6, 2, use_bias=False, activation="relu", kernel_regularizer="l2")
-    config = Conv2D.from_config(other.get_config()).get_config()
+    other = PatchConvolution(6, 2, use_bias=False, activation="relu", kernel_regularizer="l2")
+    config = PatchConvolution.from_config(other.get_config()).get_config()
     assert config == other.get_config() and not config["use_bias"]
 
     again = keras.layers.deserialize(keras.layers.serialize(ours))
-    assert (type(again), again.filters, again.patch_size, again.name) == (Conv2D, 6, 2, "conv")
+    assert type(again) is PatchConvolution
+    assert (again.filters, again.patch_size, again.name) == (6, 2, "conv")
     assert again.compute_output_shape((None, 9, None, 4)) == (None, 4, None, 6)
 
 
 @pytest.mark.parametrize(("channels", "by_matrices_on"), [(3, {"jax"}), (64, BACKENDS)])
 def test_on_a_cpu_patches_of_many_numbers_are_matrices(rng, monkeypatch, channels, by_matrices_on):
-    home = sys.modules["keras_convnextv2.layers.kernels.patch_convolution"]
-    counts = collections.Counter()
-    for name in ("_product_of_patches", "_jax_product_of_patches"):
-        function = getattr(home, name)
-        monkeypatch.setattr(
-            home, name, lambda *a, f=function, n=name: (counts.update([n]), f(*a))[1]
-        )
     backend = keras.backend.backend()
-    Conv2D(5, 2)(rng.normal(size=(1, 4, 4, channels)).astype("float32"))
-    ours = "_jax_product_of_patches" if backend == "jax" else "_product_of_patches"
-    assert (set(counts) == {ours}) == (backend in by_matrices_on)
+    x = rng.normal(size=(1, 4, 4, channels)).astype("float32")
+    layer = PatchConvolution(5, 2)
+    layer.build(x.shape)
+    homes = {"jax": (keras.ops, "conv"), "tensorflow": (keras.ops, "conv")}
+    if backend == "torch":
+        import torch
+
+        homes["torch"] = (torch.nn.functional, "conv2d")
+    convolutions = []
+    home, name = homes[backend]
+    real = getattr(home, name)
+    monkeypatch.setattr(
+        home, name, lambda *a, **options: (convolutions.append(1), real(*a, **options))[1]
+    )
+    if backend == "jax":
+        import jax
+
+        text = jax.jit(lambda x: layer(x)).lower(x).as_text()
+        assert ("stablehlo.convolution" in text) == (backend not in by_matrices_on)
+    else:
+        layer(x)
+        assert bool(convolutions) == (backend not in by_matrices_on)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 9, 3), (2, 9, 3, 130)])
 def test_a_map_smaller_than_the_kernel_is_refused(rng, shape):
-    layer = Conv2D(5, 4)
+    layer = PatchConvolution(5, 4)
     layer.build((None, None, None, shape[-1]))
     message = f"map of {shape[1]}x{shape[2]} is too small for a convolution of 4x4"
     with pytest.raises(ValueError, match=message):
@@ -115,7 +124,7 @@ def test_a_map_smaller_than_the_kernel_is_refused(rng, shape):
 
 def test_double_precision_is_kept_where_the_backend_has_it(rng):
     x, kernel = rng.normal(size=(2, 4, 4, 130)), rng.normal(size=(2, 2, 130, 3))
-    y = kernels.patch_convolution(*(keras.ops.convert_to_tensor(a, "float64") for a in (x, kernel)))
+    y = ops.patch_convolution(*(keras.ops.convert_to_tensor(a, "float64") for a in (x, kernel)))
     dtype = keras.backend.standardize_dtype(y.dtype)
     assert dtype == ("float32" if keras.backend.backend() == "jax" else "float64")
     expected = np.einsum("brchwi,hwio->brco", patches(x, 2), kernel)

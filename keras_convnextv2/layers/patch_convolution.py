@@ -1,15 +1,12 @@
 import keras
 
-from keras_convnextv2.layers import kernels
+from keras_convnextv2.layers import ops
 from keras_convnextv2.layers.initializers import weight_initializer
 
 
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
-class Conv2D(keras.layers.Conv2D):
+class PatchConvolution(keras.layers.Conv2D):
     """Keras's convolution where its stride is its kernel's side: of patches that do not overlap.
-
-    Computed by `kernels.patch_convolution`. It has the name of Keras's layer since `.keras` files
-    name weights by the class of their layer.
 
     Args:
         filters: int, channels of the output.
@@ -28,7 +25,13 @@ class Conv2D(keras.layers.Conv2D):
         self.patch_size = patch_size
 
     def convolution_op(self, inputs, kernel):
-        return kernels.patch_convolution(inputs, keras.ops.convert_to_tensor(kernel))
+        side = self.patch_size
+        if any(isinstance(size, int) and size < side for size in inputs.shape[1:3]):
+            raise ValueError(
+                f"A map of {inputs.shape[1]}x{inputs.shape[2]} is too small for a convolution of "
+                f"{side}x{side}. Images must be at least as large as the model's total stride."
+            )
+        return ops.patch_convolution(inputs, keras.ops.convert_to_tensor(kernel))
 
     def get_config(self):
         config = super().get_config()

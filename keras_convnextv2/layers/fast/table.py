@@ -1,0 +1,194 @@
+"""Which operation is computed in a faster way, and where."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import keras
+
+from keras_convnextv2.layers.fast import jax as on_jax
+from keras_convnextv2.layers.fast import tensorflow as on_tensorflow
+from keras_convnextv2.layers.fast import torch as on_torch
+
+_FLOATS = ("float32", "bfloat16", "float16")
+_WIDE = ("float32", "bfloat16")  # float16 must saturate, which the plain way does
+_ANY = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A faster way for one operation of `ops` on one backend and device.
+
+    Args:
+        function: takes and gives what the operation does; None where the operation is not one of
+            `ops` and who computes it asks.
+        dtypes: of the first tensor; None for any.
+        fits: of the operation's arguments, whether this way is the faster one for them.
+    """
+
+    function: Callable | None
+    dtypes: tuple | None = _FLOATS
+    fits: Callable = lambda *arguments: True
+
+
+# (operation, backend, device): all were measured on a CPU alone, and are taken on a CPU alone.
+TABLE = {
+    ("depthwise", "jax", "cpu"): Entry(on_jax.depthwise, fits=on_jax.is_of_known_size),
+    ("depthwise", "tensorflow", "cpu"): Entry(on_tensorflow.depthwise),
+    ("depthwise", "torch", "cpu"): Entry(on_torch.depthwise),
+    ("depthwise_on_strip", "jax", "cpu"): Entry(on_jax.depthwise_on_strip),
+    ("depthwise_on_strip", "tensorflow", "cpu"): Entry(on_tensorflow.depthwise_on_strip),
+    ("depthwise_on_strip", "torch", "cpu"): Entry(on_torch.depthwise_on_strip),
+    ("windows", "jax", "cpu"): Entry(None, _ANY),
+    ("windows", "tensorflow", "cpu"): Entry(None, _ANY),
+    ("windows", "torch", "cpu"): Entry(None, _ANY),
+    ("patch_convolution", "jax", "cpu"): Entry(
+        on_jax.patch_convolution, fits=on_jax.is_of_known_size
+    ),
+    ("patch_convolution", "tensorflow", "cpu"): Entry(
+        on_tensorflow.patch_convolution, fits=on_tensorflow.has_wide_rows
+    ),
+    ("patch_convolution", "torch", "cpu"): Entry(
+        on_torch.patch_convolution, fits=on_torch.takes_patches
+    ),
+    ("linear", "jax", "cpu"): Entry(on_jax.linear, ("bfloat16",)),
+    ("linear", "torch", "cpu"): Entry(on_torch.linear),
+    ("layer_norm", "torch", "cpu"): Entry(on_torch.layer_norm),
+    ("gelu_grn", "jax", "cpu"): Entry(on_jax.gelu_grn, _WIDE),
+    ("gelu_grn", "tensorflow", "cpu"): Entry(on_tensorflow.gelu_grn, _WIDE),
+    ("gelu_grn", "torch", "cpu"): Entry(on_torch.gelu_grn, _WIDE),
+    ("take_rows", "jax", "cpu"): Entry(on_jax.take_rows, _ANY),
+    ("take_rows", "tensorflow", "cpu"): Entry(on_tensorflow.take_rows, _ANY),
+    ("take_rows", "torch", "cpu"): Entry(on_torch.take_rows, _ANY),
+    ("move_rows", "jax", "cpu"): Entry(on_jax.move_rows, _ANY),
+    ("move_rows", "tensorflow", "cpu"): Entry(on_tensorflow.move_rows, _ANY),
+    ("move_rows", "torch", "cpu"): Entry(on_torch.move_rows, _ANY),
+    ("computed_once", "jax", "cpu"): Entry(on_jax.computed_once, _ANY),
+    ("reshape", "torch", "cpu"): Entry(on_torch.reshape, _ANY),
+    ("sum_of_squares", "jax", "cpu"): Entry(on_jax.sum_of_squares),
+    ("sum_of_squares", "tensorflow", "cpu"): Entry(on_tensorflow.sum_of_squares),
+    ("sum_of_squares", "torch", "cpu"): Entry(on_torch.sum_of_squares),
+    ("adamw", "tensorflow", "cpu"): Entry(None, _ANY),
+    ("adamw", "torch", "cpu"): Entry(None, _ANY),
+}
+_MIN_WINDOW_SIDE = 4
+_chosen = {"paths": "auto"}
+
+
+def set_fast_paths(paths="auto"):
+    """Says which faster ways of computing this process may take.
+
+    All ways give the same values and gradients but for rounding. What is already compiled stays as
+    it was compiled. The choice is not saved with a model.
+
+    Args:
+        paths: "auto", all that were measured to be faster on this backend and device; "off", none:
+            everything is computed by the plain operations of `layers/ops.py` and Keras's own
+            optimizer; or a set of names of `operations()`, those alone.
+
+    Returns:
+        What was set before.
+
+    Raises:
+        ValueError: `paths` is none of these.
+    """
+    before = _chosen["paths"]
+    if isinstance(paths, str):
+        known = paths in ("auto", "off")
+    else:
+        paths = frozenset(paths)
+        known = paths <= set(operations())
+    if not known:
+        raise ValueError(
+            '`paths` must be "auto", "off" or a set of names among '
+            f"{', '.join(operations())}. Received: {paths!r}"
+        )
+    _chosen["paths"] = paths
+    return before
+
+
+def operations():
+    """The names of the operations that have a faster way somewhere."""
+    return tuple(dict.fromkeys(operation for operation, _, _ in TABLE))
+
+
+def find(operation, *arguments):
+    """The faster way to an operation for these arguments, or None."""
+    entry = _entry(operation, arguments[0])
+    return entry.function if entry is not None and entry.fits(*arguments) else None
+
+
+def _entry(operation, tensor):
+    """The `Entry` for an operation on a tensor, or on a list of tensors of one kind; or None."""
+    paths = _chosen["paths"]
+    if paths == "off" or (paths != "auto" and operation not in paths):
+        return None
+    if isinstance(tensor, (list, tuple)):
+        if not tensor:
+            return None
+        tensor = tensor[0]
+    entry = TABLE.get((operation, keras.backend.backend(), _device(tensor)))
+    if entry is None or entry.dtypes is None:
+        return entry
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    return entry if dtype in entry.dtypes else None
+
+
+def fast_where_possible(plain):
+    """Decorates an operation of `ops`: the table's way where it has one, else the plain one.
+
+    The plain one stays at hand as the attribute `plain`.
+    """
+    name = plain.__name__
+
+    @functools.wraps(plain)
+    def operation(*arguments):
+        return (find(name, *arguments) or plain)(*arguments)
+
+    operation.plain = plain
+    return operation
+
+
+def takes_windows(side, numbers):
+    """Whether patches of `side` positions are convolved as windows, with what is around each.
+
+    A map is computed where nothing is visible too, a window is read where patches overlap. Measured
+    on a CPU with a kernel of 7 and 19 of 49 patches visible: windows take a third (JAX) to three
+    fifths (torch) of the map's time for patches of 8 positions, about four fifths for 4, and more
+    than it for 2.
+
+    Args:
+        side: int, p.
+        numbers: a tensor on the device that will compute.
+    """
+    return side >= _MIN_WINDOW_SIDE and _entry("windows", numbers) is not None
+
+
+def gains_from_jit():
+    """Whether Keras should compile a model of ours when it is left to choose.
+
+    TensorFlow on a CPU is the exception: XLA computes a depthwise 7x7 tens of times slower there
+    than TensorFlow's own kernel.
+    """
+    return keras.backend.backend() != "tensorflow" or on_tensorflow.device(None) != "cpu"
+
+
+def wrapping_dtype():
+    """The dtype of integers in which sums and products of 32 bits may be wrapped around.
+
+    int32 wraps around by itself, but not in what torch's compiler makes of it: C++ may do anything
+    then, and wrote beyond its array.
+    """
+    return "int64" if keras.backend.backend() == "torch" else "int32"
+
+
+def num_replicas():
+    """The number of replicas that run what is computed here, under `tf.distribute`."""
+    return on_tensorflow.num_replicas() if keras.backend.backend() == "tensorflow" else 1
+
+
+def _device(tensor):
+    """The kind of device that computes with `tensor`: "cpu", "cuda", "gpu", "tpu" ..."""
+    modules = {"jax": on_jax, "tensorflow": on_tensorflow, "torch": on_torch}
+    module = modules.get(keras.backend.backend())
+    return module.device(tensor) if module else None

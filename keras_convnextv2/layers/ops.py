@@ -1,0 +1,122 @@
+"""Every costly operation of the layers, once, in plain `keras.ops`.
+
+This is what the library computes, on every backend and device. `fast` holds other ways to the same
+numbers, which are taken in place of these where they were measured to be faster; `fast/table.py`
+says where. With `set_fast_paths("off")` nothing but this file is used.
+
+Features are (B, H, W, C); a `region` (`layers/regions.py`) says what of them is visible.
+"""
+
+import keras
+
+from keras_convnextv2.layers.fast.table import fast_where_possible
+
+
+@fast_where_possible
+def depthwise(x, kernel):
+    """The depthwise convolution of maps x with kernel (k, k, C, 1), stride 1, "same" padding."""
+    return keras.ops.depthwise_conv(x, kernel, padding="same", data_format="channels_last")
+
+
+@fast_where_possible
+def depthwise_on_strip(x, kernel, strip):
+    """The same for the visible patches x (B, K * p, p, C) of a `VisibleStrip`, as on their map."""
+    return strip.enter(depthwise(strip.to_map(x), kernel))
+
+
+@fast_where_possible
+def patch_convolution(x, kernel):
+    """The convolution with kernel (p, p, C, D) of stride p: of patches that do not overlap."""
+    return keras.ops.conv(x, kernel, strides=kernel.shape[0], data_format="channels_last")
+
+
+@fast_where_possible
+def linear(x, kernel, bias):
+    """x @ kernel + bias at each position, for kernel (C, D) and bias (D,)."""
+    # As one matrix: given four axes, XLA on a CPU transposes them for the kernel's gradient.
+    rows = reshape(x, (-1, x.shape[-1]))
+    y = keras.ops.add(keras.ops.matmul(rows, kernel), bias)
+    return reshape(y, (*keras.ops.shape(x)[:-1], kernel.shape[-1]))
+
+
+@fast_where_possible
+def layer_norm(x, gamma, beta, epsilon):
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta over channels, in float32 at least."""
+    y = keras.ops.layer_normalization(x, gamma, beta, axis=-1, epsilon=epsilon)
+    return keras.ops.cast(y, x.dtype)
+
+
+def gelu(x):
+    """GELU by the error function, not by tanh."""
+    return keras.ops.gelu(x, approximate=False)
+
+
+def grn(x, gamma, beta, epsilon, region):
+    """Global response normalization; see `GlobalResponseNormalization` for the equations.
+
+    The statistics, and the result before it is cast to the dtype of x, are float32; float16
+    saturates instead of overflowing. `gamma` and `beta` are float32 (C,).
+    """
+    norm = norm_over_positions(x, region)  # (B, 1, 1, C)
+    response = norm / (keras.ops.mean(norm, axis=-1, keepdims=True) + epsilon)
+    # One multiply and one add over the map: gamma * (x * N) + beta + x.
+    y = keras.ops.cast(x, "float32") * (1.0 + gamma * response) + beta
+    if keras.backend.standardize_dtype(x.dtype) == "float16":
+        y = keras.ops.clip(y, -65504.0, 65504.0)
+    return keras.ops.cast(y, x.dtype)
+
+
+@fast_where_possible
+def gelu_grn(x, gamma, beta, epsilon, region):
+    """GRN of GELU: two lines of a block, which have a faster way together."""
+    return grn(gelu(x), gamma, beta, epsilon, region)
+
+
+def norm_over_positions(x, region):
+    """The root of the sum of squares over an image's visible positions, float32 (B, 1, 1, C)."""
+    squares = keras.ops.square(region.clean(keras.ops.cast(x, "float32")))
+    energy = keras.ops.sum(squares, axis=(1, 2), keepdims=True)
+    # The gradient of a square root is infinite at 0, where an all-zero channel puts it.
+    silent = keras.ops.equal(energy, 0.0)
+    return keras.ops.where(silent, 0.0, keras.ops.sqrt(keras.ops.where(silent, 1.0, energy)))
+
+
+@fast_where_possible
+def move_rows(x, numbers, back):
+    """The rows of each image by their numbers within it: (B, M, D).
+
+    Args:
+        x: (B, N, D).
+        numbers: int32 (B, M), each number below N at most once; N stands for zeros.
+        back: int32 (B, N), the numbers of the move the other way; M stands for zeros.
+    """
+    batch, _, values = keras.ops.shape(x)
+    nothing = keras.ops.zeros((batch, 1, values), x.dtype)
+    return take_rows(keras.ops.concatenate([x, nothing], axis=1), numbers)
+
+
+@fast_where_possible
+def take_rows(x, numbers):
+    """The rows of each image by their numbers, which may repeat: of x (B, N, D), (B, M, D)."""
+    return keras.ops.vectorized_map(
+        lambda pair: keras.ops.take(pair[0], pair[1], axis=0), (x, numbers)
+    )
+
+
+@fast_where_possible
+def computed_once(numbers):
+    """`numbers`, int32, unchanged: what is computed once and read many times."""
+    return numbers
+
+
+@fast_where_possible
+def reshape(x, shape):
+    """x in another shape."""
+    return keras.ops.reshape(x, shape)
+
+
+@fast_where_possible
+def sum_of_squares(tensors):
+    """The sum of squares of all values of a list of tensors, float32 ()."""
+    squares = [keras.ops.sum(keras.ops.square(keras.ops.cast(x, "float32"))) for x in tensors]
+    return sum(squares, start=keras.ops.zeros((), "float32"))

@@ -1,0 +1,13 @@
+import keras
+
+
+class RegionLayer(keras.layers.Layer):
+    """A layer that is called as `layer(x, region)`, which Keras would allow for tensors alone."""
+
+    def __call__(self, x, region=None, **options):
+        if region is not None:
+            options["region"] = region
+        return super().__call__(x, **options)
+
+    def compute_output_shape(self, x_shape, hidden_shape=None):
+        return x_shape

@@ -1,0 +1,271 @@
+"""Where the features of a batch of images are.
+
+A layer that looks beyond one position asks its region: a depthwise convolution for the neighbours,
+a response for sums over an image. All else in a block works on each position alone. There are three
+regions, and a block computes the same in the last two:
+
+- `WholeMap`: features (B, H, W, C), nothing hidden. Fine-tuning, inference and export.
+- `MaskedMap`: features (B, H, W, C) of which patches are hidden. What hidden positions hold is
+  never read. Any mask will do.
+- `VisibleStrip`: the K visible patches of each image, p x p positions each, one below the other:
+  features (B, K * p, p, C). K is the same for all images, so every shape is known before a mask is.
+
+A region is made from a mask of patches, `hidden` (B, h, w), 1 = hidden, and serves feature maps of
+every size: `at(x)` gives the region for features of another size, such as those of the next stage.
+"""
+
+import copy
+
+import keras
+
+from keras_convnextv2.layers import ops
+from keras_convnextv2.layers.fast import table
+
+
+class WholeMap:
+    """The whole map (B, H, W, C), of which nothing is hidden."""
+
+    hidden = None  # (B, h, w), 1 = hidden, where there is a mask
+
+    def at(self, x):
+        """The region for features `x`, whatever their size."""
+        return self
+
+    def enter(self, images):
+        """A map (B, H, W, C) as features of this region."""
+        return images
+
+    def to_map(self, x):
+        """Features of this region as a map (B, H, W, C), zero where hidden."""
+        return self.clean(x)
+
+    def hidden_positions(self, x):
+        """Where a map `x` (B, H, W, C) is hidden: boolean (B, H, W, 1), or False for nowhere."""
+        return False
+
+    def clean(self, x):
+        """`x` with zeros where it is hidden, whatever stood there, NaN too."""
+        return x
+
+    def sum(self, x):
+        """The sum over the visible positions of each image, float32 (B, 1, 1, C)."""
+        return keras.ops.sum(keras.ops.cast(self.clean(x), "float32"), axis=(1, 2), keepdims=True)
+
+    def count(self, x):
+        """The number of visible positions of each image, float32, to divide a sum by."""
+        _, height, width, _ = keras.ops.shape(x)
+        return keras.ops.cast(height * width, "float32")
+
+    def depthwise(self, x, kernel):
+        """A depthwise convolution of stride 1, zeros beyond the edge and where hidden.
+
+        Args:
+            x: features of this region.
+            kernel: (k, k, C, 1), k odd.
+        """
+        return ops.depthwise(self.clean(x), kernel)
+
+
+class MaskedMap(WholeMap):
+    """The whole map (B, H, W, C), of which patches are hidden.
+
+    Args:
+        hidden: (B, h, w), any dtype, what is not 0 is hidden; h divides H and w divides W.
+    """
+
+    def __init__(self, hidden):
+        self.hidden = hidden
+        if len(hidden.shape) != 3:
+            raise ValueError(
+                f"`hidden` must have shape (batch, height, width), one value a patch, 1 = hidden. "
+                f"Received shape {tuple(hidden.shape)}."
+            )
+
+    def at(self, x):
+        """This region with its mask spread over the positions of `x`.
+
+        Raises:
+            ValueError: the mask is for another number of images, or its grid does not divide the
+                feature map.
+        """
+        return MaskedMap(self._hidden_at(x))
+
+    def enter(self, images):
+        return self.clean(images)
+
+    def clean(self, x):
+        # A selection rather than a product, so that a NaN or Inf is gone too.
+        return keras.ops.where(self.hidden_positions(x), keras.ops.zeros((), x.dtype), x)
+
+    def hidden_positions(self, x):
+        return keras.ops.expand_dims(self._hidden_at(x), -1)
+
+    def count(self, x):
+        visible = keras.ops.logical_not(self._hidden_at(x))  # (B, H, W)
+        counts = keras.ops.sum(keras.ops.cast(visible, "float32"), axis=(1, 2))
+        return keras.ops.reshape(counts, (-1, 1, 1, 1))
+
+    def _hidden_at(self, x):
+        """Boolean (B, H, W) for features (B, H, W, C)."""
+        hidden = self.hidden
+        check_batches(hidden, x)
+        for axis, (size, cells) in enumerate(zip(x.shape[1:3], hidden.shape[1:3], strict=True), 1):
+            if size is None or cells is None:
+                raise ValueError(
+                    f"A mask needs a feature map of known size. Received feature shape "
+                    f"{tuple(x.shape)} and `hidden` shape {tuple(hidden.shape)}."
+                )
+            if size % cells:
+                raise ValueError(
+                    f"The grid of `hidden` must divide the feature map. Received `hidden` shape "
+                    f"{tuple(self.hidden.shape)} for feature shape {tuple(x.shape)}: {cells} does "
+                    f"not divide {size}."
+                )
+            hidden = keras.ops.repeat(hidden, size // cells, axis) if size != cells else hidden
+        return keras.ops.cast(hidden, "bool")
+
+
+class VisibleStrip(WholeMap):
+    """The visible patches of each image alone, in the order of the grid: (B, K * p, p, C).
+
+    Linear layers, LayerNorm, and convolutions within a patch (stem, downsampling) work on a strip
+    as on a map, and a sum over an image is one over its strip. Only the depthwise convolution looks
+    beyond a patch: it goes by the map and back, or by windows, each patch with what is around it.
+
+    A row of a patch, p positions, lies in one piece of memory in the map as in the strip: to move
+    patches is to copy such segments by their number. Numbers count within an image, so a batch that
+    is spread over devices stays where it is. The order of the patches is found once, when the
+    region is made.
+
+    Args:
+        hidden: (B, h, w), what is not 0 is hidden; each image has `num_visible` zeros.
+        num_visible: int, K.
+        kernel_size: int, of the depthwise convolution that may go by windows.
+
+    Attributes:
+        to_strip: int32 (B, K * p), the number of each segment of the strip among the H * w of the
+            map. Numbers are there for features of one size, see `at`.
+        from_strip: int32 (B, H * w), the number of each segment of the map among the K * p of the
+            strip, or K * p where it is hidden.
+        windows: int32 (B, K * s * s), s = p + kernel_size - 1: the number of each position of each
+            window among the K * p * p of the strip, or K * p * p where it is hidden or beyond the
+            edge; None where the way by the map is taken.
+    """
+
+    def __init__(self, hidden, num_visible, kernel_size=7):
+        self.hidden = hidden
+        self.num_visible = num_visible
+        self.kernel_size = kernel_size
+        self.grid = rows, columns = tuple(hidden.shape[1:])
+        hidden = keras.ops.not_equal(keras.ops.reshape(hidden, (-1, rows * columns)), 0)
+        hidden = keras.ops.cast(hidden, "int32")
+        # No two cells rank the same: visible before hidden, then by their place.
+        cell = keras.ops.arange(rows * columns, dtype="int32")
+        order = keras.ops.argsort(hidden * (rows * columns) + cell, axis=1)
+        self._cells = keras.ops.cast(order[:, :num_visible], "int32")  # (B, K)
+        before = keras.ops.cast(keras.ops.cumsum(1 - hidden, axis=1) - 1, "int32")
+        # Cells beyond the K are left out, so that masks that do not fit address nothing wrong.
+        is_left_out = keras.ops.logical_or(hidden == 1, before >= num_visible)
+        self._places = keras.ops.where(is_left_out, num_visible, before)  # (B, h * w), 0 to K
+        self.side = None
+
+    def at(self, x):
+        return self._with_side(x.shape[2])
+
+    def enter(self, images):
+        check_batches(self.hidden, images)
+        images = keras.ops.convert_to_tensor(images)
+        side = images.shape[2] // self.grid[1]
+        region, channels = self._with_side(side), images.shape[3]
+        segments = ops.reshape(images, (-1, images.shape[1] * self.grid[1], side * channels))
+        strip = ops.move_rows(segments, region.to_strip, region.from_strip)
+        return ops.reshape(strip, (-1, self.num_visible * side, side, channels))
+
+    def to_map(self, x):
+        x = keras.ops.convert_to_tensor(x)
+        side, channels = x.shape[2:]
+        region = self._with_side(side)
+        rows, columns = self.grid
+        segments = ops.reshape(x, (-1, self.num_visible * side, side * channels))
+        x = ops.move_rows(segments, region.from_strip, region.to_strip)
+        return ops.reshape(x, (-1, rows * side, columns * side, channels))
+
+    def hidden_positions(self, x):
+        return MaskedMap(self.hidden).hidden_positions(x)
+
+    def depthwise(self, x, kernel):
+        return ops.depthwise_on_strip(x, kernel, self.at(x))
+
+    def has_windows_for(self, x, kernel):
+        """Whether `windows` are those of a convolution of `x`, a strip, with `kernel`."""
+        is_empty = x.shape[0] == 0  # there is nothing to arrange
+        return self.windows is not None and kernel.shape[0] == self.kernel_size and not is_empty
+
+    def _with_side(self, side):
+        """This region with the numbers for patches of p = `side` positions a side."""
+        if side == self.side:
+            return self
+        region = copy.copy(self)
+        region.side = side
+        region._number_segments()
+        region.windows = None
+        if table.takes_windows(side, self._cells):
+            region.windows = ops.computed_once(region._number_windows())
+        return region
+
+    def _number_segments(self):
+        (rows, columns), side = self.grid, self.side
+        line = keras.ops.arange(side, dtype="int32")  # within a patch
+        cells = keras.ops.expand_dims(self._cells, -1)
+        row = cells // columns * side + line  # (B, K, p), of the map's H
+        numbers = row * columns + cells % columns
+        self.to_strip = ops.computed_once(keras.ops.reshape(numbers, (-1, self.num_visible * side)))
+        places = keras.ops.reshape(self._places, (-1, rows, 1, columns)) * side
+        places = places + keras.ops.reshape(line, (-1, 1))  # (B, h, p, w)
+        places = keras.ops.minimum(places, self.num_visible * side)
+        self.from_strip = ops.computed_once(keras.ops.reshape(places, (-1, rows * side * columns)))
+
+    def _number_windows(self):
+        (rows, columns), side, margin = self.grid, self.side, self.kernel_size // 2
+        nowhere = self.num_visible * side * side
+        segments = keras.ops.expand_dims(self.from_strip, -1)
+        positions = segments * side + keras.ops.arange(side, dtype="int32")
+        positions = keras.ops.minimum(positions, nowhere)  # (B, H * w, p), of the map's positions
+        positions = keras.ops.reshape(positions, (-1, rows * side * columns * side, 1))
+
+        around = keras.ops.arange(side + 2 * margin, dtype="int32") - margin
+        cells = keras.ops.expand_dims(self._cells, -1)
+        row, row_is_inside = _within(cells // columns * side + around, rows * side)  # (B, K, s)
+        column, column_is_inside = _within(cells % columns * side + around, columns * side)
+        places = keras.ops.expand_dims(row * (columns * side), 3) + keras.ops.expand_dims(column, 2)
+        is_inside = keras.ops.logical_and(
+            keras.ops.expand_dims(row_is_inside, 3), keras.ops.expand_dims(column_is_inside, 2)
+        )
+        shape = (-1, self.num_visible * (side + 2 * margin) ** 2)
+        windows = ops.take_rows(positions, keras.ops.reshape(places, shape))[..., 0]
+        return keras.ops.where(keras.ops.reshape(is_inside, shape), windows, nowhere)
+
+
+def region_of(region, hidden):
+    """The region that a layer's call arguments say: `region`, a mask `hidden`, or the whole map."""
+    if hidden is not None:
+        if region is not None:
+            raise ValueError("Give `region` or `hidden`, not both.")
+        return MaskedMap(hidden)
+    return WholeMap() if region is None else region
+
+
+def check_batches(hidden, x):
+    """Raises a ValueError if `hidden` is known to be for another number of images than `x`."""
+    num_masks, num_images = hidden.shape[0], x.shape[0]
+    if isinstance(num_masks, int) and isinstance(num_images, int) and num_masks != num_images:
+        raise ValueError(
+            f"`hidden` must have one mask for each image. Received {num_masks} masks for "
+            f"{num_images} images."
+        )
+
+
+def _within(numbers, size):
+    """The numbers from 0 to `size` - 1, others as the nearest, and which were such."""
+    is_within = keras.ops.logical_and(numbers >= 0, numbers < size)
+    return keras.ops.minimum(keras.ops.maximum(numbers, 0), size - 1), is_within

@@ -1,0 +1,89 @@
+"""A decoder of one's own, called with the list of the stage outputs and their region."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_convnextv2 as kc
+from tests.reference.compute import compute
+from tests.reference.gradients import gradients_of
+from tests.reference.random_weights import randomize
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class TwoStages(keras.layers.Layer):
+    """From the last two stages, predicting the pixels of each position of the third."""
+
+    def __init__(self, num_values, **kwargs):
+        super().__init__(**kwargs)
+        self.num_values = num_values
+        # Of 3x3: from visible positions to the hidden ones beside them.
+        self.last, self.before = (
+            keras.layers.Conv2D(num_values, 3, padding="same", data_format="channels_last")
+            for _ in range(2)
+        )
+
+    def build(self, features_shape):
+        self.before.build(features_shape[-2])
+        self.last.build(features_shape[-1])
+
+    def call(self, features, region, training=None):
+        before = region.at(features[-2]).to_map(features[-2])  # (B, H / 4, W / 4, C)
+        last = region.to_map(features[-1])  # (B, H / 8, W / 8, C)
+        last = keras.ops.repeat(keras.ops.repeat(self.last(last), 2, axis=1), 2, axis=2)
+        return self.before(before) + last
+
+    def get_config(self):
+        return {**super().get_config(), "num_values": self.num_values}
+
+
+def make_pair():
+    backbone = kc.ConvNeXtV2Backbone(
+        kc.Variant((1, 1, 2, 1), (4, 6, 8, 12)), (16, 24, 3), stem_stride=1
+    )
+    pair = [
+        kc.FCMAE(backbone, decoder=TwoStages(4 * 4 * 3), encoder_path=path)
+        for path in ("visible", "dense")
+    ]
+    randomize(pair[0], np.random.default_rng(1))
+    pair[1].set_weights(pair[0].get_weights())
+    return pair
+
+
+def test_it_is_told_the_stages_and_where_they_are_on_both_paths(rng):
+    images = rng.normal(size=(3, 16, 24, 3)).astype("float32")
+    pair, losses, gradients = make_pair(), [], []
+    for fcmae in pair:
+        assert compute(fcmae, images)["prediction"].shape == (3, 2, 3, 8 * 8 * 3)
+        losses.append(compute(fcmae.step_loss, images))
+        gradients.append(
+            gradients_of(lambda model=fcmae: model.step_loss(images), fcmae.trainable_weights)
+        )
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)  # float32 sums in another order
+    for weight, one, other in zip(pair[0].trainable_weights, *gradients, strict=True):
+        assert np.linalg.norm(other) > 0, weight.path
+        assert np.linalg.norm(one - other) <= 1e-5 * np.linalg.norm(other), weight.path
+
+
+def test_it_trains_and_comes_back_from_a_file(rng, tmp_path):
+    fcmae, _ = make_pair()
+    images = rng.normal(size=(4, 16, 24, 3)).astype("float32")
+    fcmae.compile(optimizer=keras.optimizers.SGD(0.05))
+    before = fcmae.decoder.last.kernel.numpy()
+    assert np.isfinite(fcmae.fit(images, batch_size=4, verbose=0).history["loss"]).all()
+    assert (fcmae.decoder.last.kernel.numpy() != before).any()
+    fcmae.save(tmp_path / "model.keras")
+    copy = keras.saving.load_model(tmp_path / "model.keras")
+    assert isinstance(copy.decoder, TwoStages)
+    np.testing.assert_array_equal(
+        compute(copy, images)["prediction"], compute(fcmae, images)["prediction"]
+    )
+
+
+@pytest.mark.one_backend
+def test_sizes_of_the_papers_decoder_beside_another_are_refused():
+    backbone = kc.ConvNeXtV2Backbone(
+        kc.Variant((1, 1, 1, 1), (4, 6, 8, 12)), (16, 24, 3), stem_stride=1
+    )
+    with pytest.raises(ValueError, match="`decoder_width` and `decoder_depth` are those of"):
+        kc.FCMAE(backbone, decoder=TwoStages(48), decoder_width=8)
