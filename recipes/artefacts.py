@@ -57,7 +57,8 @@ class KerasModel:
         backbone = saved_models.backbone_of(model)
         is_classifier = model is not backbone
         shape = backbone.image_shape
-        mean, std = normalisation.mean_and_std(path, shape[-1])
+        normalisation.settle(backbone, path)
+        mean, std = backbone.normalisation
         output = "features"
         if is_classifier:
             linear = model.activation is keras.activations.linear

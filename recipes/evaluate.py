@@ -7,11 +7,12 @@
 An FCMAE is measured under fixed masks, so that the figure repeats exactly.
 """
 
+import dataclasses
 import time
 
 from absl import flags
 
-from recipes import images, program, saved_models, training_flags
+from recipes import images, normalisation, program, saved_models, training_flags
 
 FLAGS = flags.FLAGS
 
@@ -31,6 +32,8 @@ flags.DEFINE_string(
 flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
 training_flags.define_data_flags(batch_size=100)
 flags.adopt_module_key_flags(training_flags)
+normalisation.define_flags()
+flags.adopt_module_key_flags(normalisation)
 
 
 def main():
@@ -47,7 +50,8 @@ def main():
             "with recipes.finetune, or name the checkpoints/last.keras of its pretraining."
         )
     source = images.open_images("test")
-    *size, channels = saved_models.backbone_of(model).image_shape
+    backbone = saved_models.backbone_of(model)
+    *size, channels = backbone.image_shape
     if channels != source.channels:
         raise ValueError(
             f"--weights takes images of {channels} channels; these have {source.channels}: "
@@ -69,6 +73,9 @@ def main():
         )
     else:
         model.compile()
+    normalisation.settle(backbone, FLAGS.weights, source)
+    mean, std = backbone.normalisation
+    source = dataclasses.replace(source, mean=mean, std=std)
     batches = images.evaluation_batches(source, _image_size(size), labelled=is_classifier)
     started = time.monotonic()
     scores = images.evaluate(model, batches)

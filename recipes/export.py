@@ -93,6 +93,7 @@ def main():
     _remark_on_size(size, backbone.image_shape[:2])
     channels = backbone.image_shape[-1]
     trial, calibration = _sources(channels)
+    normalisation.settle(backbone, FLAGS.weights, trial)
     pictures = labels = None
     if trial is not None:
         read_size = tuple(side or 224 for side in size)
@@ -119,9 +120,6 @@ def main():
         image_size=size,
         include_preprocessing=FLAGS.include_preprocessing,
         output=_OUTPUTS[FLAGS.activation],
-        normalisation=normalisation.mean_and_std(
-            FLAGS.weights, channels, None if trial is None else (trial.mean, trial.std)
-        ),
         images=pictures,
         labels=labels,
         calibration_images=calibration_images,

@@ -65,6 +65,7 @@ def main():
         seed=FLAGS.seed,
         dtype=training_flags.dtype_policy(),
     )
+    backbone.normalisation = source.mean, source.std
     fcmae = kc.FCMAE(
         backbone,
         mask_ratio=FLAGS.mask_ratio,

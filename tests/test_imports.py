@@ -22,7 +22,7 @@ ROOMS = {
     "export": {"layers", "models", "fcmae", "weights"},
     "analysis": {"layers", "models", "fcmae"},
     "training": set(),
-    "data": set(),
+    "data": {"models"},  # for the normalisation of the images
 }
 NEVER = {"absl", "recipes", "tests", "tools"}
 BACKENDS = {"jax", "jaxlib", "tensorflow", "torch"}

@@ -23,6 +23,7 @@ from keras_convnextv2.export.network import network_of
 from keras_convnextv2.export.reference import reference_outputs
 from keras_convnextv2.export.runtimes import SUFFIXES
 from keras_convnextv2.export.settings import PRECISIONS, Settings
+from keras_convnextv2.models.normalisation import IMAGENET_MEAN, IMAGENET_STD
 
 # The packages that writing and trying a format needs, and the extra that brings them.
 FORMATS = {
@@ -36,7 +37,6 @@ FORMATS = {
 _SUFFIXES = {**SUFFIXES, "keras": ".keras"}
 _EXTRAS = {"saved_model": "tensorflow"}  # where the extra is not named like the format
 _HALF_FORMATS = ("litert", "openvino")
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _NUM_RANDOM = 4  # images of noise that every artefact is tried on
 _NUM_CALIBRATION = 100  # images, where none are given
 
@@ -82,7 +82,7 @@ def export_model(
         output: "logits" or "probabilities" (softmax, or a classifier's own activation) for a
             classifier, "features" for a backbone. Default: what the model gives.
         normalisation: (mean, std), a float a channel each, of the images that the model was
-            trained on; default: ImageNet's, for 3 channels.
+            trained on; default: what the model says, else ImageNet's, for 3 channels.
         images: optional uint8 (N, height, width, channels), real ones to try the artefact on;
             needed for "int8" and "dynamic_int8".
         labels: optional int (N,), the right classes of `images`, to compare accuracies.
@@ -207,6 +207,7 @@ def make_settings(
         )
     if batch_size is not None and batch_size < 1:
         raise ExportError(f"`batch_size` must be positive or None. Received: {batch_size!r}")
+    normalisation = normalisation or backbone.normalisation
     if normalisation is None:
         if channels != len(IMAGENET_MEAN):
             raise ExportError(
