@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_convnextv2.data.image_source import spread
 from keras_convnextv2.export import (
     check,
     isolated,
@@ -115,7 +116,7 @@ def export_model(
     _check_images(images, labels, settings)
     _check_images(calibration_images, None, settings)
     if calibration_images is None and images is not None:
-        calibration_images = _spread(np.asarray(images), _NUM_CALIBRATION)
+        calibration_images = np.asarray(images)[spread(len(images), _NUM_CALIBRATION)]
     if calibration_images is not None:
         calibration_images = settings.as_input(calibration_images)
     for taken in (path, report_path(path)):
@@ -302,10 +303,6 @@ def _check_images(images, labels, settings):
         )
     if labels is not None and len(labels) != len(images):
         raise ExportError(f"`labels` are {len(labels)}, `images` {len(images)}.")
-
-
-def _spread(images, count):
-    return images[np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)]
 
 
 def _activation(network, settings):
