@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 
-from recipes import normalisation, program, saved_models
+from recipes import image_sizes, normalisation, program, saved_models
 
 
 def open_model(path, threads=None):
@@ -57,7 +57,8 @@ class KerasModel:
         backbone = saved_models.backbone_of(model)
         is_classifier = model is not backbone
         shape = backbone.image_shape
-        mean, std = normalisation.mean_and_std(path, shape[-1])
+        normalisation.settle(backbone, path)
+        mean, std = backbone.normalisation
         output = "features"
         if is_classifier:
             linear = model.activation is keras.activations.linear
@@ -105,36 +106,9 @@ def _limit_threads(threads):
 
 
 def image_size_for(artefact, name, given=None):
-    """The (H, W) of the images that a model is to be given.
-
-    Args:
-        artefact: as `open_model` returns it.
-        name: str, the model's name for errors.
-        given: optional (H, W), as --image_size says.
-
-    Raises:
-        ValueError: a size that it does not take, or none where it takes any.
-    """
+    """The (H, W) of the images that an artefact is to be given; see `image_sizes.size_for`."""
     known = artefact.metadata["input"]["shape"][1:3]
-    if given is None:
-        if None in known:
-            raise ValueError(
-                f"{name} takes images of any size. Say which with --image_size, such as "
-                "--image_size=224."
-            )
-        return tuple(known)
-    if any(side not in (None, wanted) for side, wanted in zip(known, given, strict=True)):
-        sides = "x".join("any" if side is None else str(side) for side in known)
-        raise ValueError(
-            f"{name} takes images of {sides} pixels. Received: --image_size={given[0]}x{given[1]}"
-        )
-    stride = artefact.metadata["total_stride"]
-    if min(given) < stride:
-        raise ValueError(
-            f"{name} takes images of {stride} pixels a side or more. Received: "
-            f"--image_size={given[0]}x{given[1]}"
-        )
-    return tuple(given)
+    return image_sizes.size_for(known, artefact.metadata["total_stride"], name, given)
 
 
 def to_input(pixels, artefact):

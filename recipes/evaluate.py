@@ -7,11 +7,12 @@
 An FCMAE is measured under fixed masks, so that the figure repeats exactly.
 """
 
+import dataclasses
 import time
 
 from absl import flags
 
-from recipes import images, program, saved_models, training_flags
+from recipes import image_sizes, images, normalisation, program, saved_models, training_flags
 
 FLAGS = flags.FLAGS
 
@@ -31,6 +32,8 @@ flags.DEFINE_string(
 flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
 training_flags.define_data_flags(batch_size=100)
 flags.adopt_module_key_flags(training_flags)
+normalisation.define_flags()
+flags.adopt_module_key_flags(normalisation)
 
 
 def main():
@@ -47,7 +50,8 @@ def main():
             "with recipes.finetune, or name the checkpoints/last.keras of its pretraining."
         )
     source = images.open_images("test")
-    *size, channels = saved_models.backbone_of(model).image_shape
+    backbone = saved_models.backbone_of(model)
+    channels = backbone.image_shape[-1]
     if channels != source.channels:
         raise ValueError(
             f"--weights takes images of {channels} channels; these have {source.channels}: "
@@ -69,7 +73,11 @@ def main():
         )
     else:
         model.compile()
-    batches = images.evaluation_batches(source, _image_size(size), labelled=is_classifier)
+    size = _image_size(backbone)
+    normalisation.settle(backbone, FLAGS.weights, source)
+    mean, std = backbone.normalisation
+    source = dataclasses.replace(source, mean=mean, std=std)
+    batches = images.evaluation_batches(source, size, labelled=is_classifier)
     started = time.monotonic()
     scores = images.evaluate(model, batches)
     seconds = time.monotonic() - started
@@ -77,19 +85,13 @@ def main():
     program.print_result(result, FLAGS.json)
 
 
-def _image_size(known):
-    """(height, width) to evaluate with, `known` being the model's, None where it takes any."""
+def _image_size(backbone):
+    """The (H, W) to evaluate with: --image_size, else the model's, else what suits the images."""
+    known = backbone.image_shape[:2]
     if FLAGS.image_size is None and None in known:
         FLAGS.image_size = training_flags.default_image_size()
-    if FLAGS.image_size is None:
-        return tuple(known)
-    size = training_flags.image_size()
-    if any(side not in (None, given) for side, given in zip(known, size, strict=True)):
-        raise ValueError(
-            f"--weights takes images of {known[0]}x{known[1]} pixels. Received: "
-            f"--image_size={FLAGS.image_size}"
-        )
-    return size
+    given = None if FLAGS.image_size is None else training_flags.image_size()
+    return image_sizes.size_for(known, backbone.total_stride, "--weights", given)
 
 
 if __name__ == "__main__":

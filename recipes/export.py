@@ -12,7 +12,6 @@ An artefact outside its tolerance is not kept. Beside it stands <output>.check.j
 import dataclasses
 import sys
 
-import numpy as np
 from absl import flags
 
 from recipes import images, normalisation, program, saved_models, training_flags
@@ -81,6 +80,7 @@ _OUTPUTS = {None: None, "none": "logits", "softmax": "probabilities"}
 
 
 def main():
+    from keras_convnextv2.data.image_source import spread
     from keras_convnextv2.export import export_model
 
     model = saved_models.load(FLAGS.weights)
@@ -93,10 +93,11 @@ def main():
     _remark_on_size(size, backbone.image_shape[:2])
     channels = backbone.image_shape[-1]
     trial, calibration = _sources(channels)
+    normalisation.settle(backbone, FLAGS.weights, trial)
     pictures = labels = None
     if trial is not None:
         read_size = tuple(side or 224 for side in size)
-        chosen = _spread(trial, FLAGS.trial_images)
+        chosen = spread(len(trial), FLAGS.trial_images)
         pictures = trial.read(chosen, read_size)
         if trial.labels is not None and _same_classes(model, trial):
             labels = trial.labels[chosen]
@@ -104,7 +105,8 @@ def main():
             _say("--data_dir is not of the model's classes: accuracy is not compared.")
     calibration_images = None
     if FLAGS.precision == "int8" and calibration is not None:
-        calibration_images = calibration.read(_spread(calibration, _NUM_CALIBRATION), read_size)
+        chosen = spread(len(calibration), _NUM_CALIBRATION)
+        calibration_images = calibration.read(chosen, read_size)
         if len(calibration_images) < _NUM_CALIBRATION:
             _say(
                 f"int8 is calibrated with {len(calibration_images)} training images, all there "
@@ -119,9 +121,6 @@ def main():
         image_size=size,
         include_preprocessing=FLAGS.include_preprocessing,
         output=_OUTPUTS[FLAGS.activation],
-        normalisation=normalisation.mean_and_std(
-            FLAGS.weights, channels, None if trial is None else (trial.mean, trial.std)
-        ),
         images=pictures,
         labels=labels,
         calibration_images=calibration_images,
@@ -198,10 +197,6 @@ def _sources(channels):
             f"{trial.description}"
         )
     return None, None
-
-
-def _spread(source, count):
-    return np.linspace(0, len(source) - 1, min(count, len(source))).astype(int)
 
 
 def _same_classes(model, source):

@@ -78,6 +78,7 @@ def main():
     )
     if pretrained is not None:
         saved_models.copy_weights(pretrained, backbone)
+    backbone.normalisation = source.mean, source.std
     names = source.class_names
     classifier = kc.ConvNeXtV2Classifier(backbone, len(names), class_names=names)
 

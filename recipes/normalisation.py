@@ -1,4 +1,4 @@
-"""What the images of a saved model were normalised with, where the model itself does not say."""
+"""What a model's images are normalised with: the one place that decides."""
 
 import sys
 from pathlib import Path
@@ -15,58 +15,68 @@ def define_flags():
             name,
             None,
             f"The {name} of the images that the model was trained on, one number a channel for "
-            "pixels in 0..1. Default: as its run's settings.flags say, else ImageNet's.",
+            "pixels in 0..1. Default: what the model says.",
         )
 
 
-def mean_and_std(model_path, channels, otherwise=None):
-    """(mean, std) of a model from the flags, its run's settings, `otherwise`, or ImageNet's.
+def settle(backbone, source, images=None):
+    """Sees to it that `backbone.normalisation` is what its images are to be normalised with.
+
+    That is what the flags say, else what the model says. For a model that says nothing, as those
+    of version 0.1 and weights from elsewhere, a line on standard error says what is taken, and
+    why: the numbers of its run's images, those of `images`, or ImageNet's.
 
     Args:
-        model_path: what --model or --weights says: a run's folder, a file in it, or anything else.
-        channels: int, of the model's images.
-        otherwise: optional (mean, std), for a model without a run.
-
-    Returns:
-        Two tuples of `channels` floats, for images in 0..1.
+        backbone: a `ConvNeXtV2Backbone`.
+        source: str, the run's folder, the file or the name that the model was read from.
+        images: optional `ImageSource` of images that the model is tried on.
 
     Raises:
         ValueError: flags that do not fit, or images that are not RGB and of which nothing is known.
     """
     from keras_convnextv2.data import IMAGENET_MEAN, IMAGENET_STD
 
+    channels = backbone.image_shape[-1]
     if FLAGS.mean is not None or FLAGS.std is not None:
-        return _from_flags(channels)
-    found = _from_run(Path(model_path), channels)
-    if found is not None or otherwise is not None:
-        return found or otherwise
-    if channels != len(IMAGENET_MEAN):
+        backbone.normalisation = _from_flags(channels)
+    if backbone.normalisation is not None:
+        return
+    if (found := _of_run(Path(source), channels)) is not None:
+        why = "those of the images that its run read"
+    elif images is not None:
+        found, why = (images.mean, images.std), f"those of the images: {images.description}"
+    elif channels == len(IMAGENET_MEAN):
+        found, why = (IMAGENET_MEAN, IMAGENET_STD), "ImageNet's"
+    else:
         raise ValueError(
             f"What images of {channels} channel(s) are to be normalised with is not known: "
-            f"{model_path} has no settings.flags of a run beside it. Give --mean and --std."
+            f"{source} does not say it, nor has it a run's settings.flags beside it. Give --mean "
+            "and --std."
         )
-    return IMAGENET_MEAN, IMAGENET_STD
+    backbone.normalisation = found
+    mean, std = (", ".join(f"{value:.4g}" for value in values) for values in found)
+    print(
+        f"{source} does not say what its images were normalised with. Taken: mean {mean}, "
+        f"std {std}, {why}.",
+        file=sys.stderr,
+    )
 
 
 def _from_flags(channels):
-    values = []
-    for name in ("mean", "std"):
-        try:
-            values.append(tuple(float(number) for number in FLAGS[name].value or ()))
-        except ValueError:
-            values.append(())
-        if len(values[-1]) != channels:
-            given = ",".join(FLAGS[name].value or ())
-            raise ValueError(
-                f"--mean and --std are {channels} number(s) each, one a channel. Received: "
-                f"--{name}={given}"
-            )
-    if min(values[1]) <= 0:
-        raise ValueError(f"--std must be positive. Received: {','.join(FLAGS.std)}")
-    return tuple(values)
+    from keras_convnextv2.models.normalisation import checked_normalisation
+
+    given = [FLAGS[name].value or () for name in ("mean", "std")]
+    try:
+        return checked_normalisation([list(map(float, words)) for words in given], channels)
+    except ValueError as error:
+        mean, std = map(",".join, given)
+        raise ValueError(
+            f"--mean and --std are {channels} number(s) each, one a channel, and those of --std "
+            f"are positive. Received: --mean={mean} --std={std}"
+        ) from error
 
 
-def _from_run(path, channels):
+def _of_run(path, channels):
     """(mean, std) of the images that the run of a model read, or None where it does not say."""
     import numpy as np
 

@@ -65,6 +65,7 @@ def main():
         seed=FLAGS.seed,
         dtype=training_flags.dtype_policy(),
     )
+    backbone.normalisation = source.mean, source.std
     fcmae = kc.FCMAE(
         backbone,
         mask_ratio=FLAGS.mask_ratio,
@@ -107,16 +108,15 @@ def main():
 
 def _some_images(size, count=8):
     """Images spread over the test split, or over the training one where there is no other."""
-    import numpy as np
-
     from keras_convnextv2.data import ImageSourceError, preprocess
+    from keras_convnextv2.data.image_source import spread
 
     try:
         source = images.open_images("test")
     except ImageSourceError:
         source = images.open_images("train")
-    chosen = np.linspace(0, len(source) - 1, min(count, len(source))).astype(int)
-    return source, preprocess(source.read(chosen, size), source.mean, source.std)
+    pixels = source.read(spread(len(source), count), size)
+    return source, preprocess(pixels, source.mean, source.std)
 
 
 if __name__ == "__main__":

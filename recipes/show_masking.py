@@ -53,7 +53,8 @@ class Masking:
         fcmae.encoder_path = "dense"
         *self.image_size, self.channels = fcmae.backbone.image_shape
         image_files.check_channels(self.channels, f"--weights: {weights}")
-        self.mean, self.std = normalisation.mean_and_std(weights, self.channels)
+        normalisation.settle(fcmae.backbone, weights)
+        self.mean, self.std = fcmae.backbone.normalisation
         self.fcmae = fcmae
         # The first call compiles, which the first picture would wait for.
         black = np.zeros((1, *fcmae.backbone.image_shape), "float32")

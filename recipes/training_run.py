@@ -77,6 +77,7 @@ def train(model, batches, folder, description, evaluation=None):
         The last epoch's logs, a dict of floats.
     """
     from keras_convnextv2.data import SetEpoch
+    from keras_convnextv2.training.callback_list import LazyCallbackList
     from keras_convnextv2.training.callbacks import StopOnNonFiniteLoss, WriteMetrics
     from keras_convnextv2.training.checkpoints import SaveEachEpoch
     from keras_convnextv2.training.progress import ShowProgress
@@ -96,7 +97,14 @@ def train(model, batches, folder, description, evaluation=None):
             epochs=FLAGS.epochs,
             shuffle=False,  # the batches shuffle their images by (seed, epoch)
             verbose=0,
-            callbacks=callbacks,
+            callbacks=LazyCallbackList(
+                callbacks,
+                add_history=True,
+                model=model,
+                verbose=0,
+                epochs=FLAGS.epochs,
+                steps=len(batches),
+            ),
             validation_data=evaluation,
         )
     except Exception as error:

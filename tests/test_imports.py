@@ -19,10 +19,10 @@ ROOMS = {
     "models": {"layers"},
     "fcmae": {"layers", "models", "training"},  # for fit's callback and compile's default optimizer
     "weights": {"layers", "models", "fcmae"},
-    "export": {"layers", "models", "fcmae", "weights"},
+    "export": {"layers", "models", "fcmae", "weights", "data"},  # for the images of the trial
     "analysis": {"layers", "models", "fcmae"},
     "training": set(),
-    "data": set(),
+    "data": {"models"},  # for the normalisation of the images
 }
 NEVER = {"absl", "recipes", "tests", "tools"}
 BACKENDS = {"jax", "jaxlib", "tensorflow", "torch"}

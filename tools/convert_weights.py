@@ -120,6 +120,7 @@ def _inspected(contents):
         "parameters": sizes.num_parameters(),
         "dtypes": dict(collections.Counter(t.dtype for t in checkpoint.tensors.values())),
         "licence": description.licence,
+        "normalisation": description.normalisation and list(map(list, description.normalisation)),
         **checkpoint.details,
         "problem": problem,
     }

@@ -1,14 +1,9 @@
 """Images from files and folders, as batches that `keras.Model.fit` takes."""
 
 from keras_convnextv2.data.augmentation import flip_and_shift
-from keras_convnextv2.data.pipeline import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    ImageBatches,
-    SetEpoch,
-    preprocess,
-)
+from keras_convnextv2.data.pipeline import ImageBatches, SetEpoch, preprocess
 from keras_convnextv2.data.sources import ImageSource, ImageSourceError, open_source
+from keras_convnextv2.models.normalisation import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = [
     "IMAGENET_MEAN",

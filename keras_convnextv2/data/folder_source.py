@@ -12,9 +12,7 @@ from keras_convnextv2.data.image_source import (
     count_images,
     name_some,
 )
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from keras_convnextv2.models.normalisation import IMAGENET_MEAN, IMAGENET_STD
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "validation", "val")}

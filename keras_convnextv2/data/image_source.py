@@ -94,6 +94,11 @@ class ImageSource:
         raise NotImplementedError
 
 
+def spread(num_images, count):
+    """The places of `count` of so many images, or of all there are, evenly from first to last."""
+    return np.linspace(0, num_images - 1, min(count, num_images)).astype(int)
+
+
 def count_images(num_images, class_names):
     """The start of a description: "1,000 images in 10 classes"."""
     classes = "class" if len(class_names) == 1 else "classes"

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 
-from keras_convnextv2.data.folder_source import IMAGENET_MEAN, IMAGENET_STD
+from keras_convnextv2.models.normalisation import IMAGENET_MEAN, IMAGENET_STD
 
 
 def preprocess(images, mean=IMAGENET_MEAN, std=IMAGENET_STD):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_convnextv2.data.image_source import spread
 from keras_convnextv2.export import (
     check,
     isolated,
@@ -23,6 +24,7 @@ from keras_convnextv2.export.network import network_of
 from keras_convnextv2.export.reference import reference_outputs
 from keras_convnextv2.export.runtimes import SUFFIXES
 from keras_convnextv2.export.settings import PRECISIONS, Settings
+from keras_convnextv2.models.normalisation import IMAGENET_MEAN, IMAGENET_STD
 
 # The packages that writing and trying a format needs, and the extra that brings them.
 FORMATS = {
@@ -36,7 +38,6 @@ FORMATS = {
 _SUFFIXES = {**SUFFIXES, "keras": ".keras"}
 _EXTRAS = {"saved_model": "tensorflow"}  # where the extra is not named like the format
 _HALF_FORMATS = ("litert", "openvino")
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _NUM_RANDOM = 4  # images of noise that every artefact is tried on
 _NUM_CALIBRATION = 100  # images, where none are given
 
@@ -82,7 +83,7 @@ def export_model(
         output: "logits" or "probabilities" (softmax, or a classifier's own activation) for a
             classifier, "features" for a backbone. Default: what the model gives.
         normalisation: (mean, std), a float a channel each, of the images that the model was
-            trained on; default: ImageNet's, for 3 channels.
+            trained on; default: what the model says, else ImageNet's, for 3 channels.
         images: optional uint8 (N, height, width, channels), real ones to try the artefact on;
             needed for "int8" and "dynamic_int8".
         labels: optional int (N,), the right classes of `images`, to compare accuracies.
@@ -115,7 +116,7 @@ def export_model(
     _check_images(images, labels, settings)
     _check_images(calibration_images, None, settings)
     if calibration_images is None and images is not None:
-        calibration_images = _spread(np.asarray(images), _NUM_CALIBRATION)
+        calibration_images = np.asarray(images)[spread(len(images), _NUM_CALIBRATION)]
     if calibration_images is not None:
         calibration_images = settings.as_input(calibration_images)
     for taken in (path, report_path(path)):
@@ -207,6 +208,7 @@ def make_settings(
         )
     if batch_size is not None and batch_size < 1:
         raise ExportError(f"`batch_size` must be positive or None. Received: {batch_size!r}")
+    normalisation = normalisation or backbone.normalisation
     if normalisation is None:
         if channels != len(IMAGENET_MEAN):
             raise ExportError(
@@ -301,10 +303,6 @@ def _check_images(images, labels, settings):
         )
     if labels is not None and len(labels) != len(images):
         raise ExportError(f"`labels` are {len(labels)}, `images` {len(images)}.")
-
-
-def _spread(images, count):
-    return images[np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)]
 
 
 def _activation(network, settings):

@@ -20,7 +20,7 @@ from keras_convnextv2.layers.regions import MaskedMap, VisibleStrip
 from keras_convnextv2.models import ConvNeXtV2Backbone
 from keras_convnextv2.models.compile_config import portable_compile_config
 from keras_convnextv2.training import steps
-from keras_convnextv2.training.callbacks import StopOnNonFiniteLoss
+from keras_convnextv2.training.callback_list import watched
 from keras_convnextv2.training.optimizers import adamw
 
 
@@ -241,12 +241,7 @@ class FCMAE(keras.Model):
         """As `keras.Model.fit`; stops with a FloatingPointError when the loss is not finite."""
         if kwargs.get("sample_weight") is not None:
             raise ValueError(NO_SAMPLE_WEIGHTS)  # without labels, Keras drops them in silence
-        watch = StopOnNonFiniteLoss()
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.append(watch)
-        else:
-            # First, so that it stops the run before another callback saves the broken weights.
-            callbacks = [watch, *keras.tree.flatten(callbacks or [])]
+        callbacks = watched(callbacks, self, verbose, epochs, kwargs.get("steps_per_epoch"))
         if self.optimizer is not None and not self.optimizer.built:
             # Not in the first step: where that raises, TensorFlow could make no variables later.
             self.optimizer.build(self.trainable_variables)

@@ -7,6 +7,7 @@ from keras_convnextv2.layers.patch_convolution import PatchConvolution
 from keras_convnextv2.layers.regions import WholeMap
 from keras_convnextv2.layers.seeds import derive_seed
 from keras_convnextv2.models.compile_config import portable_compile_config
+from keras_convnextv2.models.normalisation import checked_normalisation
 from keras_convnextv2.models.quantization import quantization_config, quantize_again
 from keras_convnextv2.models.variants import NUM_STAGES, resolve_variant
 
@@ -43,6 +44,8 @@ class ConvNeXtV2Backbone(keras.Model):
         pyramid_level_inputs: {"P2": name, ...}, of the layer that makes each of these.
         licence: of the weights that `load_weights` or `from_preset` loaded, as "cc-by-nc-4.0",
             or None. `.keras` files keep it.
+        normalisation: (mean, std) of the images in 0..1 that the weights were trained on, a tuple
+            of a float a channel each, or None where it is not known. `.keras` files keep it.
     """
 
     def __init__(
@@ -89,7 +92,16 @@ class ConvNeXtV2Backbone(keras.Model):
             for stage, depth in enumerate(sizes.depths)
         }
         self.licence = None
+        self.normalisation = None
         self._config_variant = variant
+
+    @property
+    def normalisation(self):
+        return self._normalisation
+
+    @normalisation.setter
+    def normalisation(self, normalisation):
+        self._normalisation = checked_normalisation(normalisation, self.image_shape[-1])
 
     def encode(self, images, region=None, training=False):
         """The stage outputs for images of which patches may be hidden.
@@ -120,6 +132,7 @@ class ConvNeXtV2Backbone(keras.Model):
         return {
             **({"quantization": quantization} if quantization else {}),
             **({"licence": self.licence} if self.licence else {}),
+            "normalisation": self.normalisation and list(map(list, self.normalisation)),
             "variant": variant,
             "image_shape": list(self.image_shape),
             "stem_stride": self.stem_stride,
@@ -137,9 +150,9 @@ class ConvNeXtV2Backbone(keras.Model):
     def from_config(cls, config):
         config = dict(config)
         quantization = config.pop("quantization", {})
-        licence = config.pop("licence", None)
+        licence, normalisation = config.pop("licence", None), config.pop("normalisation", None)
         backbone = cls(**config)
-        backbone.licence = licence
+        backbone.licence, backbone.normalisation = licence, normalisation
         quantize_again(backbone._linear_layers(), quantization)
         return backbone
 

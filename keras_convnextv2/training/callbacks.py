@@ -2,6 +2,7 @@
 
 import json
 import math
+import numbers
 import time
 from pathlib import Path
 
@@ -9,24 +10,54 @@ import keras
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
-    """Ends training with an error at the first loss that is NaN or infinite.
+    """Ends training with an error when the loss is NaN or infinite.
 
     It raises instead of setting `stop_training`, so that no later callback of the run overwrites
     a saved model with broken weights. Put it first among the callbacks.
+
+    A loss that comes as a number is looked at at once. Keras's own list of callbacks gives
+    numbers; a `LazyCallbackList` may give tensors, and to look at one is to wait for the device.
+    That is done at every `every`-th batch, and when an epoch ends. None is missed: the logs of
+    Keras's and of this library's models hold the mean of the epoch so far, and what is not finite
+    stays so. For a model whose `train_step` returns the loss of one batch, `every` is 1.
+
+    Args:
+        every: int, batches from one look at a tensor to the next.
 
     Raises:
         FloatingPointError: with the step, the learning rate and what to try.
     """
 
+    takes_tensors = True
+
+    def __init__(self, every=50):
+        super().__init__()
+        if not isinstance(every, int) or every < 1:
+            raise ValueError(f"`every` must be a positive int, of batches. Received: {every!r}")
+        self.every = every
+        self._num_unseen = 0
+
     def on_train_batch_end(self, batch, logs=None):
-        loss = float((logs or {}).get("loss", 0.0))
+        loss = (logs or {}).get("loss", 0.0)
+        self._num_unseen += 1
+        if isinstance(loss, numbers.Number) or self._num_unseen >= self.every:
+            self._look(loss)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._look((logs or {}).get("loss", 0.0))
+
+    def _look(self, loss):
+        loss, num_unseen = float(loss), self._num_unseen
+        self._num_unseen = 0
         if math.isfinite(loss):
             return
         optimizer = self.model.optimizer
         step = int(keras.ops.convert_to_numpy(optimizer.iterations))
+        since = f"It was not looked at in the {num_unseen - 1} steps before. "
         raise FloatingPointError(
             f"The loss is {loss} at step {step}, with learning rate "
-            f"{_learning_rate(optimizer):.3g}. The run is stopped; what it saved before is intact. "
+            f"{_learning_rate(optimizer):.3g}. {since if num_unseen > 1 else ''}"
+            "The run is stopped; what it saved before is intact. "
             "Try a lower learning rate, more warm-up steps, float32 or bfloat16 instead of "
             "float16, or look for NaN in the images."
         )

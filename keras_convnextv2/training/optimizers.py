@@ -31,8 +31,10 @@ class KernelDecayAdamW(_BackendAdamW):
 
     def _apply_weight_decay(self, variables):
         """As Keras's; nothing where we decay with the update: on TensorFlow, and on torch's CPU."""
-        if not (self._updates_on_tensorflow() or self._updates_at_once_on_torch(variables)):
-            super()._apply_weight_decay(variables)
+        if self._updates_on_tensorflow() or self._updates_at_once_on_torch(variables):
+            return
+        if any(self._use_weight_decay(variable) for variable in variables):
+            super()._apply_weight_decay(variables)  # which on torch fails where it has none
 
     def _backend_update_step(self, gradients, variables, learning_rate):
         """As Keras's, and on TensorFlow the decay before it."""
@@ -52,7 +54,7 @@ class KernelDecayAdamW(_BackendAdamW):
 
     def _updates_at_once_on_torch(self, variables):
         is_torch = keras.backend.backend() == "torch"
-        return is_torch and _is_eager_on_cpu(variables) and not self.amsgrad
+        return is_torch and not self.amsgrad and _can_update_on_torch(variables)
 
 
 def _decay_on_tensorflow(optimizer, gradients, variables, learning_rate):
@@ -105,11 +107,15 @@ def _update_on_tensorflow(optimizer, gradient, variable, learning_rate):
     )
 
 
-def _is_eager_on_cpu(variables):
+def _can_update_on_torch(variables):
+    """Whether `_update_on_torch` takes these weights: on a CPU, outside a compiled function."""
     import torch
 
-    devices = {variable.value.device.type for variable in variables}
-    return devices == {"cpu"} and not torch.compiler.is_compiling()  # which fuses by itself
+    if torch.compiler.is_compiling():  # which fuses by itself
+        return False
+    values = [variable.value for variable in variables]
+    # The operation goes over memory as it lies: a transposed weight has its numbers elsewhere.
+    return all(value.device.type == "cpu" and value.is_contiguous() for value in values)
 
 
 def _update_on_torch(optimizer, gradients, variables, learning_rate):
@@ -117,8 +123,9 @@ def _update_on_torch(optimizer, gradients, variables, learning_rate):
     import torch
 
     # Keras corrects the moments' bias in the learning rate, before epsilon is added; told of a
-    # step at which there is no bias left, the operation does not correct it again.
-    step = optimizer.iterations.value + 1
+    # step at which there is no bias left, the operation does not correct it again. The count of
+    # steps is a variable, or where gradients are accumulated a tensor.
+    step = keras.ops.convert_to_tensor(optimizer.iterations) + 1
     bias_1, bias_2 = (1 - beta**step for beta in (optimizer.beta_1, optimizer.beta_2))
     corrected_rate = learning_rate * bias_2**0.5 / bias_1
     # It decays by the rate it is given, Keras by the one that is not corrected. A number, not a
@@ -135,7 +142,7 @@ def _update_on_torch(optimizer, gradients, variables, learning_rate):
         indices = [optimizer._get_variable_index(variable) for _, variable in pairs]
         torch._fused_adamw_(
             [variable.value for _, variable in pairs],
-            [gradient for gradient, _ in pairs],
+            [gradient.to(variable.value.dtype).contiguous() for gradient, variable in pairs],
             [optimizer._momentums[index].value for index in indices],
             [optimizer._velocities[index].value for index in indices],
             [],  # amsgrad's

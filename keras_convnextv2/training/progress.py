@@ -1,5 +1,6 @@
 """What a person sees of a training run."""
 
+import math
 import time
 
 import keras
@@ -9,6 +10,8 @@ class ShowProgress(keras.callbacks.Callback):
     """A progress bar of the whole run with images/s, time left and the metrics so far.
 
     Where output is no terminal: a line when an epoch ends, and one each half minute in between.
+    Metrics that are tensors, as from a `LazyCallbackList`, are waited for when they are shown: in
+    the bar once a second, and when an epoch ends.
 
     Args:
         images_per_epoch: int.
@@ -17,6 +20,8 @@ class ShowProgress(keras.callbacks.Callback):
         file: where to write; None is standard error.
     """
 
+    takes_tensors = True
+
     def __init__(self, images_per_epoch, steps_per_epoch, description, file=None):
         super().__init__()
         self.images_per_epoch = images_per_epoch
@@ -24,6 +29,7 @@ class ShowProgress(keras.callbacks.Callback):
         self.description = description
         self.file = file
         self.seconds_between_lines = 30
+        self.seconds_between_metrics = 1  # in the bar
 
     def on_train_begin(self, logs=None):
         import rich.console
@@ -33,6 +39,7 @@ class ShowProgress(keras.callbacks.Callback):
         self.epoch, self.step = 0, 0
         self.started = None
         self.last_line = time.monotonic()
+        self.last_metrics = -math.inf
         self.bar = rich.progress.Progress(
             "{task.description}",
             rich.progress.BarColumn(bar_width=24),
@@ -56,15 +63,16 @@ class ShowProgress(keras.callbacks.Callback):
         self.step += 1
         if self.started is None:
             self.started = time.monotonic()  # the first step compiles: leave it out of the rate
-        self.bar.update(
-            self.task, completed=self.step, rate=self._rate(), metrics=self._metrics(logs)
-        )
-        if time.monotonic() - self.last_line > self.seconds_between_lines:
+        if self.console.is_terminal:
+            self._move_bar(logs)
+        elif time.monotonic() - self.last_line > self.seconds_between_lines:
             self._print_line(logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        self.bar.update(self.task, metrics=self._metrics(logs))
-        self._print_line(logs)
+        if self.console.is_terminal:
+            self.bar.update(self.task, metrics=self._metrics(logs))
+        else:
+            self._print_line(logs)
 
     def on_train_end(self, logs=None):
         self.close()
@@ -74,9 +82,14 @@ class ShowProgress(keras.callbacks.Callback):
         if getattr(self, "bar", None) is not None:
             self.bar.stop()
 
+    def _move_bar(self, logs):
+        shown = {"completed": self.step, "rate": self._rate()}
+        if time.monotonic() - self.last_metrics >= self.seconds_between_metrics:
+            self.last_metrics = time.monotonic()
+            shown["metrics"] = self._metrics(logs)
+        self.bar.update(self.task, **shown)
+
     def _print_line(self, logs):
-        if self.console.is_terminal:
-            return
         self.last_line = time.monotonic()
         num_left = self.params["epochs"] * self.steps_per_epoch - self.step
         minutes, seconds = divmod(int(num_left / self._steps_a_second()), 60)

@@ -43,6 +43,7 @@ def from_preset(source, image_size=None, drop_path_rate=None, dtype=None, entry=
     contents = identify(checkpoint)
     sizes = dataclasses.replace(contents.sizes, decoder=None)
     shapes = sizes.shapes()
+    checkpoint.description.demand_channels(sizes.channels, checkpoint.path)
     # Before a model is built: what a file declares could make it enormous.
     left_out = check_whole(contents, sizes)
     norm = [key for key in left_out if contents.parts()[key] == "head"]
@@ -57,7 +58,7 @@ def from_preset(source, image_size=None, drop_path_rate=None, dtype=None, entry=
         array = contents.read(name, shapes[name])
         weight.assign(cast(array, weight.dtype, contents.key(name)))
     announce_licence(checkpoint.description.licence, contents.may_be_metas)
-    getattr(model, "backbone", model).licence = checkpoint.description.licence
+    checkpoint.description.describe(getattr(model, "backbone", model))
     return model
 
 

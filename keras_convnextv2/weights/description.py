@@ -4,6 +4,9 @@ import dataclasses
 import functools
 import sys
 
+from keras_convnextv2.models.normalisation import checked_normalisation
+from keras_convnextv2.weights.errors import WeightsError
+
 META_LICENCE = "cc-by-nc-4.0"
 USUAL_IMAGE_SIZE = (224, 224)
 _LONG = {
@@ -13,11 +16,19 @@ _LONG = {
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """Class names (or None), image size (H, W) in pixels (or None), licence (or None)."""
+    """What a file says of its weights; None where it says nothing.
+
+    Args:
+        class_names: tuple of str.
+        image_size: (H, W) in pixels.
+        licence: str.
+        normalisation: (mean, std) of the images in 0..1, tuples of floats.
+    """
 
     class_names: tuple | None = None
     image_size: tuple | None = None
     licence: str | None = None
+    normalisation: tuple | None = None
 
     def __post_init__(self):
         size = self.image_size
@@ -35,6 +46,19 @@ class Description:
         }
         return dataclasses.replace(self, **lacking)
 
+    def demand_channels(self, channels, path):
+        """Raises WeightsError where the normalisation is of images of other channels."""
+        if self.normalisation is not None and len(self.normalisation[0]) != channels:
+            raise WeightsError(
+                f"{path} holds weights for images of {channels} channel(s) and the normalisation "
+                f"of {len(self.normalisation[0])}, {self.normalisation}. One of them is not of "
+                "this model."
+            )
+
+    def describe(self, backbone):
+        """Tells a backbone what its weights are: their licence, and their images' normalisation."""
+        backbone.licence, backbone.normalisation = self.licence, self.normalisation
+
 
 def checked_names(names):
     """Class names from a file as a tuple of strings; None where they are none."""
@@ -46,6 +70,18 @@ def checked_names(names):
 def licence_of(text):
     """A licence from a file; None where it is none."""
     return text.lower() if isinstance(text, str) and 0 < len(text) < 200 else None
+
+
+def normalisation_of(value):
+    """A normalisation from a file, a pair of lists; None where there is none.
+
+    Raises:
+        WeightsError: it is no normalisation. To go on without it would be to compute nonsense.
+    """
+    try:
+        return checked_normalisation(value)
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
 
 
 def announce_licence(licence, may_be_metas):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from keras_convnextv2.models.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from keras_convnextv2.weights import hub, keras_file, pytorch_file, safetensors_file
 from keras_convnextv2.weights.checkpoint import Checkpoint
 from keras_convnextv2.weights.description import Description
@@ -59,7 +60,8 @@ def open_weights(source, entry=None, variant=None):
         raise WeightsError(f"{source} cannot be read: {in_brief(error)}") from error
     preset = PRESETS.get(str(source).partition("@")[0])
     if preset is not None:
-        known = Description(None, (preset.image_size, preset.image_size), preset.licence)
+        size, normalisation = (preset.image_size,) * 2, (IMAGENET_MEAN, IMAGENET_STD)
+        known = Description(None, size, preset.licence, normalisation)
         checkpoint.description = known.completed_by(checkpoint.description)
     return checkpoint
 

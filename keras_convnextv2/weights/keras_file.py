@@ -11,7 +11,12 @@ import re
 
 from keras_convnextv2.models.variants import NUM_STAGES, Variant, resolve_variant
 from keras_convnextv2.weights.checkpoint import FLOATS, Checkpoint
-from keras_convnextv2.weights.description import Description, checked_names, licence_of
+from keras_convnextv2.weights.description import (
+    Description,
+    checked_names,
+    licence_of,
+    normalisation_of,
+)
 from keras_convnextv2.weights.errors import WeightsError, in_brief
 from keras_convnextv2.weights.hdf5_file import Window, stored_tensors
 from keras_convnextv2.weights.zip_entries import ZipEntry, open_archive
@@ -40,6 +45,7 @@ def read_keras(path):
             config = ZipEntry(path, archive, CONFIG)
             weights = ZipEntry(path, archive, WEIGHTS)
         config = _own_arguments(json.loads(config.read()))
+        normalisation = normalisation_of(config["backbone"].get("normalisation"))
         weights.check()
         tensors = stored_tensors(path, Window(path, weights.offset, weights.size))
     except WeightsError as error:
@@ -54,7 +60,7 @@ def read_keras(path):
         path,
         "Keras",
         _under_our_names(path, tensors, variant),
-        Description(names, size, licence_of(config["backbone"].get("licence"))),
+        Description(names, size, licence_of(config["backbone"].get("licence")), normalisation),
         model_config=config,
     )
 

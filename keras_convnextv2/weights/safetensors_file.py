@@ -10,7 +10,12 @@ from keras_convnextv2.weights.checkpoint import (
     StoredTensor,
     numpy_dtype,
 )
-from keras_convnextv2.weights.description import Description, checked_names, licence_of
+from keras_convnextv2.weights.description import (
+    Description,
+    checked_names,
+    licence_of,
+    normalisation_of,
+)
 from keras_convnextv2.weights.errors import WeightsError, in_brief
 
 _NAMES = {
@@ -39,7 +44,7 @@ def read(path):
         _check_header(path)
         with safetensors.safe_open(path, framework="numpy", backend="pread") as file:
             keys = list(file.keys())
-            metadata = file.metadata() or {}
+            description = _description(file.metadata() or {})
             slices = {key: file.get_slice(key) for key in keys}
             tensors = {
                 key: _tensor(path, key, tuple(part.get_shape()), part.get_dtype())
@@ -50,7 +55,7 @@ def read(path):
     except Exception as error:  # the library's own, or any of damaged JSON
         reason = in_brief(error)
         raise WeightsError(f"{path} is damaged or no safetensors file: {reason}") from error
-    return Checkpoint(path, "safetensors", tensors, _description(metadata))
+    return Checkpoint(path, "safetensors", tensors, description)
 
 
 def _check_header(path):
@@ -99,6 +104,8 @@ def write(path, tensors, description):
         metadata["image_size"] = json.dumps(description.image_size)
     if description.licence:
         metadata["licence"] = description.licence
+    if description.normalisation:
+        metadata["normalisation"] = json.dumps(description.normalisation)
     header, offset = {"__metadata__": metadata}, 0
     for key, tensor in tensors.items():
         size = math.prod(tensor.shape) * numpy_dtype(tensor.dtype).itemsize
@@ -129,4 +136,5 @@ def _description(metadata):
         checked_names(list_of("class_names")),
         list_of("image_size"),
         licence_of(metadata.get("licence")),
+        normalisation_of(json.loads(metadata.get("normalisation", "null"))),
     )

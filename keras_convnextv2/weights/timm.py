@@ -1,6 +1,11 @@
 """timm's checkpoints, and the folders its `local-dir:` loads and its hub holds."""
 
-from keras_convnextv2.weights.description import Description, checked_names, licence_of
+from keras_convnextv2.weights.description import (
+    Description,
+    checked_names,
+    licence_of,
+    normalisation_of,
+)
 from keras_convnextv2.weights.format import Format
 from keras_convnextv2.weights.layouts import (
     CONVOLUTION,
@@ -60,6 +65,9 @@ def _write_config(sizes, description):
         config["label_names"] = list(description.class_names)
     if description.licence:
         config["pretrained_cfg"]["license"] = description.licence
+    if description.normalisation:
+        mean, std = map(list, description.normalisation)
+        config["pretrained_cfg"] |= {"mean": mean, "std": std}
     return config
 
 
@@ -69,10 +77,15 @@ def _read_config(config):
     pretrained = config.get("pretrained_cfg")
     pretrained = pretrained if isinstance(pretrained, dict) else {}
     size = pretrained.get("input_size")
+    size = size if isinstance(size, list) and len(size) == 3 else None
+    given = [pretrained.get("mean"), pretrained.get("std")]
+    # timm leaves those of RGB images beside weights for others.
+    is_of_images = size and all(isinstance(v, list) and len(v) == size[0] for v in given)
     return Description(
         class_names=checked_names(config.get("label_names")),
-        image_size=tuple(size[1:]) if isinstance(size, list) and len(size) == 3 else None,
+        image_size=tuple(size[1:]) if size else None,
         licence=licence_of(pretrained.get("license")),
+        normalisation=normalisation_of(given if is_of_images else None),
     )
 
 

@@ -51,7 +51,8 @@ def load_weights(model, source, strict=True, entry=None):
 
     The format is told by the keys in the file: the official code's (dense, or the MinkowskiEngine
     ones of its pretraining), timm's, transformers', mmpretrain's or Keras's. Nothing that a file
-    pickles is run. Either all is loaded or, with an error, nothing.
+    pickles is run. Either all is loaded or, with an error, nothing. The backbone's `licence` and
+    `normalisation` are afterwards what the file says of its weights, None where it says nothing.
 
     Args:
         model: a `ConvNeXtV2Backbone`, a `ConvNeXtV2Classifier` or an `FCMAE`.
@@ -82,6 +83,7 @@ def load_weights(model, source, strict=True, entry=None):
             f"{path} ({contents.format.name}) holds {sizes.describe()}; the model is "
             f"{wanted.describe()}. `from_preset` builds the model of a file."
         )
+    contents.checkpoint.description.demand_channels(wanted.channels, path)
     shapes, others = _comparable(contents, wanted, strict)
     result = match(contents, shapes)
     message = problem(contents, result, f"the {type(model).__name__} ({wanted.describe()})")
@@ -140,7 +142,7 @@ def _describe(model, contents, with_head):
     """Says the licence, and gives a classifier the class names of the head that it now has."""
     description = contents.checkpoint.description
     announce_licence(description.licence, contents.may_be_metas)
-    getattr(model, "backbone", model).licence = description.licence
+    description.describe(getattr(model, "backbone", model))
     names = description.class_names
     if not with_head or names is None or len(names) != model.num_classes:
         return
@@ -164,7 +166,8 @@ def save_weights(model, path, format="keras", dtype=None):
     - any other, for "timm" and "transformers": a folder with a config, for timm's `local-dir:`
       and transformers' `from_pretrained`.
 
-    Class names, image size and licence go into safetensors files, folders and `.keras` files.
+    Class names, image size, licence and normalisation go into safetensors files, folders and
+    `.keras` files.
     Other libraries' models give logits: an activation of the head is left out, with a warning.
 
     Args:
@@ -198,6 +201,7 @@ def save_weights(model, path, format="keras", dtype=None):
         class_names=getattr(model, "class_names", None),
         image_size=tuple(backbone.image_shape[:2]),
         licence=backbone.licence,
+        normalisation=backbone.normalisation,
     )
     write_weights(path, chosen, sizes, tensors, description, dtype)
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from keras_convnextv2.data import ImageSourceError, open_source
+from keras_convnextv2.data.image_source import spread
 
 
 @pytest.fixture
@@ -67,3 +68,12 @@ def test_subset_without_labels_is_refused(tmp_path, write_npz):
 def test_no_labels_a_class_are_refused(source):
     with pytest.raises(ImageSourceError, match="must be 1 or more. Received: 0"):
         source.labels_per_class(0, seed=0)
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize(
+    ("num_images", "count", "places"),
+    [(9, 3, [0, 4, 8]), (10, 4, [0, 3, 6, 9]), (3, 8, [0, 1, 2]), (5, 1, [0])],
+)
+def test_some_of_many_images_are_spread_from_first_to_last(num_images, count, places):
+    assert spread(num_images, count).tolist() == places

@@ -266,9 +266,13 @@ def test_the_checkpoint_of_a_pretraining_gives_its_backbones_features(
     by_flags = ("--mean=0.5,0.5,0.5", "--std=0.3,0.3,0.3")
     (tmp_path / "elsewhere.keras").write_bytes((folder / "model.keras").read_bytes())
     moved = f"--model={tmp_path / 'elsewhere.keras'}"
-    norms = [run_recipe("predict", moved, *words, *more).result["norm"] for more in (by_flags, ())]
-    np.testing.assert_allclose(norms[0], of_run["norm"], rtol=1e-6)
-    assert abs(norms[1] / of_run["norm"] - 1) > 1e-4  # with ImageNet's
+    others = ("--mean=0.485,0.456,0.406", "--std=0.229,0.224,0.225")
+    outcomes = [run_recipe("predict", moved, *words, *more) for more in (by_flags, (), others)]
+    norms = [outcome.result["norm"] for outcome in outcomes]
+    # Without flags the file says it; no word is needed.
+    np.testing.assert_allclose(norms[:2], of_run["norm"], rtol=1e-6)
+    assert "normalised with" not in outcomes[1].err
+    assert abs(norms[2] / of_run["norm"] - 1) > 1e-4
 
 
 def test_a_grey_model_is_given_grey_and_its_runs_normalisation(
@@ -302,6 +306,11 @@ def test_a_run_whose_images_are_gone_is_taken_for_one_of_image_files(
     words = (f"--model={tmp_path}", f"--images={photographs}", "--json")
     outcome = run_recipe("predict", *words)
     assert f"{tmp_path / 'gone'}, which is not there" in outcome.err
+    said = [line for line in outcome.err.splitlines() if "normalised with" in line]
+    assert said == [
+        f"{tmp_path} does not say what its images were normalised with. Taken: mean 0.485, 0.456, "
+        "0.406, std 0.229, 0.224, 0.225, ImageNet's."
+    ]
     paths = paths_of(photographs)
     assert_predicted(outcome, paths, expected_probabilities(model, paths))
 

@@ -71,3 +71,10 @@ def test_it_stops_any_model_at_the_step_where_it_happens(data):
         make_model().fit(
             x, y, batch_size=4, shuffle=False, verbose=0, callbacks=[StopOnNonFiniteLoss()]
         )
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("every", [0, -3, 1.5])
+def test_a_number_of_batches_between_looks_that_is_none_is_refused(every):
+    with pytest.raises(ValueError, match=f"`every` must be a positive int.*{every}"):
+        StopOnNonFiniteLoss(every)

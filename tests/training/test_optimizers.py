@@ -82,6 +82,178 @@ def test_a_compiled_step_is_that_of_keras_adamw(rng):
     np.testing.assert_allclose(ends[0], ends[1], rtol=1e-5, atol=1e-6)
 
 
+# What a user may ask of any optimizer of Keras's, and what of it goes together.
+SETTINGS = {
+    "plain": {},
+    "accumulation": {"gradient_accumulation_steps": 2},
+    "amsgrad": {"amsgrad": True},
+    "amsgrad, accumulation": {"amsgrad": True, "gradient_accumulation_steps": 3},
+    "clipnorm": {"clipnorm": 0.5},
+    "clipvalue": {"clipvalue": 0.1},
+    "global_clipnorm, accumulation": {"global_clipnorm": 0.7, "gradient_accumulation_steps": 2},
+    "loss_scale_factor": {"loss_scale_factor": 4.0},
+    "average": {"use_ema": True, "ema_momentum": 0.8, "ema_overwrite_frequency": 2},
+    "average, accumulation": {
+        "use_ema": True,
+        "ema_momentum": 0.8,
+        "gradient_accumulation_steps": 2,
+    },
+}
+NUM_STEPS = 5  # with two or three accumulated, some are left over
+
+
+def steps_of(kind, gradients, wrap=lambda optimizer: optimizer, **settings):
+    """The values of two kernels and a bias after each step, then what averages make of them."""
+    rng = np.random.default_rng(3)
+    weights = [keras.Variable(rng.normal(size=shape).astype("float32")) for shape in SHAPES]
+    optimizer = kind(warmup_cosine(0.3, 10, 2), weight_decay=0.2, beta_2=0.95, **settings)
+    if kind is not KernelDecayAdamW:
+        optimizer.exclude_from_weight_decay([weights[-1]])
+    optimizer = wrap(optimizer)
+    optimizer.build(weights)
+    after = []
+    for step in gradients:
+        apply_to(optimizer, step, weights)
+        after.append([weight.numpy() for weight in weights])
+    optimizer.finalize_variable_values(weights)
+    return [*after, [weight.numpy() for weight in weights]]
+
+
+SHAPES = ((5, 7), (3, 4, 2), (6,))
+
+
+def apply_to(optimizer, gradients, weights, compiled=lambda function: function):
+    """On JAX in the way of `fit`: a loss scale's conditions leak out of `apply` there."""
+    if keras.backend.backend() != "jax":
+        optimizer.apply(gradients, weights)
+        return
+    state = [variable.value for variable in optimizer.variables]
+    values = [weight.value for weight in weights]
+    trained, state = compiled(optimizer.stateless_apply)(state, gradients, values)
+    pairs = zip([*weights, *optimizer.variables], [*trained, *state], strict=True)
+    for variable, value in pairs:
+        variable.assign(value)
+
+
+def random_gradients(rng):
+    return [
+        [keras.ops.convert_to_tensor(rng.normal(size=shape).astype("float32")) for shape in SHAPES]
+        for _ in range(NUM_STEPS)
+    ]
+
+
+def assert_equal_steps(ours, expected):
+    assert len(ours) == len(expected) == NUM_STEPS + 1
+    for step, (weights, wanted) in enumerate(zip(ours, expected, strict=True)):
+        for weight, value in zip(weights, wanted, strict=True):
+            # The same formula; float32 over five steps of at most .3.
+            np.testing.assert_allclose(weight, value, rtol=2e-5, atol=5e-6, err_msg=f"step {step}")
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_each_step_is_that_of_keras_adamw_under_any_setting(rng, settings):
+    gradients = random_gradients(rng)
+    ours = steps_of(KernelDecayAdamW, gradients, **settings)
+    assert_equal_steps(ours, steps_of(keras.optimizers.AdamW, gradients, **settings))
+    assert np.abs(ours[-1][0] - ours[0][0]).max() > 0.01
+
+
+@pytest.mark.parametrize("settings", [{}, {"gradient_accumulation_steps": 2}, {"amsgrad": True}])
+def test_a_weight_without_a_gradient_stays_as_it_is(rng, settings):
+    gradients = [[None, *step[1:]] for step in random_gradients(rng)]
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        ours = steps_of(KernelDecayAdamW, gradients, **settings)
+        expected = steps_of(keras.optimizers.AdamW, gradients, **settings)
+    assert_equal_steps(ours, expected)
+    np.testing.assert_array_equal(ours[-1][0], ours[0][0])
+    assert np.abs(ours[-1][1] - ours[0][1]).max() > 0.01
+
+
+@pytest.mark.parametrize("settings", [{}, {"gradient_accumulation_steps": 2}, {"amsgrad": True}])
+def test_under_a_loss_scale_each_step_is_that_of_keras_adamw(rng, settings):
+    def wrap(optimizer):
+        return keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=8.0)
+
+    gradients = random_gradients(rng)
+    gradients[2][1] = gradients[2][1] * np.inf  # the step is left out, and the scale halved
+    ours = steps_of(KernelDecayAdamW, gradients, wrap, **settings)
+    assert_equal_steps(ours, steps_of(keras.optimizers.AdamW, gradients, wrap, **settings))
+    for weight, before in zip(ours[2], ours[1], strict=True):
+        np.testing.assert_array_equal(weight, before)
+
+
+@pytest.mark.parametrize("settings", [{}, {"gradient_accumulation_steps": 2}, {"amsgrad": True}])
+def test_weights_of_which_none_decays_are_updated(settings):
+    """As where the biases alone are trained."""
+    weight = keras.Variable(np.ones(6, "float32"))
+    optimizer = KernelDecayAdamW(0.1, weight_decay=0.2, **settings)
+    for _ in range(2):
+        optimizer.apply([keras.ops.ones(6)], [weight])
+    num_updates = 2 // settings.get("gradient_accumulation_steps", 1)
+    # Adam's step is the rate where all gradients are equal; float32.
+    np.testing.assert_allclose(weight.numpy(), 1 - 0.1 * num_updates, rtol=1e-5)
+
+
+@pytest.mark.parametrize("transposed", ["gradient", "weight"])
+def test_what_lies_transposed_in_memory_is_updated_alike(rng, transposed):
+    start, gradient = (rng.normal(size=(5, 7)).astype("float32") for _ in range(2))
+    ends = []
+    for lies_transposed in (True, False):
+        tensors = [start, gradient]
+        if lies_transposed:
+            place = ("weight", "gradient").index(transposed)
+            tensors[place] = tensors[place].T.copy().T
+        weight = keras.Variable(keras.ops.convert_to_tensor(tensors[0]))
+        optimizer = KernelDecayAdamW(0.1, weight_decay=0.2)
+        optimizer.apply([keras.ops.convert_to_tensor(tensors[1])], [weight])
+        ends.append(weight.numpy())
+    np.testing.assert_allclose(ends[0], ends[1], rtol=1e-5, atol=1e-6)  # float32
+
+
+def test_a_gradient_of_half_precision_updates_a_weight_of_full(rng):
+    weight = keras.Variable(rng.normal(size=(5, 7)).astype("float32"))
+    before = weight.numpy()
+    gradient = keras.ops.cast(keras.ops.full((5, 7), -2.0), "bfloat16")
+    KernelDecayAdamW(0.1, weight_decay=0.2).apply([gradient], [weight])
+    # Adam's first step is the rate; float32.
+    np.testing.assert_allclose(weight.numpy(), 0.98 * before + 0.1, rtol=1e-5, atol=1e-6)
+
+
+def test_compiled_steps_that_accumulate_are_those_of_keras_adamw(rng):
+    start = rng.normal(size=(5, 7)).astype("float32")
+    gradients = [rng.normal(size=start.shape).astype("float32") for _ in range(NUM_STEPS)]
+    options = {"weight_decay": 0.2, "gradient_accumulation_steps": 2}
+    weight, expected = keras.Variable(start), keras.Variable(start)
+    ours = KernelDecayAdamW(0.1, **options)
+    keras_own = keras.optimizers.AdamW(0.1, **options)
+    ours.build([weight])
+    for gradient in gradients:
+        apply_compiled(ours, gradient, weight)
+        keras_own.apply([keras.ops.convert_to_tensor(gradient)], [expected])
+        np.testing.assert_allclose(weight.numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
+    assert np.abs(expected.numpy() - start).max() > 0.1
+
+
+def test_fcmae_trains_with_accumulated_gradients(make_fcmae, rng):
+    """Two batches of two, accumulated, are one of four."""
+    images = rng.normal(size=(4, 16, 24, 3)).astype("float32")
+    ends = []
+    for steps, batch_size in ((2, 2), (None, 4)):
+        fcmae = make_fcmae(encoder_path="dense")
+        optimizer = KernelDecayAdamW(1e-2, weight_decay=0.2, gradient_accumulation_steps=steps)
+        fcmae.compile(optimizer=optimizer)
+        hidden = np.zeros((4, *fcmae.grid), "int32")
+        hidden[:, 0, 1] = hidden[:, 1, :2] = 1
+        data = {"images": images, "hidden": hidden}
+        fcmae.fit(data, batch_size=batch_size, shuffle=False, verbose=0)
+        assert int(keras.ops.convert_to_numpy(optimizer.iterations)) == 1
+        ends.append(named_weights(fcmae))
+    for name, value in ends[0].items():
+        # A step of Adam's is the gradient's sign, which float32 blurs where the gradient is none.
+        difference = np.abs(value - ends[1][name])
+        assert np.median(difference) < 1e-5 and difference.max() <= 0.021, name
+
+
 def apply_compiled(optimizer, gradient, weight):
     """As `fit` does where it compiles; on torch without C++, whose compilation takes long."""
     gradient = keras.ops.convert_to_tensor(gradient)
@@ -100,9 +272,7 @@ def apply_compiled(optimizer, gradient, weight):
     else:
         import jax
 
-        state = [variable.value for variable in optimizer.variables]
-        trained, _ = jax.jit(optimizer.stateless_apply)(state, [gradient], [weight.value])
-        weight.assign(trained[0])
+        apply_to(optimizer, [gradient], [weight], jax.jit)
 
 
 if keras.backend.backend() == "tensorflow":
@@ -128,7 +298,8 @@ if keras.backend.backend() == "tensorflow":
         waits_for = [op for read in reads for op in read.control_inputs]
         assert [op.name for op in waits_for] == ["mul", "mul_1"]  # its gradient
 
-    def test_its_steps_are_those_of_keras_adamw_on_mirrored_weights(rng):
+    @pytest.mark.parametrize("settings", [{}, {"amsgrad": True}, {"global_clipnorm": 0.5}])
+    def test_its_steps_are_those_of_keras_adamw_on_mirrored_weights(rng, settings):
         import tensorflow as tf
 
         start, images = rng.normal(size=(5, 7)), rng.normal(size=(8, 5))
@@ -138,7 +309,7 @@ if keras.backend.backend() == "tensorflow":
                 layer = keras.layers.Dense(7, bias_initializer="ones")
                 model = keras.Sequential([keras.Input((5,)), layer])
                 layer.kernel.assign(start)
-                optimizer = kind(0.1, weight_decay=0.2)
+                optimizer = kind(0.1, weight_decay=0.2, **settings)
                 if kind is not KernelDecayAdamW:
                     optimizer.exclude_from_weight_decay(var_names=["bias"])
                 model.compile(optimizer=optimizer, loss="mse")
