@@ -20,6 +20,8 @@ class ConvNeXtV2Block(keras.layers.Layer):
         width: int, the number of channels C, of the input too.
         drop_path_rate: float in [0, 1), the rate of the stochastic depth.
         seed: optional int, for the stochastic depth.
+        response: str, what stands after GELU: "grn" or "none".
+        layer_scale: optional float, the initial value of a scale of each channel of the branch.
 
     Call arguments:
         x: (B, H, W, C).
@@ -33,28 +35,43 @@ class ConvNeXtV2Block(keras.layers.Layer):
         The shape of `x`.
     """
 
-    def __init__(self, width, drop_path_rate=0.0, seed=None, **kwargs):
+    def __init__(
+        self,
+        width,
+        drop_path_rate=0.0,
+        seed=None,
+        response="grn",
+        layer_scale=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if not isinstance(width, int) or width < 1:
             raise ValueError(f"`width` must be a positive int. Received: {width!r}")
         self.width = width
         self.drop_path_rate = drop_path_rate
         self.seed = seed
+        self.response_name = response
+        self.layer_scale_value = layer_scale
         dtype = self.dtype_policy
         self.depthwise = MaskedDepthwiseConv2D(dtype=dtype, name="depthwise")
         self.norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name="norm")
         self.expand = keras.layers.Dense(
             4 * width, kernel_initializer=weight_initializer(), dtype=dtype, name="expand"
         )
-        self.response_norm = GlobalResponseNormalization(
-            activation="gelu", dtype=dtype, name="response_norm"
-        )
+        self.response_norm = None
+        if response == "grn":
+            self.response_norm = GlobalResponseNormalization(
+                activation="gelu", dtype=dtype, name="response_norm"
+            )
         self.project = keras.layers.Dense(
             width, kernel_initializer=weight_initializer(), dtype=dtype, name="project"
         )
         self.stochastic_depth = StochasticDepth(
             drop_path_rate, seed=seed, dtype=dtype, name="stochastic_depth"
         )
+        self.layer_scale = None
+        if layer_scale is not None:
+            self.layer_scale = LayerScale(layer_scale, dtype=dtype, name="layer_scale")
 
     def build(self, input_shape):
         if input_shape[-1] != self.width:
@@ -66,7 +83,10 @@ class ConvNeXtV2Block(keras.layers.Layer):
         self.depthwise.build(input_shape)
         self.norm.build(input_shape)
         self.expand.build(input_shape)
-        self.response_norm.build(expanded_shape)
+        if self.response_norm is not None:
+            self.response_norm.build(expanded_shape)
+        if self.layer_scale is not None:
+            self.layer_scale.build(input_shape)
         self.project.build(expanded_shape)
         self.stochastic_depth.build(input_shape)
 
@@ -74,8 +94,13 @@ class ConvNeXtV2Block(keras.layers.Layer):
         branch = self.depthwise(x, hidden=hidden, placement=placement)
         branch = normalized(self.norm, branch)
         branch = at_each_position(self.expand, branch)
-        branch = self.response_norm(branch, hidden=hidden)  # GRN of GELU
+        if self.response_norm is None:
+            branch = keras.activations.gelu(branch, approximate=False)
+        else:
+            branch = self.response_norm(branch, hidden=hidden)  # GRN of GELU
         branch = at_each_position(self.project, branch)
+        if self.layer_scale is not None:
+            branch = self.layer_scale(branch)
         if self.drop_path_rate > 0:
             branch = self.stochastic_depth(branch, training=training)
         return x + branch
@@ -89,4 +114,24 @@ class ConvNeXtV2Block(keras.layers.Layer):
             "width": self.width,
             "drop_path_rate": self.drop_path_rate,
             "seed": self.seed,
+            "response": self.response_name,
+            "layer_scale": self.layer_scale_value,
         }
+
+
+class LayerScale(keras.layers.Layer):
+    """A learned scale of each channel, (..., C) -> (..., C)."""
+
+    def __init__(self, initial_value, **kwargs):
+        super().__init__(**kwargs)
+        self.initial_value = initial_value
+
+    def build(self, input_shape):
+        self.gamma = self.add_weight(
+            shape=(input_shape[-1],),
+            initializer=keras.initializers.Constant(self.initial_value),
+            name="gamma",
+        )
+
+    def call(self, x):
+        return x * keras.ops.cast(self.gamma, x.dtype)

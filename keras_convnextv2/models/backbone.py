@@ -206,6 +206,8 @@ def _make_layers(variant, stem_stride, drop_path_rate, seed, dtype):
                 width,
                 drop_path_rate=drop_path_rate * (blocks_before + block) / max(last_block, 1),
                 seed=derive_seed(seed, name),
+                response=variant.block.response,
+                layer_scale=variant.block.layer_scale,
                 dtype=dtype,
                 name=name,
             )

@@ -1,0 +1,6 @@
+"""What may stand after GELU in a block, by name."""
+
+
+def names():
+    """The registered names."""
+    return ("grn", "none")
