@@ -108,7 +108,7 @@ def _inspected(contents):
         "container": checkpoint.container,
         "format": contents.format.name,
         "keys_begin_with": contents.prefix,
-        "variant": sizes.variant_name or "custom",
+        "variant": sizes.variant.name or "custom",
         "depths": list(sizes.variant.depths),
         "widths": list(sizes.variant.widths),
         "stem_stride": sizes.stem_stride,

@@ -131,10 +131,10 @@ def _by_timm(contents, sizes, images):
     import timm
     import torch
 
-    if sizes.variant_name is None or sizes.stem_stride != 4:
+    if sizes.variant.name is None or sizes.stem_stride != 4:
         return None  # timm builds the sizes it has a name for
     model = timm.create_model(
-        f"convnextv2_{sizes.variant_name}",
+        f"convnextv2_{sizes.variant.name}",
         in_chans=sizes.channels,
         num_classes=sizes.num_classes or 0,
     )

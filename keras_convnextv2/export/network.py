@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_convnextv2.export.errors import ExportError
-from keras_convnextv2.models import VARIANTS, ConvNeXtV2Backbone, ConvNeXtV2Classifier, Variant
+from keras_convnextv2.models import ConvNeXtV2Backbone, ConvNeXtV2Classifier, Variant
 from keras_convnextv2.weights.model_weights import named_weights
 
 EPSILON = 1e-6  # of all LayerNorms and GRNs
@@ -44,11 +44,6 @@ class Network:
     def total_stride(self):
         """Pixels a side that become one position of the output."""
         return 8 * self.stem_stride
-
-    @property
-    def variant_name(self):
-        """The variant's name in `VARIANTS`, or None."""
-        return next((name for name, row in VARIANTS.items() if row == self.variant), None)
 
     def run(self, operators, x):
         """The output for images `x`, both in the terms of `operators`, an `Operators`."""

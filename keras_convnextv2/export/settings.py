@@ -60,7 +60,7 @@ class Settings:
         return {
             "library": f"keras-convnextv2 {importlib.metadata.version('keras-convnextv2')}",
             "model": "backbone" if network.num_classes is None else "classifier",
-            "variant": network.variant_name or dataclasses.asdict(network.variant),
+            "variant": network.variant.name or network.variant.get_config(),
             "stem_stride": network.stem_stride,
             "total_stride": network.total_stride,
             "precision": self.precision,

@@ -73,7 +73,7 @@ def _build(checkpoint, sizes, image_size, drop_path_rate, dtype):
     if drop_path_rate is None:
         drop_path_rate = backbone.get("drop_path_rate", 0.0)
     backbone = ConvNeXtV2Backbone(
-        sizes.variant_name or sizes.variant,
+        sizes.variant.name or sizes.variant,
         (*image_size, sizes.channels),
         stem_stride=sizes.stem_stride,
         drop_path_rate=drop_path_rate,

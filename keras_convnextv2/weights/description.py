@@ -2,7 +2,12 @@
 
 import dataclasses
 import functools
+import math
 import sys
+
+from keras_convnextv2.layers import responses
+from keras_convnextv2.models.variants import BlockSpec
+from keras_convnextv2.weights.errors import WeightsError
 
 META_LICENCE = "cc-by-nc-4.0"
 USUAL_IMAGE_SIZE = (224, 224)
@@ -13,11 +18,19 @@ _LONG = {
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """Class names (or None), image size (H, W) in pixels (or None), licence (or None)."""
+    """What a file says of its model; None for what it does not.
+
+    Args:
+        class_names: tuple of str.
+        image_size: (height, width) in pixels.
+        licence: str.
+        block: `BlockSpec`, of our own files whose blocks are not the paper's.
+    """
 
     class_names: tuple | None = None
     image_size: tuple | None = None
     licence: str | None = None
+    block: BlockSpec | None = None
 
     def __post_init__(self):
         size = self.image_size
@@ -46,6 +59,26 @@ def checked_names(names):
 def licence_of(text):
     """A licence from a file; None where it is none."""
     return text.lower() if isinstance(text, str) and 0 < len(text) < 200 else None
+
+
+def checked_block(fields):
+    """The `BlockSpec` of a dict of its fields from a file.
+
+    Raises:
+        WeightsError: it is none, or its response is not registered in `layers.responses`.
+    """
+    try:
+        block = BlockSpec(**fields)
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"it describes its blocks as {repr(fields)[:100]}") from error
+    if block.response not in responses.names():
+        raise WeightsError(
+            f"its blocks have the response {block.response[:100]!r}; registered are "
+            f"{', '.join(responses.names())}. Import the module that registers it first"
+        )
+    if block.layer_scale is not None and not math.isfinite(block.layer_scale):
+        raise WeightsError(f"its layer scale begins at {block.layer_scale}")
+    return block
 
 
 def announce_licence(licence, may_be_metas):

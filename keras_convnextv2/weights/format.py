@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Callable
 
-from keras_convnextv2.models.variants import NUM_STAGES, Variant
+from keras_convnextv2.models.variants import NUM_STAGES, PAPER_BLOCK, Variant
 from keras_convnextv2.weights.sizes import Decoder, Sizes
 
 
@@ -53,12 +53,13 @@ class Format:
         return ".".join(filter(None, (theirs.format(*re.findall(r"\d+", layer)), name))), layout
 
 
-def read_sizes(format, shapes):
+def read_sizes(format, shapes, block=PAPER_BLOCK):
     """The `Sizes` of the model whose weights a checkpoint holds.
 
     Args:
         format: a `Format`.
         shapes: {key without prefix: shape} of the checkpoint.
+        block: the `BlockSpec` of its blocks.
 
     Returns:
         Sizes, or a string that says why there are none.
@@ -80,19 +81,24 @@ def read_sizes(format, shapes):
     stem = [size("stem/conv/kernel", letter) for letter in "hi"]
     if None in widths or None in stem or 0 in (*depths, *widths, *stem):
         return "its stem or the first block of a stage is missing or has another rank"
+    num_classes = size("head/bias", "c")
+    if num_classes is None:
+        num_classes = size("head/kernel", "o")
     decoder = None
-    if size("decoder/mask_token", "c"):
+    if size("decoder/mask_token", "c") is not None:
         decoder = Decoder(
             width=size("decoder/mask_token", "c"),
             depth=count("decoder/block{}/depthwise/bias"),
             num_values=size("decoder/predict_pixels/kernel", "o"),
         )
-        if None in dataclasses.astuple(decoder):
-            return "its decoder has a mask token, but no layer that predicts pixels"
+        if not all(dataclasses.astuple(decoder)):
+            return "its decoder has a mask token, but no block or no layer that predicts pixels"
+    if num_classes == 0:
+        return "its head has no classes"
     return Sizes(
-        variant=Variant(tuple(depths), tuple(widths)),
+        variant=Variant(tuple(depths), tuple(widths), block),
         stem_stride=stem[0],
         channels=stem[1],
-        num_classes=size("head/bias", "c") or size("head/kernel", "o"),
+        num_classes=num_classes,
         decoder=decoder,
     )

@@ -75,6 +75,26 @@ def _letters(axes):
     return re.findall("[a-z]", " ".join(axes))
 
 
+class _AsInKeras:
+    """The layout of our own files, of a weight of any rank."""
+
+    def stored_shapes(self, shape):
+        return [tuple(shape)]
+
+    def measure(self, stored_shape):
+        """{letter: size} of a vector, of a linear layer's or of a convolution's kernel."""
+        letters = {1: "c", 2: "io", 4: "hwio"}.get(len(stored_shape), "")
+        return dict(zip(letters, stored_shape, strict=False))
+
+    def to_keras(self, stored, shape):
+        return stored
+
+    def to_stored(self, array):
+        return array
+
+
+AS_IN_KERAS = _AsInKeras()
+
 # The weights of a kind of layer: {name here: (name in the checkpoint, layout)}. Those of PyTorch:
 _VECTOR = Layout("c", "c")
 CONVOLUTION = {

@@ -1,5 +1,6 @@
 """safetensors files."""
 
+import dataclasses
 import json
 import math
 import struct
@@ -10,7 +11,12 @@ from keras_convnextv2.weights.checkpoint import (
     StoredTensor,
     numpy_dtype,
 )
-from keras_convnextv2.weights.description import Description, checked_names, licence_of
+from keras_convnextv2.weights.description import (
+    Description,
+    checked_block,
+    checked_names,
+    licence_of,
+)
 from keras_convnextv2.weights.errors import WeightsError, in_brief
 
 _NAMES = {
@@ -45,12 +51,13 @@ def read(path):
                 key: _tensor(path, key, tuple(part.get_shape()), part.get_dtype())
                 for key, part in slices.items()
             }
+        description = _description(metadata)
     except WeightsError as error:
         raise WeightsError(f"{path} was refused: {error}") from error
     except Exception as error:  # the library's own, or any of damaged JSON
         reason = in_brief(error)
         raise WeightsError(f"{path} is damaged or no safetensors file: {reason}") from error
-    return Checkpoint(path, "safetensors", tensors, _description(metadata))
+    return Checkpoint(path, "safetensors", tensors, description)
 
 
 def _check_header(path):
@@ -99,6 +106,8 @@ def write(path, tensors, description):
         metadata["image_size"] = json.dumps(description.image_size)
     if description.licence:
         metadata["licence"] = description.licence
+    if description.block:
+        metadata["block"] = json.dumps(dataclasses.asdict(description.block))
     header, offset = {"__metadata__": metadata}, 0
     for key, tensor in tensors.items():
         size = math.prod(tensor.shape) * numpy_dtype(tensor.dtype).itemsize
@@ -119,14 +128,19 @@ def write(path, tensors, description):
 
 def _description(metadata):
     def list_of(name):
-        try:
-            value = json.loads(metadata.get(name, "null"))
-        except (ValueError, RecursionError):
-            return None
+        value = _json(metadata.get(name, "null"))
         return tuple(value) if isinstance(value, list) else None
 
     return Description(
         checked_names(list_of("class_names")),
         list_of("image_size"),
         licence_of(metadata.get("licence")),
+        checked_block(_json(metadata["block"])) if "block" in metadata else None,
     )
+
+
+def _json(text):
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -38,15 +38,15 @@ _LINEAR_LAYERS, _CONVOLUTIONAL_LAYERS = _layers(LINEAR), _layers(POINTWISE)
 
 
 def _layers_for(sizes):
-    return _CONVOLUTIONAL_LAYERS if sizes.variant_name in _CONVOLUTIONAL else _LINEAR_LAYERS
+    return _CONVOLUTIONAL_LAYERS if sizes.variant.name in _CONVOLUTIONAL else _LINEAR_LAYERS
 
 
 def _write_config(sizes, description):
-    if sizes.variant_name is None:
+    if sizes.variant.name is None:
         return None  # timm builds the sizes it has a name for
     height, width = description.image_size
     config = {
-        "architecture": f"convnextv2_{sizes.variant_name}",
+        "architecture": f"convnextv2_{sizes.variant.name}",
         "num_classes": sizes.num_classes or 0,
         "num_features": sizes.variant.widths[-1],
         "pretrained_cfg": {

@@ -11,8 +11,9 @@ from keras_convnextv2.weights.description import Description, announce_licence
 from keras_convnextv2.weights.errors import WeightsError
 from keras_convnextv2.weights.files import open_weights
 from keras_convnextv2.weights.formats import format_named
-from keras_convnextv2.weights.matching import identify, match, part_of, problem, shorten
+from keras_convnextv2.weights.matching import identify, match, problem, shorten
 from keras_convnextv2.weights.model_weights import named_weights, sizes_of
+from keras_convnextv2.weights.sizes import part_of
 from keras_convnextv2.weights.writing import whole_file, write_weights
 
 KERAS_SUFFIXES = (".keras", ".weights.h5")
@@ -73,11 +74,7 @@ def load_weights(model, source, strict=True, entry=None):
     wanted = sizes_of(model)
     contents = identify(open_weights(source, entry, wanted.variant))
     path, sizes = contents.checkpoint.path, contents.sizes
-    same_backbone = [
-        getattr(sizes, name) == getattr(wanted, name)
-        for name in ("variant", "stem_stride", "channels")
-    ]
-    if not all(same_backbone):
+    if not sizes.same_backbone(wanted):
         raise WeightsError(
             f"{path} ({contents.format.name}) holds {sizes.describe()}; the model is "
             f"{wanted.describe()}. `from_preset` builds the model of a file."
