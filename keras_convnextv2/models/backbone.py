@@ -130,7 +130,7 @@ class ConvNeXtV2Backbone(keras.Model):
     def get_config(self):
         variant = self._config_variant
         if not isinstance(variant, str):
-            variant = {"depths": list(self.variant.depths), "widths": list(self.variant.widths)}
+            variant = self.variant.get_config()
         quantization = quantization_config(self._linear_layers())
         return {
             **({"quantization": quantization} if quantization else {}),
