@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 
 from keras_convnextv2.models.variants import NUM_STAGES, PAPER_BLOCK, Variant
+from keras_convnextv2.weights.layouts import PYTORCH_KINDS
 from keras_convnextv2.weights.sizes import Decoder, Sizes
 
 
@@ -14,11 +15,12 @@ class Format:
 
     Args:
         name: as users write it.
-        layers: {our layer: (their layer, {our weight: (their weight, layout)})}; "{}" stands for
-            each number: "stage{}_block{}/norm".
+        names: {our layer: their layer}; "{}" stands for each number: "stage{}_block{}/norm".
+        kinds: {our layer, or the last part of its name: {our weight: (their weight, layout)}}, of
+            layers that are not as in `PYTORCH_KINDS`.
         entry: where a PyTorch file of this format keeps the state dict, or None for a bare one.
-        layers_for: optional function of `Sizes`, of which tables `layers` is one, where what is
-            written depends on the size.
+        kinds_for: optional function of `Sizes` to more `kinds`, where what is written depends on
+            the size.
         write_config: optional function (Sizes, Description) to the `config.json` of a folder, or
             None where the library has no name for such a model.
         read_config: optional function of a folder's `config.json` to a `Description`, or None
@@ -26,31 +28,46 @@ class Format:
     """
 
     name: str
-    layers: dict
+    names: dict
+    kinds: dict
     entry: str | None = "model"
-    layers_for: Callable | None = None
+    kinds_for: Callable | None = None
     write_config: Callable | None = None
     read_config: Callable | None = None
 
     def has(self, weight):
         """Whether the format has a place for a weight."""
-        layer, _, _ = weight.rpartition("/")
-        return re.sub(r"\d+", "{}", layer) in self.layers
+        return _layer_of(weight)[0] in self.names
 
     def key(self, weight):
         """The name in a checkpoint of `stage0_block0/norm/gamma`."""
-        return self._place(weight, self.layers)[0]
+        layer, parameter, numbers = _layer_of(weight)
+        theirs = self.names[layer].format(*numbers)
+        return ".".join(filter(None, (theirs, self._weights(layer)[parameter][0])))
 
     def layout(self, weight, sizes=None):
         """The `Layout` of a weight, as models of these sizes are written."""
-        layers = self.layers_for(sizes) if sizes and self.layers_for else self.layers
-        return self._place(weight, layers)[1]
+        layer, parameter, _ = _layer_of(weight)
+        return self._weights(layer, sizes)[parameter][1]
 
-    def _place(self, weight, layers):
-        layer, _, parameter = weight.rpartition("/")
-        theirs, parameters = layers[re.sub(r"\d+", "{}", layer)]
-        name, layout = parameters[parameter]
-        return ".".join(filter(None, (theirs.format(*re.findall(r"\d+", layer)), name))), layout
+    def _weights(self, layer, sizes=None):
+        kinds = {**PYTORCH_KINDS, **self.kinds}
+        if sizes and self.kinds_for:
+            kinds |= self.kinds_for(sizes)
+        return kinds.get(layer) or kinds[layer.rpartition("/")[2]]
+
+
+def _layer_of(weight):
+    """(layer with "{}" for each number, name within it, numbers)."""
+    layer, _, parameter = weight.rpartition("/")
+    return re.sub(r"\d+", "{}", layer), parameter, re.findall(r"\d+", layer)
+
+
+def block_names(theirs, parts, ours="stage{}_block{}"):
+    """Their names of a block's layers: five `parts` in the order of computing, after `theirs`."""
+    our_parts = ("depthwise", "norm", "expand", "response_norm", "project")
+    pairs = zip(our_parts, parts.split(), strict=True)
+    return {f"{ours}/{part}": f"{theirs}.{name}" for part, name in pairs}
 
 
 def read_sizes(format, shapes, block=PAPER_BLOCK):

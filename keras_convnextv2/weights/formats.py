@@ -23,7 +23,7 @@ class _KerasFormat(Format):
         return AS_IN_KERAS
 
 
-KERAS = _KerasFormat(name="keras", layers={})
+KERAS = _KerasFormat(name="keras", names={}, kinds={})
 
 # A format whose keys end as another's do stands before it.
 FORMATS = (OFFICIAL, MINKOWSKI, TIMM, TRANSFORMERS, TRANSFORMERS_BASE, MMPRETRAIN, KERAS)

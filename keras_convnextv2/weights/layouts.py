@@ -97,23 +97,24 @@ AS_IN_KERAS = _AsInKeras()
 
 # The weights of a kind of layer: {name here: (name in the checkpoint, layout)}. Those of PyTorch:
 _VECTOR = Layout("c", "c")
-CONVOLUTION = {
-    "kernel": ("weight", Layout("h w i o", "o i h w")),
-    "bias": ("bias", _VECTOR),
+
+
+def kernel_and_bias(*axes):
+    """A layer's kernel, axes here and in the checkpoint, and its bias."""
+    return {"kernel": ("weight", Layout(*axes)), "bias": ("bias", _VECTOR)}
+
+
+POINTWISE = kernel_and_bias("i o", "o i 1 1", "o i")
+_LINEAR = kernel_and_bias("i o", "o i", "o i 1 1")
+# By the last part of our layer's name.
+PYTORCH_KINDS = {
+    "conv": kernel_and_bias("h w i o", "o i h w"),
+    "norm": {"gamma": ("weight", _VECTOR), "beta": ("bias", _VECTOR)},
+    "depthwise": kernel_and_bias("h w c 1", "c 1 h w"),
+    "expand": _LINEAR,
+    "project": _LINEAR,
+    "head": _LINEAR,
 }
-DEPTHWISE = {
-    "kernel": ("weight", Layout("h w c 1", "c 1 h w")),
-    "bias": ("bias", _VECTOR),
-}
-LINEAR = {
-    "kernel": ("weight", Layout("i o", "o i", "o i 1 1")),
-    "bias": ("bias", _VECTOR),
-}
-POINTWISE = {
-    "kernel": ("weight", Layout("i o", "o i 1 1", "o i")),
-    "bias": ("bias", _VECTOR),
-}
-NORM = {"gamma": ("weight", _VECTOR), "beta": ("bias", _VECTOR)}
 
 
 def response_norm(gamma, beta, *axes):
