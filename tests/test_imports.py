@@ -2,13 +2,13 @@
 
 import ast
 import json
-import os
 import pathlib
-import subprocess
 import sys
 from dataclasses import dataclass
 
 import pytest
+
+from tests.reference.processes import run_python
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = "keras_convnextv2"
@@ -209,14 +209,7 @@ def test_importing_the_package_brings_in_nothing_but_itself():
         "import json, sys, keras; before = set(sys.modules); import keras_convnextv2;"
         "print(json.dumps([sorted(before), sorted(set(sys.modules) - before)]))"
     )
-    finished = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=REPOSITORY,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
+    finished = run_python("-c", script, TF_CPP_MIN_LOG_LEVEL="3")
     assert finished.returncode == 0, finished.stderr
     before, brought = json.loads(finished.stdout.splitlines()[-1])
     roots = {name.partition(".")[0] for name in brought}

@@ -40,15 +40,21 @@ def from_preset(source, image_size=None, drop_path_rate=None, dtype=None, entry=
     Raises:
         WeightsError: there is no whole model in a known format.
     """
-    checkpoint = open_weights(source, entry)
+    return model_of(open_weights(source, entry), image_size, drop_path_rate, dtype)
+
+
+def model_of(checkpoint, image_size=None, drop_path_rate=None, dtype=None, with_decoder=False):
+    """As `from_preset`, of what `open_weights` opened; an FCMAE too, `with_decoder`."""
     contents = identify(checkpoint)
-    sizes = dataclasses.replace(contents.sizes, decoder=None)
+    sizes = contents.sizes
+    if not with_decoder:
+        sizes = dataclasses.replace(sizes, decoder=None)
     # Before a model is built: what a file declares could make it enormous.
     left_out = check_whole(contents, sizes)
     norm = [key for key in left_out if contents.parts()[key] == "head"]
     if norm:
         message = f"{checkpoint.path} has no head for its {shorten(norm)}, which are left out."
-        warnings.warn(message, stacklevel=2)
+        warnings.warn(message, stacklevel=3)
     model = build(contents, sizes, image_size, drop_path_rate, dtype)
     announce_licence(checkpoint.description.licence, contents.may_be_metas)
     return model

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 import sys
 
@@ -54,6 +55,12 @@ def checked_names(names):
     if not isinstance(names, (list, tuple)) or not names:
         return None
     return tuple(names) if all(isinstance(name, str) for name in names) else None
+
+
+def first_difference(names, others):
+    """(place, name, other) of the first class where two lists differ; None for one too few."""
+    pairs = enumerate(itertools.zip_longest(names, others))
+    return next((place, *pair) for place, pair in pairs if pair[0] != pair[1])
 
 
 def licence_of(text):

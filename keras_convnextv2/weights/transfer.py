@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 from keras_convnextv2.weights.checkpoint import StoredTensor, cast
-from keras_convnextv2.weights.description import Description, announce_licence
+from keras_convnextv2.weights.description import Description, announce_licence, first_difference
 from keras_convnextv2.weights.errors import WeightsError
 from keras_convnextv2.weights.files import open_weights
 from keras_convnextv2.weights.formats import format_named
@@ -112,24 +112,21 @@ def _comparable(contents, wanted, strict):
 
     A head or a decoder of another size is an error, or without `strict` not looked at.
     """
-    shapes, sizes = wanted.shapes(), contents.sizes
+    sizes = contents.sizes
     # The LayerNorm before the head fits whatever the number of classes.
-    differing = {
-        layers: part
-        for layers, part, size in (
-            ("head/", "head", "num_classes"),
-            ("decoder/", "decoder", "decoder"),
-        )
-        if None not in (getattr(sizes, size), getattr(wanted, size))
-        and getattr(sizes, size) != getattr(wanted, size)
+    pairs = {
+        "head": (sizes.num_classes, wanted.num_classes),
+        "decoder": (sizes.decoder, wanted.decoder),
     }
+    differing = [part for part, pair in pairs.items() if None not in pair and pair[0] != pair[1]]
     if differing and strict:
-        part = " and ".join(differing.values())
         raise WeightsError(
             f"{contents.checkpoint.path} ({contents.format.name}) holds {sizes.describe()}; the "
-            f"model is {wanted.describe()}. With strict=False its {part} stays new."
+            f"model is {wanted.describe()}. With strict=False its {' and '.join(differing)} stays "
+            "new."
         )
-    others = [name for name in shapes if name.startswith(tuple(differing))]
+    shapes = wanted.shapes()
+    others = [name for name in shapes if name.startswith(tuple(f"{part}/" for part in differing))]
     return {name: shape for name, shape in shapes.items() if name not in others}, others
 
 
@@ -142,10 +139,10 @@ def _describe(model, contents, with_head):
     if not with_head or names is None or len(names) != model.num_classes:
         return
     if model.class_names not in (None, names):
-        place = next(i for i, name in enumerate(names) if name != model.class_names[i])
+        place, new, old = first_difference(names, model.class_names)
         warnings.warn(
             f"The classes of the model are now those of {contents.checkpoint.path}: class {place} "
-            f"is {names[place]!r}, where the model had {model.class_names[place]!r}.",
+            f"is {new!r}, where the model had {old!r}.",
             stacklevel=3,
         )
     model.class_names = names

@@ -2,9 +2,6 @@
 
 import argparse
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,9 +13,9 @@ import keras_convnextv2 as kc
 from keras_convnextv2.weights.model_weights import named_weights
 from tests.reference.layouts import custom_layout, layout, numpy_equal, random_checkpoint
 from tests.reference.minkowski_fcmae import make_checkpoint
+from tests.reference.processes import run_python
 from tests.reference.random_weights import randomize
 
-ROOT = Path(__file__).resolve().parents[2]
 DEPTHS, WIDTHS = (1, 1, 2, 1), (4, 6, 8, 12)
 
 
@@ -299,9 +296,7 @@ def test_the_largest_model_is_converted_in_memory_that_does_not_grow_with_it(tmp
     source, output = tmp_path / "huge.safetensors", tmp_path / "huge.pt"
     num_bytes = _write_zeros(source, layout("timm", "huge"))
     words = (f"--weights={source}", f"--output={output}", "--format=official")
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURED, *words], cwd=ROOT, capture_output=True, text=True
-    )
+    done = run_python("-c", MEASURED, *words)
     assert done.returncode == 0, done.stderr
     assert output.stat().st_size > num_bytes
     # Asked for is 1.5 times the size. Keras, a backend and some of the largest tensor need less
