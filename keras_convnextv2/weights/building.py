@@ -5,7 +5,6 @@ import warnings
 
 from keras_convnextv2.fcmae import FCMAE
 from keras_convnextv2.models import ConvNeXtV2Backbone, ConvNeXtV2Classifier
-from keras_convnextv2.weights.checkpoint import cast
 from keras_convnextv2.weights.description import USUAL_IMAGE_SIZE, announce_licence
 from keras_convnextv2.weights.errors import WeightsError
 from keras_convnextv2.weights.files import open_weights
@@ -79,8 +78,7 @@ def build(contents, sizes, image_size=None, drop_path_rate=None, dtype=None, as_
         raise WeightsError(f"No model can be built for {checkpoint.path}: {error}") from error
     shapes = sizes.shapes()
     for name, weight in named_weights(model).items():
-        array = contents.read(name, shapes[name])
-        weight.assign(cast(array, weight.dtype, contents.key(name)))
+        weight.assign(contents.read(name, shapes[name], weight.dtype))
     getattr(model, "backbone", model).licence = checkpoint.description.licence
     return model
 

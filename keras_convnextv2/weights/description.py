@@ -42,12 +42,8 @@ class Description:
 
     def completed_by(self, other):
         """This description, with what it lacks taken from another."""
-        lacking = {
-            field.name: getattr(other, field.name)
-            for field in dataclasses.fields(self)
-            if getattr(self, field.name) is None
-        }
-        return dataclasses.replace(self, **lacking)
+        said = {name: value for name, value in vars(self).items() if value is not None}
+        return dataclasses.replace(other, **said)
 
 
 def checked_names(names):

@@ -20,8 +20,7 @@ class Layout:
     def __init__(self, here, *there):
         self.here = here.split()
         self.there = [re.findall(r"\([^)]*\)|\S+", axes) for axes in there]
-        self._letters = _letters(self.here)
-        self._letters_there = _letters(self.there[0])
+        self._letters, self._letters_there = _letters(self.here), _letters(self.there[0])
 
     def stored_shapes(self, shape):
         """The shapes a checkpoint may hold for a weight of `shape` in Keras, ours to write first.
@@ -38,16 +37,14 @@ class Layout:
     def measure(self, stored_shape):
         """{letter: size} of a stored shape, or {} where it has none of this layout's forms."""
         for axes in self.there:
-            sizes = {}
-            if len(axes) != len(stored_shape):
-                continue
-            for axis, size in zip(axes, stored_shape, strict=True):
-                letters = _letters([axis])
-                root = round(size ** (1 / len(letters))) if letters else 1
-                if root ** max(len(letters), 1) != size:
-                    break
-                sizes.update(dict.fromkeys(letters, root))
-            else:
+            letters = [_letters([axis]) for axis in axes]
+            sizes = {
+                letter: round(size ** (1 / len(group)))
+                for group, size in zip(letters, stored_shape, strict=False)
+                for letter in group
+            }
+            shape = [math.prod(sizes.get(letter, 0) for letter in group) for group in letters]
+            if tuple(shape) == tuple(stored_shape):
                 return sizes
         return {}
 

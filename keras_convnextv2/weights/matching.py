@@ -3,7 +3,7 @@
 import dataclasses
 
 from keras_convnextv2.models.variants import PAPER_BLOCK
-from keras_convnextv2.weights.checkpoint import Checkpoint, demand_floats, read_finite
+from keras_convnextv2.weights.checkpoint import Checkpoint, cast, demand_floats, read_finite
 from keras_convnextv2.weights.errors import WeightsError
 from keras_convnextv2.weights.format import Format, read_sizes
 from keras_convnextv2.weights.formats import recognise
@@ -35,15 +35,15 @@ class Contents:
         sizes = dataclasses.replace(self.sizes, num_classes=self.sizes.num_classes or 1)
         return {self.key(name): part_of(name) for name in sizes.shapes() if self.format.has(name)}
 
-    def read(self, weight, shape):
-        """The array of a weight, of this shape in Keras; finite.
+    def read(self, weight, shape, dtype=None):
+        """The array of a weight, of this shape in Keras; finite, in the dtype if one is given.
 
         Raises:
-            WeightsError: it is not finite, or not of floats.
+            WeightsError: it is not finite or not of floats, or does not fit the dtype.
         """
         key = self.key(weight)
-        array = read_finite(self.checkpoint, key)
-        return self.format.layout(weight).to_keras(array, shape)
+        array = self.format.layout(weight).to_keras(read_finite(self.checkpoint, key), shape)
+        return cast(array, dtype or array.dtype.name, key)
 
     def key(self, weight):
         """The key of a weight in the checkpoint."""

@@ -3,9 +3,9 @@
 from keras_convnextv2.fcmae import FCMAE
 from keras_convnextv2.models import ConvNeXtV2Backbone, ConvNeXtV2Classifier
 from keras_convnextv2.models.low_rank import merged_kernels
+from keras_convnextv2.models.named_variables import named_variables
 from keras_convnextv2.models.quantization import is_quantized
 from keras_convnextv2.weights.sizes import Decoder, Sizes
-from keras_convnextv2.weights.skeleton import named_variables
 
 
 def sizes_of(model):

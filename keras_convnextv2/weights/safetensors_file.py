@@ -100,14 +100,9 @@ def write(path, tensors, description):
         description: a `Description`, for the file's metadata.
     """
     metadata = {"format": "pt"}  # what transformers asks for
-    if description.class_names:
-        metadata["class_names"] = json.dumps(description.class_names)
-    if description.image_size:
-        metadata["image_size"] = json.dumps(description.image_size)
-    if description.licence:
-        metadata["licence"] = description.licence
-    if description.block:
-        metadata["block"] = json.dumps(dataclasses.asdict(description.block))
+    for name, value in dataclasses.asdict(description).items():
+        if value:
+            metadata[name] = value if isinstance(value, str) else json.dumps(value)
     header, offset = {"__metadata__": metadata}, 0
     for key, tensor in tensors.items():
         size = math.prod(tensor.shape) * numpy_dtype(tensor.dtype).itemsize

@@ -41,15 +41,12 @@ class Sizes:
         """{name: shape in Keras} of all weights, as `stage0_block0/depthwise/kernel`."""
         return {weight.name: weight.shape for weight in weights_of(self)}
 
-    def same_backbone(self, other):
-        """Whether the backbone of other `Sizes` computes the same, whatever it begins with."""
-
-        def computed(sizes):
-            variant, scaled = sizes.variant, sizes.variant.block.layer_scale is not None
-            kind = variant.depths, variant.widths, variant.block.response, scaled
-            return *kind, sizes.stem_stride, sizes.channels
-
-        return computed(self) == computed(other)
+    def of_backbone(self):
+        """The `Sizes` of the backbone alone; where its layer scale began is left out."""
+        block = self.variant.block
+        block = dataclasses.replace(block, layer_scale=None if block.layer_scale is None else 1.0)
+        variant = dataclasses.replace(self.variant, block=block)
+        return dataclasses.replace(self, variant=variant, num_classes=None, decoder=None)
 
     def num_parameters(self):
         """The number of values in all weights."""

@@ -12,28 +12,20 @@ import keras
 from keras_convnextv2.fcmae.decoder import FCMAEDecoder
 from keras_convnextv2.models.backbone import make_layers
 from keras_convnextv2.models.classifier import make_head
+from keras_convnextv2.models.named_variables import (
+    Weight,
+    named_variables,
+    numbered,
+    snake_case,
+)
 from keras_convnextv2.models.variants import NUM_STAGES
 
 _DTYPE = "float32"  # whatever Keras's own is: names and shapes are the same
 _DECODER, _DECODER_BLOCK = "decoder", "decoder/block0"
 
 
-@dataclasses.dataclass(frozen=True)
-class Weight:
-    """A weight of a model: its name, its shape, and its path in the files that Keras saves."""
-
-    name: str
-    shape: tuple
-    saved_as: str
-
-
-@dataclasses.dataclass(frozen=True)
-class _Part:
-    """A layer with its `Weight`s; `place` is where Keras saves the first of such layers."""
-
-    layer: str
-    place: str
-    weights: tuple
+# A layer's name, where Keras saves the first of such layers, and its `Weight`s.
+_Part = collections.namedtuple("_Part", "layer place weights")
 
 
 def weights_of(sizes):
@@ -48,7 +40,7 @@ def weights_of(sizes):
     for part in _parts_of(dataclasses.replace(sizes, variant=variant, decoder=decoder)):
         for block in range(depths.get(part.layer, 1)):
             layer = re.sub("block0$", f"block{block}", part.layer)
-            place = _numbered(part.place, counts[part.place])
+            place = numbered(part.place, counts[part.place])
             counts[part.place] += 1
             for weight in part.weights:
                 yield Weight(
@@ -56,55 +48,6 @@ def weights_of(sizes):
                     weight.shape,
                     place + weight.saved_as.removeprefix(part.place),
                 )
-
-
-def named_variables(layer, name=None, place=""):
-    """[(`Weight`, variable)] of a layer that has been built.
-
-    Args:
-        layer: a layer, of which counters are left out.
-        name: what its weights' names begin with; None for its own name.
-        place: what their paths in a file begin with.
-    """
-    name = name or layer.name
-    found = {}
-    for path, child in _children(layer):
-        for weight, variable in named_variables(child, f"{name}/{child.name}", f"{place}/{path}"):
-            found[id(variable)] = weight
-    own = [variable for variable in layer.weights if id(variable) not in found]
-    for number, variable in enumerate(own):
-        found[id(variable)] = Weight(
-            f"{name}/{variable.name}", tuple(variable.shape), f"{place}/vars/{number}"
-        )
-    return [(found[id(variable)], variable) for variable in layer.weights if _is_float(variable)]
-
-
-def _is_float(variable):
-    return keras.backend.is_float_dtype(keras.backend.standardize_dtype(variable.dtype))
-
-
-def _children(layer):
-    """Yields (path, layer within), as Keras saves them: by attribute, in a list by class."""
-    for attribute in sorted(set(dir(layer)) - set(dir(keras.layers.Layer))):
-        value = None if attribute.startswith("_") else getattr(layer, attribute, None)
-        if isinstance(value, keras.layers.Layer):
-            yield attribute, value
-        elif isinstance(value, list):
-            counts = collections.Counter()
-            for child in value:
-                if isinstance(child, keras.layers.Layer):
-                    kind = _snake_case(child)
-                    yield f"{attribute}/{_numbered(kind, counts[kind])}", child
-                    counts[kind] += 1
-
-
-def _numbered(name, number):
-    return f"{name}_{number}" if number else name
-
-
-def _snake_case(layer):
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 @functools.lru_cache(maxsize=64)
@@ -127,21 +70,21 @@ def _make_parts(sizes):
             head = make_head(sizes.num_classes, dtype=_DTYPE)
             _build(head, shape)
             layers += head
-        parts = [_part(layer, layer.name, f"layers/{_snake_case(layer)}") for layer in layers]
+        parts = [_part(layer, layer.name, f"layers/{snake_case(layer)}") for layer in layers]
         if sizes.decoder is not None:
             width, depth, num_values = dataclasses.astuple(sizes.decoder)
             decoder = FCMAEDecoder(num_values, width, depth, dtype=_DTYPE, name=_DECODER)
             decoder.build(shape)
             block = decoder.blocks[0]
-            block = _part(block, _DECODER_BLOCK, f"{_DECODER}/blocks/{_snake_case(block)}")
+            block = _part(block, _DECODER_BLOCK, f"{_DECODER}/blocks/{snake_case(block)}")
             whole = _part(decoder, _DECODER, _DECODER)
             rest = [weight for weight in whole.weights if weight not in block.weights]
-            parts += [dataclasses.replace(whole, weights=tuple(rest)), block]
+            parts += [whole._replace(weights=rest), block]
         return parts
 
 
 def _part(layer, name, place):
-    return _Part(name, place, tuple(weight for weight, _ in named_variables(layer, name, place)))
+    return _Part(name, place, [weight for weight, _ in named_variables(layer, name, place)])
 
 
 def _build(layers, shape):

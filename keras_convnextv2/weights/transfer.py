@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from keras_convnextv2.weights.checkpoint import StoredTensor, cast
+from keras_convnextv2.weights.checkpoint import StoredTensor
 from keras_convnextv2.weights.description import Description, announce_licence, first_difference
 from keras_convnextv2.weights.errors import WeightsError
 from keras_convnextv2.weights.files import open_weights
@@ -74,7 +74,7 @@ def load_weights(model, source, strict=True, entry=None):
     wanted = sizes_of(model)
     contents = identify(open_weights(source, entry, wanted.variant))
     path, sizes = contents.checkpoint.path, contents.sizes
-    if not sizes.same_backbone(wanted):
+    if sizes.of_backbone() != wanted.of_backbone():
         raise WeightsError(
             f"{path} ({contents.format.name}) holds {sizes.describe()}; the model is "
             f"{wanted.describe()}. `from_preset` builds the model of a file."
@@ -88,10 +88,7 @@ def load_weights(model, source, strict=True, entry=None):
 
     # All is read before any is assigned: an error leaves the model as it was.
     weights = named_weights(model)
-    arrays = {
-        name: cast(contents.read(name, shapes[name]), weights[name].dtype, contents.key(name))
-        for name in result.found
-    }
+    arrays = {name: contents.read(name, shapes[name], weights[name].dtype) for name in result.found}
     for name, array in arrays.items():
         weights[name].assign(array)
     _describe(model, contents, "head/kernel" in arrays)
