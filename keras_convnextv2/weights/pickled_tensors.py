@@ -117,24 +117,9 @@ _HARMLESS = {
 
 # The first makes room by a number in the file before it reads, the last three read numbers of
 # millions of digits.
-_FORBIDDEN_OPCODES = [
-    getattr(pickle, name)
-    for name in [
-        "BYTEARRAY8",
-        "NEXT_BUFFER",
-        "READONLY_BUFFER",
-        "EXT1",
-        "EXT2",
-        "EXT4",
-        "INST",
-        "OBJ",
-        "NEWOBJ_EX",
-        "DICT",
-        "INT",
-        "LONG",
-        "LONG4",
-    ]
-]
+_FORBIDDEN = (
+    "BYTEARRAY8 NEXT_BUFFER READONLY_BUFFER EXT1 EXT2 EXT4 INST OBJ NEWOBJ_EX DICT INT LONG LONG4"
+)
 
 
 # The Python one: that in C makes room for its memo by numbers in the file.
@@ -206,7 +191,7 @@ class _Unpickler(pickle._Unpickler):
 
     dispatch = {
         **pickle._Unpickler.dispatch,
-        **dict.fromkeys([opcode[0] for opcode in _FORBIDDEN_OPCODES], _refuse),
+        **{getattr(pickle, name)[0]: _refuse for name in _FORBIDDEN.split()},
         pickle.REDUCE[0]: _call,
         pickle.NEWOBJ[0]: _call,
         pickle.BUILD[0]: _set_state,

@@ -75,9 +75,11 @@ def load_weights(model, source, strict=True, entry=None):
     contents = identify(open_weights(source, entry, wanted.variant))
     path, sizes = contents.checkpoint.path, contents.sizes
     if sizes.of_backbone() != wanted.of_backbone():
+        blocks = [str(place.variant.block) for place in (sizes, wanted)]
+        told = "" if blocks[0] == blocks[1] else f" It has {blocks[0]}, the model {blocks[1]}."
         raise WeightsError(
             f"{path} ({contents.format.name}) holds {sizes.describe()}; the model is "
-            f"{wanted.describe()}. `from_preset` builds the model of a file."
+            f"{wanted.describe()}.{told} `from_preset` builds the model of a file."
         )
     shapes, others = _comparable(contents, wanted, strict)
     result = match(contents, shapes)
