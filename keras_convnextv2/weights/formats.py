@@ -27,9 +27,7 @@ KERAS = _KerasFormat(name="keras", names={}, kinds={})
 
 # A format whose keys end as another's do stands before it.
 FORMATS = (OFFICIAL, MINKOWSKI, TIMM, TRANSFORMERS, TRANSFORMERS_BASE, MMPRETRAIN, KERAS)
-WRITTEN = {
-    format.name: format for format in (OFFICIAL, MINKOWSKI, TIMM, TRANSFORMERS, MMPRETRAIN, KERAS)
-}
+WRITTEN = {format.name: format for format in FORMATS if format is not TRANSFORMERS_BASE}
 _EVERY_MODEL_HAS = "stage0_block0/depthwise/kernel"
 
 

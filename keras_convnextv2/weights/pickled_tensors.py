@@ -191,7 +191,7 @@ class _Unpickler(pickle._Unpickler):
 
     dispatch = {
         **pickle._Unpickler.dispatch,
-        **{getattr(pickle, name)[0]: _refuse for name in _FORBIDDEN.split()},
+        **dict.fromkeys([getattr(pickle, name)[0] for name in _FORBIDDEN.split()], _refuse),
         pickle.REDUCE[0]: _call,
         pickle.NEWOBJ[0]: _call,
         pickle.BUILD[0]: _set_state,
