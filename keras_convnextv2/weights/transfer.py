@@ -159,6 +159,8 @@ def save_weights(model, path, format="keras", dtype=None):
 
     Class names, image size and licence go into safetensors files, folders and `.keras` files.
     Other libraries' models give logits: an activation of the head is left out, with a warning.
+    What LoRA adds to a kernel is merged into it. Blocks that are not the paper's go into the
+    format "keras" alone, as .safetensors, .keras or .weights.h5.
 
     Args:
         model: a `ConvNeXtV2Backbone`, a `ConvNeXtV2Classifier` or an `FCMAE`.
@@ -168,7 +170,8 @@ def save_weights(model, path, format="keras", dtype=None):
         dtype: "float32", "float16" or "bfloat16"; None keeps that of the weights.
 
     Raises:
-        WeightsError: the format has no place for a weight, or the ending is not one of its.
+        WeightsError: the format has no place for a weight or for the model's blocks, or the ending
+            is not one of its.
     """
     sizes = sizes_of(model)
     chosen = format_named(format)
