@@ -33,7 +33,8 @@ class MergedKernel:
     def assign(self, value):
         """Makes this the kernel, to which LoRA adds nothing, as after `enable_lora`."""
         self.variable.assign(value)
-        self._layer.lora_kernel_b.assign(keras.ops.zeros_like(self._layer.lora_kernel_b))
+        second = self._layer.lora_kernel_b
+        second.assign(keras.ops.zeros(second.shape, second.dtype))
 
 
 def merged_kernels(model):
