@@ -1,14 +1,5 @@
 """Models that earlier runs saved, and weights from elsewhere."""
 
-_FCMAE_ARGUMENTS = (
-    "mask_ratio",
-    "decoder_width",
-    "decoder_depth",
-    "normalize_targets",
-    "encoder_path",
-    "seed",
-)
-
 
 def load(source, image_size=None, flag="weights"):
     """The model of a run, or of weights in any format that `kc.from_preset` knows.
@@ -22,22 +13,18 @@ def load(source, image_size=None, flag="weights"):
     Returns:
         A backbone, a classifier, or an FCMAE where a `.keras` file holds one.
     """
-    import keras_convnextv2 as kc
+    from keras_convnextv2.weights import WeightsError
+    from keras_convnextv2.weights.building import model_of
     from keras_convnextv2.weights.files import open_weights
 
     try:
         checkpoint = open_weights(source)
-        config = checkpoint.model_config
-        if config is None:
-            image_size = image_size or checkpoint.description.image_size or (None, None)
-        model = kc.from_preset(source, None if config else image_size)
-        if config and config["class_name"] == "FCMAE":
-            arguments = {name: config[name] for name in _FCMAE_ARGUMENTS if name in config}
-            model = kc.FCMAE(model, **arguments)
-            kc.load_weights(model, source)
-    except kc.WeightsError as error:
+        if checkpoint.model_config is not None:
+            return model_of(checkpoint, with_decoder=True)
+        image_size = image_size or checkpoint.description.image_size or (None, None)
+        return model_of(checkpoint, image_size)
+    except WeightsError as error:
         raise ValueError(f"--{flag}: {error}") from error
-    return model
 
 
 def check_class_names(model, names, images):
@@ -48,15 +35,16 @@ def check_class_names(model, names, images):
         names: class names of the images.
         images: str, a description of the images.
     """
+    from keras_convnextv2.weights.description import first_difference
+
     known = model.class_names
     if known is None or known == tuple(names):
         return
-    pairs = enumerate(zip(known, names, strict=False))
-    place, pair = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
+    place, own, other = first_difference(known, names)
     raise ValueError(
         f"--weights was trained on other classes, or in another order: its class {place} is "
-        f"{pair[0]!r}, that of the images is {pair[1]!r}: {images}. Name the class folders as "
-        "in training, or fine-tune again."
+        f"{own!r}, that of the images is {other!r}: {images}. Name the class folders as in "
+        "training, or fine-tune again."
     )
 
 

@@ -2,13 +2,13 @@
 
 import ast
 import json
-import os
 import pathlib
-import subprocess
 import sys
 from dataclasses import dataclass
 
 import pytest
+
+from tests.reference.processes import run_python
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = "keras_convnextv2"
@@ -27,10 +27,10 @@ ROOMS = {
 NEVER = {"absl", "recipes", "tests", "tools"}
 BACKENDS = {"jax", "jaxlib", "tensorflow", "torch"}
 BACKEND_HOMES = (
-    "layers.kernels",
+    "layers.fast",
     "training.distribution",
     "training.optimizers",
-    "fcmae.train_steps",
+    "training.steps",
     "export",
 )
 AT_MODULE_LEVEL = sys.stdlib_module_names | {"keras", "numpy"}
@@ -76,7 +76,7 @@ def _called_name(call: ast.Call) -> str:
 
 def broken_rules(source: str, module: str, is_package: bool = False) -> list[str]:
     """One message for each import in the source of `module` that a rule forbids."""
-    inside = module.partition(".")[2]  # "layers.kernels.torch"; empty for the package's front
+    inside = module.partition(".")[2]  # "layers.fast.torch"; empty for the package's front
     room = inside.partition(".")[0]
     if inside and room not in ROOMS:
         return [f"{module}: {room} is no room of the package; ROOMS lists {sorted(ROOMS)}"]
@@ -149,15 +149,15 @@ def test_no_file_is_named_after_nothing_in_particular():
         ("", "from absl import logging", "never imports"),
         ("layers.block", "def f():\n    import torch", "backends belong in"),
         ("layers.block", "def f():\n    import jax.numpy as jnp", "backends belong in"),
-        ("layers.kernels_of_old", "def f():\n    import torch", "backends belong in"),
+        ("layers.fast_of_old", "def f():\n    import torch", "backends belong in"),
         (
             "fcmae.model",
             "def f():\n    import importlib\n    importlib.import_module('jax')",
             "back",
         ),
         ("fcmae.model", "def f():\n    __import__('tensorflow')", "backends belong in"),
-        ("layers.kernels.torch", "import torch", "inside the function"),
-        ("layers.kernels.torch", "class A:\n    import torch", "inside the function"),
+        ("layers.fast.torch", "import torch", "inside the function"),
+        ("layers.fast.torch", "class A:\n    import torch", "inside the function"),
         ("fcmae.train_steps", "if True:\n    from jax import lax", "inside the function"),
         ("data.sources", "from PIL import Image", "inside the function"),
         (
@@ -181,8 +181,8 @@ def test_a_source_that_breaks_a_rule_is_reported(module, source, reason):
         ("models.backbone", "from ..layers.block import ConvNeXtV2Block"),
         ("fcmae.model", "from keras_convnextv2.training import callbacks"),
         ("weights.timm", "from keras_convnextv2 import fcmae, layers, models"),
-        ("layers.kernels.torch", "def f():\n    import torch.nn.functional"),
-        ("layers.kernels", "def f():\n    import tensorflow as tf"),
+        ("layers.fast.torch", "def f():\n    import torch.nn.functional"),
+        ("layers.fast", "def f():\n    import tensorflow as tf"),
         ("fcmae.train_steps", "class A:\n    def f(self):\n        from jax import lax"),
         ("training.distribution", "async def f():\n    import torch.distributed"),
         ("export.onnx", "def f():\n    import torch\n    import onnx"),
@@ -192,7 +192,7 @@ def test_a_source_that_breaks_a_rule_is_reported(module, source, reason):
 )
 def test_a_source_that_keeps_the_rules_passes(module, source):
     name = f"{PACKAGE}.{module}".rstrip(".")
-    assert broken_rules(source, name, is_package=module in ("", "layers.kernels")) == []
+    assert broken_rules(source, name, is_package=module in ("", "layers.fast")) == []
 
 
 def test_a_relative_import_counts_from_the_package_for_its_own_init():
@@ -209,14 +209,7 @@ def test_importing_the_package_brings_in_nothing_but_itself():
         "import json, sys, keras; before = set(sys.modules); import keras_convnextv2;"
         "print(json.dumps([sorted(before), sorted(set(sys.modules) - before)]))"
     )
-    finished = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=REPOSITORY,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
+    finished = run_python("-c", script, TF_CPP_MIN_LOG_LEVEL="3")
     assert finished.returncode == 0, finished.stderr
     before, brought = json.loads(finished.stdout.splitlines()[-1])
     roots = {name.partition(".")[0] for name in brought}

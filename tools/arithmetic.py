@@ -1,15 +1,18 @@
 """How many floating-point operations the convolutions and linear layers of a step take.
 
-Counted by hand rather than by a profiler, so that every contender of tools.benchmark is measured
-against the same number. A multiply-add is two operations; what works element by element is left
-out.
+Counted from the shapes of a model's kernels rather than by a profiler, so that every contender of
+tools.benchmark is measured against the same number. A multiply-add is two operations; what works
+element by element is left out.
 """
+
+import math
+import re
 
 CHANNELS = 3
 STEM_STRIDE = 4
-KERNEL_AREA = 7 * 7
 PATCH = 32
 DECODER_WIDTH = 512
+SMALLEST_WINDOW = 4  # positions a side of the patches that are convolved alone
 PASSES_OF_TRAINING = 3  # forward, and a gradient for the input and one for the weights
 
 
@@ -23,31 +26,38 @@ def operations(task, variant, image_size, num_classes, visible_share=1.0):
         image_size: pixels a side, a multiple of 32.
         num_classes: int, of the head; "pretrain" has a decoder instead.
         visible_share: the share of the patches that the encoder computes, less than 1 for
-            `encoder_path="visible"`. Depthwise convolutions run on the whole map all the same.
+            `encoder_path="visible"`. Its depthwise convolutions run on the whole map where a
+            patch has few positions.
     """
     import keras_convnextv2 as kc
+    from keras_convnextv2.weights.sizes import Decoder, Sizes
 
-    sizes = kc.VARIANTS[variant]
+    pretrain = task == "pretrain"
+    sizes = Sizes(
+        kc.VARIANTS[variant],
+        STEM_STRIDE,
+        CHANNELS,
+        num_classes=num_classes if task in ("inference", "finetune") else None,
+        decoder=Decoder(DECODER_WIDTH, 1, PATCH**2 * CHANNELS) if pretrain else None,
+    )
+    kernels = {name: shape for name, shape in sizes.shapes().items() if name.endswith("/kernel")}
     if task.startswith("depthwise"):
-        sides = (image_size // (STEM_STRIDE * 2**stage) for stage in range(len(sizes.widths)))
-        total = sum(side**2 * width for side, width in zip(sides, sizes.widths, strict=True))
-        passes = PASSES_OF_TRAINING if task.endswith("gradient") else 1
-        return 2 * KERNEL_AREA * total * passes
-    cells = (image_size // PATCH) ** 2
-    total, before, window = 0.0, CHANNELS, STEM_STRIDE
-    positions = (image_size // STEM_STRIDE) ** 2
-    for depth, width in zip(sizes.depths, sizes.widths, strict=True):
-        total += visible_share * positions * window**2 * before * width
-        total += depth * _block(positions, width, visible_share)
-        positions, before, window = positions // 4, width, 2
-    if task == "pretrain":
-        total += cells * before * DECODER_WIDTH + _block(cells, DECODER_WIDTH)
-        total += cells * DECODER_WIDTH * PATCH**2 * CHANNELS
-    else:
-        total += before * num_classes
-    return 2 * total * (1 if task == "inference" else PASSES_OF_TRAINING)
+        alone = re.compile(r"stage._block0/depthwise/kernel")
+        kernels = {name: shape for name, shape in kernels.items() if alone.fullmatch(name)}
+    total = sum(
+        math.prod(shape) * _positions(name, image_size, visible_share)
+        for name, shape in kernels.items()
+    )
+    return 2 * total * (1 if task in ("inference", "depthwise") else PASSES_OF_TRAINING)
 
 
-def _block(positions, width, visible_share=1.0):
-    """Multiply-adds: the depthwise convolution, and the two linear layers to 4C and back."""
-    return positions * (KERNEL_AREA * width + visible_share * 8 * width**2)
+def _positions(name, image_size, visible_share):
+    """At how many positions a kernel is used, each of its values once."""
+    if name.startswith("head"):
+        return 1
+    if name.startswith("decoder"):
+        return (image_size // PATCH) ** 2
+    stage = int(re.search(r"stage(\d)|$", name)[1] or 0)  # the stem goes with the first
+    stride = STEM_STRIDE * 2**stage
+    on_map = name.endswith("depthwise/kernel") and PATCH // stride < SMALLEST_WINDOW
+    return (image_size // stride) ** 2 * (1 if on_map else visible_share)

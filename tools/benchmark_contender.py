@@ -152,16 +152,18 @@ def _classifier(library, variant, image_size):
 def _artefact(kind, storage, variant, image_size, batch_size, threads, **_):
     """An artefact of a classifier in its own runtime."""
     import keras_convnextv2 as kc
-    from keras_convnextv2.export import artefact, open_artefact
+    from keras_convnextv2.export import open_artefact
+    from keras_convnextv2.export.arguments import make_settings
+    from keras_convnextv2.export.formats import ENDINGS, write
     from keras_convnextv2.export.network import network_of
 
     backbone = kc.ConvNeXtV2Backbone(variant, (image_size, image_size, 3))
     model = kc.ConvNeXtV2Classifier(backbone, NUM_CLASSES)
-    settings = artefact.make_settings(model, precision=storage, batch_size=batch_size)
+    settings = make_settings(model, precision=storage, batch_size=batch_size)
     images, _ = _data(image_size, batch_size)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, f"model{artefact.SUFFIXES[kind]}")
-        artefact.write(kind, network_of(model), path, settings, images[:_NUM_CALIBRATION])
+        path = Path(folder, f"model{ENDINGS[kind]}")
+        write(kind, network_of(model), path, settings, images[:_NUM_CALIBRATION])
         run = open_artefact(path, threads)  # and holds what it needs, mapped or read
 
     def infer(count):

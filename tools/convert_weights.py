@@ -77,7 +77,7 @@ def main():
         sizes = dataclasses.replace(sizes, num_classes=None, decoder=None)
     left_out = check_whole(contents, sizes)
     if is_keras:
-        _save_model(sizes)
+        _save_model(contents, sizes)
     else:
         _convert(contents, sizes)
     result = {
@@ -108,7 +108,7 @@ def _inspected(contents):
         "container": checkpoint.container,
         "format": contents.format.name,
         "keys_begin_with": contents.prefix,
-        "variant": sizes.variant_name or "custom",
+        "variant": sizes.variant.name or "custom",
         "depths": list(sizes.variant.depths),
         "widths": list(sizes.variant.widths),
         "stem_stride": sizes.stem_stride,
@@ -160,16 +160,14 @@ def _convert(contents, sizes):
         write_weights(FLAGS.output, format, sizes, tensors, description, FLAGS.dtype)
 
 
-def _save_model(sizes):
+def _save_model(contents, sizes):
+    """Saves the model itself, with what a `.keras` file says of it besides its weights."""
     import keras_convnextv2 as kc
+    from keras_convnextv2.weights.building import build
+    from keras_convnextv2.weights.description import announce_licence
 
-    model = kc.from_preset(FLAGS.weights, entry=FLAGS.entry)
-    if sizes.decoder is not None:
-        decoder = {"decoder_width": sizes.decoder.width, "decoder_depth": sizes.decoder.depth}
-        model = kc.FCMAE(model, **decoder)
-        kc.load_weights(model, FLAGS.weights, entry=FLAGS.entry)
-    elif FLAGS.backbone_only:
-        model = getattr(model, "backbone", model)
+    announce_licence(contents.checkpoint.description.licence, contents.may_be_metas)
+    model = build(contents, sizes, as_saved=True)
     kc.save_weights(model, FLAGS.output, FLAGS.format or "keras", FLAGS.dtype)
 
 

@@ -23,13 +23,14 @@ def compare(source, sizes, output, dtype):
         {name: value} to print.
 
     Raises:
-        ValueError: a weight differs, or the outputs differ by more than rounding.
+        ValueError: a weight or a setting differs, or the outputs do by more than rounding.
     """
     from keras_convnextv2.weights.files import open_weights
     from keras_convnextv2.weights.matching import identify
 
     result = identify(open_weights(output))
     _compare_weights(source, result, sizes, dtype)
+    _compare_settings(source.checkpoint, result.checkpoint)
     images = np.random.default_rng(0).normal(size=(_NUM_IMAGES, *_image_shape(sizes)))
     (source_runner, expected), (result_runner, found) = (
         _outputs(contents, sizes, images.astype("float32")) for contents in (source, result)
@@ -62,6 +63,32 @@ def _compare_weights(source, result, sizes, dtype):
             raise ValueError(
                 f"{result.checkpoint.path}: {name} is not that of {source.checkpoint.path}. "
                 "Convert again; if it happens twice, this is a defect to report."
+            )
+
+
+def _compare_settings(source, result):
+    """Raises ValueError unless a `.keras` file says of its model what its source says."""
+    if result.model_config is None:
+        return
+    said = [("licence", source.description.licence, result.description.licence)]
+    names = source.description.class_names
+    if names is not None and len(names) == result.model_config.get("num_classes"):
+        said.append(("class_names", names, result.description.class_names))
+    if source.model_config is not None:
+        pairs = [(source.model_config["backbone"], result.model_config["backbone"])]
+        if source.model_config["class_name"] == result.model_config["class_name"]:
+            pairs.append((source.model_config, result.model_config))
+        said += [
+            (name, one.get(name), other.get(name))
+            for one, other in pairs
+            for name in {**one, **other}
+            if name != "backbone"
+        ]
+    for name, expected, found in said:
+        if expected != found:
+            raise ValueError(
+                f"{result.path} says {name}={found!r}, where {source.path} says {expected!r}. "
+                "The file is left for inspection."
             )
 
 
@@ -131,10 +158,10 @@ def _by_timm(contents, sizes, images):
     import timm
     import torch
 
-    if sizes.variant_name is None or sizes.stem_stride != 4:
+    if sizes.variant.name is None or sizes.stem_stride != 4:
         return None  # timm builds the sizes it has a name for
     model = timm.create_model(
-        f"convnextv2_{sizes.variant_name}",
+        f"convnextv2_{sizes.variant.name}",
         in_chans=sizes.channels,
         num_classes=sizes.num_classes or 0,
     )

@@ -2,16 +2,13 @@
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from keras_convnextv2.export import runtimes
-from keras_convnextv2.export.errors import ExportError
+from keras_convnextv2.export.processes import run_python
 
 # The largest difference allowed, over the range of the reference's values; int8 is judged by the
 # first class instead.
@@ -80,19 +77,11 @@ def run_in_clean_process(path, batches, threads):
     with tempfile.TemporaryDirectory() as folder:
         for number, images in enumerate(batches):
             np.save(Path(folder, f"images{number}.npy"), images)
-        finished = subprocess.run(
-            [sys.executable, *program, str(path), folder, str(threads), str(_REPETITIONS)],
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
+        printed = run_python(
+            [*program, str(path), folder, str(threads), str(_REPETITIONS)],
+            f"{path} does not run in its own runtime",
         )
-        if finished.returncode != 0:
-            raise ExportError(
-                f"{path} does not run in its own runtime (status {finished.returncode}): "
-                f"{finished.stderr.strip()[-2000:]}"
-            )
-        measured = json.loads(finished.stdout.splitlines()[-1])
+        measured = json.loads(printed.splitlines()[-1])
         places = range(len(batches))
         return [np.load(Path(folder, f"outputs{number}.npy")) for number in places], measured
 

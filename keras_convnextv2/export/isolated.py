@@ -6,14 +6,12 @@ The process is `python -m keras_convnextv2.export.isolated FORMAT FOLDER PATH`.
 import dataclasses
 import importlib
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from keras_convnextv2.export.errors import ExportError
 from keras_convnextv2.export.network import Network
+from keras_convnextv2.export.processes import run_python
 from keras_convnextv2.export.settings import Settings
 
 # Format: the module that writes it, which is its framework's and Keras's backend's name too.
@@ -30,17 +28,10 @@ def write(format, network, path, settings):
     with tempfile.TemporaryDirectory() as folder:
         network.save(folder)
         Path(folder, "settings.json").write_text(json.dumps(dataclasses.asdict(settings)))
-        finished = subprocess.run(
-            [sys.executable, "-m", __name__, format, folder, str(path)],
-            env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
-    if finished.returncode != 0:
-        raise ExportError(
-            f"{backend} failed to write {path} (status {finished.returncode}): "
-            f"{finished.stderr.strip()[-2000:]}"
+        run_python(
+            ["-m", __name__, format, folder, str(path)],
+            f"{backend} failed to write {path}",
+            KERAS_BACKEND=backend,
         )
 
 

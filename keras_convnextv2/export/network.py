@@ -12,7 +12,8 @@ import keras
 import numpy as np
 
 from keras_convnextv2.export.errors import ExportError
-from keras_convnextv2.models import VARIANTS, ConvNeXtV2Backbone, ConvNeXtV2Classifier, Variant
+from keras_convnextv2.models import ConvNeXtV2Backbone, ConvNeXtV2Classifier, Variant
+from keras_convnextv2.models.variants import PAPER_BLOCK
 from keras_convnextv2.weights.model_weights import named_weights
 
 EPSILON = 1e-6  # of all LayerNorms and GRNs
@@ -44,11 +45,6 @@ class Network:
     def total_stride(self):
         """Pixels a side that become one position of the output."""
         return 8 * self.stem_stride
-
-    @property
-    def variant_name(self):
-        """The variant's name in `VARIANTS`, or None."""
-        return next((name for name, row in VARIANTS.items() if row == self.variant), None)
 
     def run(self, operators, x):
         """The output for images `x`, both in the terms of `operators`, an `Operators`."""
@@ -186,17 +182,29 @@ class Operators(Protocol):
         """ "softmax" or "sigmoid" of the last axis."""
 
 
+def demand_exportable(model, any_block=False):
+    """Raises ExportError for what is no backbone or classifier, or not of the paper's blocks."""
+    if not isinstance(model, (ConvNeXtV2Backbone, ConvNeXtV2Classifier)):
+        raise ExportError(
+            "What is exported must be a ConvNeXtV2Backbone or a ConvNeXtV2Classifier; of an FCMAE, "
+            f"its backbone. Received: {type(model).__name__}"
+        )
+    block = getattr(model, "backbone", model).variant.block
+    if block != PAPER_BLOCK and not any_block:
+        raise ExportError(
+            f"Exports know the paper's block alone; this model has {block}. A .keras file takes "
+            "it, and so does Keras's own `model.export`."
+        )
+
+
 def network_of(model):
     """The `Network` of a backbone or a classifier, in float32.
 
     Raises:
-        ExportError: another model, or an activation that has no counterpart in the formats.
+        ExportError: another model, other blocks than the paper's, or an activation that has no
+            counterpart in the formats.
     """
-    if not isinstance(model, (ConvNeXtV2Backbone, ConvNeXtV2Classifier)):
-        raise ExportError(
-            "Only a ConvNeXtV2Backbone or a ConvNeXtV2Classifier can be exported; of an FCMAE, "
-            f"its backbone. Received: {model!r}"
-        )
+    demand_exportable(model)
     backbone = getattr(model, "backbone", model)
     activation = getattr(getattr(model, "activation", None), "__name__", "linear")
     if activation not in _ACTIVATIONS:

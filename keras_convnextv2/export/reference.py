@@ -3,6 +3,7 @@
 import keras
 
 from keras_convnextv2.models import ConvNeXtV2Backbone, ConvNeXtV2Classifier
+from keras_convnextv2.weights.model_weights import named_weights
 
 _BATCH_SIZE = 16
 
@@ -35,5 +36,7 @@ def _in_float32(model, image_shape, output):
             linear = model.activation is keras.activations.linear
             activation = "softmax" if linear else model.activation
         copied = ConvNeXtV2Classifier(copied, model.num_classes, activation=activation)
-    copied.set_weights([weight.astype("float32") for weight in model.get_weights()])
+    weights = named_weights(model)
+    for name, weight in named_weights(copied).items():
+        weight.assign(keras.ops.cast(weights[name].value, "float32"))
     return copied

@@ -45,7 +45,7 @@ class Artefact:
 
     Attributes:
         kind: a key of `PACKAGES`.
-        metadata: dict, as `export.metadata` describes it.
+        metadata: dict, as `Settings.metadata` in `export/settings.py` makes it.
     """
 
     def __init__(self, kind, metadata, run):

@@ -6,7 +6,6 @@ import importlib.metadata
 import numpy as np
 
 PRECISIONS = ("float32", "float16", "dynamic_int8", "int8")
-OUTPUTS = ("logits", "probabilities", "features")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +17,7 @@ class Settings:
         dtype: "float32" for images normalised outside, "uint8" for pixels as they are.
         mean, std: a float a channel each, for images in 0..1: what the model's images are
             normalised with, outside or inside.
-        output: one of `OUTPUTS`.
+        output: "logits", "probabilities" or "features".
         precision: one of `PRECISIONS`.
         class_names: optional tuple of str.
         licence: optional str, of the weights.
@@ -60,7 +59,7 @@ class Settings:
         return {
             "library": f"keras-convnextv2 {importlib.metadata.version('keras-convnextv2')}",
             "model": "backbone" if network.num_classes is None else "classifier",
-            "variant": network.variant_name or dataclasses.asdict(network.variant),
+            "variant": network.variant.name or network.variant.get_config(),
             "stem_stride": network.stem_stride,
             "total_stride": network.total_stride,
             "precision": self.precision,

@@ -5,8 +5,9 @@ import functools
 import keras
 import numpy as np
 
+from keras_convnextv2.export.network import demand_exportable
 from keras_convnextv2.export.partner_packages import import_partner
-from keras_convnextv2.models import ConvNeXtV2Backbone, ConvNeXtV2Classifier
+from keras_convnextv2.models.low_rank import plain_weights
 
 
 def to_tf_keras(model):
@@ -31,13 +32,10 @@ def to_tf_keras(model):
 
     Raises:
         ModuleNotFoundError: tf_keras is not installed.
-        ValueError: another model, or an activation or a dtype policy that tf_keras does not have.
+        ExportError: another model, or blocks that are not the paper's.
+        ValueError: an activation or a dtype policy that tf_keras does not have.
     """
-    if not isinstance(model, (ConvNeXtV2Backbone, ConvNeXtV2Classifier)):
-        raise ValueError(
-            "`model` must be a ConvNeXtV2Backbone or a ConvNeXtV2Classifier. Received: "
-            f"{type(model).__name__}"
-        )
+    demand_exportable(model)
     tf_keras = import_partner("tf_keras", extra="tf-keras")
     response_norm = tf_keras_layers()["keras_convnextv2>GlobalResponseNormalization"]
     backbone = getattr(model, "backbone", model)
@@ -91,9 +89,9 @@ def to_tf_keras(model):
         branch = tf_keras.layers.Activation("gelu", name=f"{name}_gelu", dtype=policy)(branch)
         branch = copy(
             response_norm,
-            ours.response_norm,
+            ours.response,
             f"{name}_response_norm",
-            epsilon=ours.response_norm.epsilon,
+            epsilon=ours.response.epsilon,
         )(branch)
         branch = linear(ours.project, f"{name}_project")(branch)
         if ours.drop_path_rate > 0:
@@ -126,7 +124,9 @@ def to_tf_keras(model):
         x = linear(head, "head", _activation(tf_keras, model.activation))(x)
     copied = tf_keras.Model(images, x, name=model.name)
     for ours, theirs in copies:
-        theirs.set_weights([keras.ops.convert_to_numpy(weight) for weight in ours.weights])
+        theirs.set_weights(
+            [keras.ops.convert_to_numpy(weight.value) for weight in plain_weights(ours)]
+        )
     return copied
 
 

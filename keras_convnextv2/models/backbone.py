@@ -70,7 +70,7 @@ class ConvNeXtV2Backbone(keras.Model):
         image_shape = _checked_image_shape(image_shape, total_stride)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
 
-        layers = _make_layers(sizes, stem_stride, drop_path_rate, seed, policy)
+        layers = make_layers(sizes, stem_stride, drop_path_rate, seed, policy)
         inputs = keras.Input(image_shape, name="images")
         features = _connect(layers, sizes.depths, inputs)
         super().__init__(inputs=inputs, outputs=features[-1], name=name, trainable=trainable)
@@ -184,8 +184,8 @@ def _checked_image_shape(image_shape, total_stride):
     return shape
 
 
-def _make_layers(variant, stem_stride, drop_path_rate, seed, dtype):
-    """All layers by name, in the order in which they run."""
+def make_layers(variant, stem_stride, drop_path_rate=0.0, seed=None, dtype=None):
+    """All layers by name, in the order in which they run; arguments are the backbone's."""
 
     def convolution(width, stride):
         return PatchConvolution(width, stride, dtype=dtype, name="conv")

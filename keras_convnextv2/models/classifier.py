@@ -55,16 +55,9 @@ class ConvNeXtV2Classifier(keras.Model):
         # The head is small: under half precision it pools, normalises and scores in float32.
         dtype = keras.backend.result_type(backbone.dtype_policy.compute_dtype, "float32")
         inputs = keras.Input(backbone.image_shape, name="images")
-        x = backbone(inputs)
-        x = keras.layers.GlobalAveragePooling2D(dtype=dtype, name="pool")(x)
-        x = keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name="norm")(x)
-        outputs = keras.layers.Dense(
-            num_classes,
-            activation=activation,
-            kernel_initializer=weight_initializer(head_init_scale),
-            dtype=dtype,
-            name="head",
-        )(x)
+        outputs = backbone(inputs)
+        for layer in make_head(num_classes, activation, head_init_scale, dtype):
+            outputs = layer(outputs)
         super().__init__(inputs=inputs, outputs=outputs, name=name, trainable=trainable)
         self.backbone = backbone
         self.num_classes = num_classes
@@ -99,3 +92,18 @@ class ConvNeXtV2Classifier(keras.Model):
 
     def _linear_layers(self):
         return {"head": self.get_layer("head")}
+
+
+def make_head(num_classes, activation=None, init_scale=1.0, dtype=None):
+    """The layers of the head, in the order in which they run; arguments are the classifier's."""
+    return [
+        keras.layers.GlobalAveragePooling2D(dtype=dtype, name="pool"),
+        keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name="norm"),
+        keras.layers.Dense(
+            num_classes,
+            activation=activation,
+            kernel_initializer=weight_initializer(init_scale),
+            dtype=dtype,
+            name="head",
+        ),
+    ]

@@ -2,9 +2,13 @@
 
 import dataclasses
 import functools
+import itertools
+import math
 import sys
 
+from keras_convnextv2.layers import responses
 from keras_convnextv2.models.normalisation import checked_normalisation
+from keras_convnextv2.models.variants import BlockSpec
 from keras_convnextv2.weights.errors import WeightsError
 
 META_LICENCE = "cc-by-nc-4.0"
@@ -20,15 +24,17 @@ class Description:
 
     Args:
         class_names: tuple of str.
-        image_size: (H, W) in pixels.
+        image_size: (height, width) in pixels.
         licence: str.
         normalisation: (mean, std) of the images in 0..1, tuples of floats.
+        block: `BlockSpec`, of our own files whose blocks are not the paper's.
     """
 
     class_names: tuple | None = None
     image_size: tuple | None = None
     licence: str | None = None
     normalisation: tuple | None = None
+    block: BlockSpec | None = None
 
     def __post_init__(self):
         size = self.image_size
@@ -39,12 +45,8 @@ class Description:
 
     def completed_by(self, other):
         """This description, with what it lacks taken from another."""
-        lacking = {
-            field.name: getattr(other, field.name)
-            for field in dataclasses.fields(self)
-            if getattr(self, field.name) is None
-        }
-        return dataclasses.replace(self, **lacking)
+        said = {name: value for name, value in vars(self).items() if value is not None}
+        return dataclasses.replace(other, **said)
 
     def demand_channels(self, channels, path):
         """Raises WeightsError where the normalisation is of images of other channels."""
@@ -67,6 +69,12 @@ def checked_names(names):
     return tuple(names) if all(isinstance(name, str) for name in names) else None
 
 
+def first_difference(names, others):
+    """(place, name, other) of the first class where two lists differ; None for one too few."""
+    pairs = enumerate(itertools.zip_longest(names, others))
+    return next((place, *pair) for place, pair in pairs if pair[0] != pair[1])
+
+
 def licence_of(text):
     """A licence from a file; None where it is none."""
     return text.lower() if isinstance(text, str) and 0 < len(text) < 200 else None
@@ -82,6 +90,26 @@ def normalisation_of(value):
         return checked_normalisation(value)
     except ValueError as error:
         raise WeightsError(str(error)) from error
+
+
+def checked_block(fields):
+    """The `BlockSpec` of a dict of its fields from a file.
+
+    Raises:
+        WeightsError: it is none, or its response is not registered in `layers.responses`.
+    """
+    try:
+        block = BlockSpec(**fields)
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"it describes its blocks as {repr(fields)[:100]}") from error
+    if block.response not in responses.names():
+        raise WeightsError(
+            f"its blocks have the response {block.response[:100]!r}; registered are "
+            f"{', '.join(responses.names())}. Import the module that registers it first"
+        )
+    if block.layer_scale is not None and not math.isfinite(block.layer_scale):
+        raise WeightsError(f"its layer scale begins at {block.layer_scale}")
+    return block
 
 
 def announce_licence(licence, may_be_metas):

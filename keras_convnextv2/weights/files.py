@@ -51,6 +51,11 @@ def open_weights(source, entry=None, variant=None):
             raise WeightsError(
                 f"There is no file or folder {source}. Name one, or hf://owner/name on the hub."
             )
+        if entry is not None and checkpoint.container != "PyTorch":
+            raise WeightsError(
+                f"Only PyTorch files have entries. Received: entry={entry!r} for "
+                f"{checkpoint.path}, which is {checkpoint.container}."
+            )
         folder = path if path.is_dir() else path.parent
         in_folder = path.is_dir() or path.name in WEIGHTS_NAMES
         if in_folder and (folder / CONFIG_NAME).is_file():
@@ -79,7 +84,7 @@ def _open_file(path, entry, variant=None):
             "does not end as one. If it was copied or downloaded, see whether all of it came."
         )
     elif start.startswith((ZIP_MAGIC, _PICKLE_MAGIC)):
-        return pytorch_file.read(path, entry)
+        checkpoint = pytorch_file.read(path, entry)
     elif start.startswith(_HDF5_MAGIC):
         checkpoint = keras_file.read_hdf5(path, variant)
     else:
@@ -87,15 +92,6 @@ def _open_file(path, entry, variant=None):
         raise WeightsError(
             f"{path} {what}: no safetensors, PyTorch, .keras or .weights.h5 file is like that. If "
             "it was downloaded, see whether it is a web page or a Git LFS pointer."
-        )
-    return _without_entries(checkpoint, entry)
-
-
-def _without_entries(checkpoint, entry):
-    if entry is not None:
-        raise WeightsError(
-            f"Only PyTorch files have entries. Received: entry={entry!r} for {checkpoint.path}, "
-            f"which is {checkpoint.container}."
         )
     return checkpoint
 
@@ -113,7 +109,7 @@ def _open_folder(folder, entry):
     if not names:
         raise WeightsError(f"{folder} holds none of {', '.join(WEIGHTS_NAMES)}. Name the file.")
     if names[0] == INDEX_NAME:
-        return _without_entries(_open_parts(folder), entry)
+        return _open_parts(folder)
     return _open_file(folder / names[0], entry)
 
 

@@ -4,7 +4,8 @@ import dataclasses
 import re
 from collections.abc import Callable
 
-from keras_convnextv2.models.variants import NUM_STAGES, Variant
+from keras_convnextv2.models.variants import NUM_STAGES, PAPER_BLOCK, Variant
+from keras_convnextv2.weights.layouts import PYTORCH_KINDS
 from keras_convnextv2.weights.sizes import Decoder, Sizes
 
 
@@ -14,11 +15,12 @@ class Format:
 
     Args:
         name: as users write it.
-        layers: {our layer: (their layer, {our weight: (their weight, layout)})}; "{}" stands for
-            each number: "stage{}_block{}/norm".
+        names: {our layer: their layer}; "{}" stands for each number: "stage{}_block{}/norm".
+        kinds: {our layer, or the last part of its name: {our weight: (their weight, layout)}}, of
+            layers that are not as in `PYTORCH_KINDS`.
         entry: where a PyTorch file of this format keeps the state dict, or None for a bare one.
-        layers_for: optional function of `Sizes`, of which tables `layers` is one, where what is
-            written depends on the size.
+        kinds_for: optional function of `Sizes` to more `kinds`, where what is written depends on
+            the size.
         write_config: optional function (Sizes, Description) to the `config.json` of a folder, or
             None where the library has no name for such a model.
         read_config: optional function of a folder's `config.json` to a `Description`, or None
@@ -26,39 +28,55 @@ class Format:
     """
 
     name: str
-    layers: dict
+    names: dict
+    kinds: dict
     entry: str | None = "model"
-    layers_for: Callable | None = None
+    kinds_for: Callable | None = None
     write_config: Callable | None = None
     read_config: Callable | None = None
 
     def has(self, weight):
         """Whether the format has a place for a weight."""
-        layer, _, _ = weight.rpartition("/")
-        return re.sub(r"\d+", "{}", layer) in self.layers
+        return _layer_of(weight)[0] in self.names
 
     def key(self, weight):
         """The name in a checkpoint of `stage0_block0/norm/gamma`."""
-        return self._place(weight, self.layers)[0]
+        layer, parameter, numbers = _layer_of(weight)
+        theirs = self.names[layer].format(*numbers)
+        return ".".join(filter(None, (theirs, self._weights(layer)[parameter][0])))
 
     def layout(self, weight, sizes=None):
         """The `Layout` of a weight, as models of these sizes are written."""
-        layers = self.layers_for(sizes) if sizes and self.layers_for else self.layers
-        return self._place(weight, layers)[1]
+        layer, parameter, _ = _layer_of(weight)
+        return self._weights(layer, sizes)[parameter][1]
 
-    def _place(self, weight, layers):
-        layer, _, parameter = weight.rpartition("/")
-        theirs, parameters = layers[re.sub(r"\d+", "{}", layer)]
-        name, layout = parameters[parameter]
-        return ".".join(filter(None, (theirs.format(*re.findall(r"\d+", layer)), name))), layout
+    def _weights(self, layer, sizes=None):
+        kinds = {**PYTORCH_KINDS, **self.kinds}
+        if sizes and self.kinds_for:
+            kinds |= self.kinds_for(sizes)
+        return kinds.get(layer) or kinds[layer.rpartition("/")[2]]
 
 
-def read_sizes(format, shapes):
+def _layer_of(weight):
+    """(layer with "{}" for each number, name within it, numbers)."""
+    layer, _, parameter = weight.rpartition("/")
+    return re.sub(r"\d+", "{}", layer), parameter, re.findall(r"\d+", layer)
+
+
+def block_names(theirs, parts, ours="stage{}_block{}"):
+    """Their names of a block's layers: five `parts` in the order of computing, after `theirs`."""
+    our_parts = ("depthwise", "norm", "expand", "response_norm", "project")
+    pairs = zip(our_parts, parts.split(), strict=True)
+    return {f"{ours}/{part}": f"{theirs}.{name}" for part, name in pairs}
+
+
+def read_sizes(format, shapes, block=PAPER_BLOCK):
     """The `Sizes` of the model whose weights a checkpoint holds.
 
     Args:
         format: a `Format`.
         shapes: {key without prefix: shape} of the checkpoint.
+        block: the `BlockSpec` of its blocks.
 
     Returns:
         Sizes, or a string that says why there are none.
@@ -80,19 +98,24 @@ def read_sizes(format, shapes):
     stem = [size("stem/conv/kernel", letter) for letter in "hi"]
     if None in widths or None in stem or 0 in (*depths, *widths, *stem):
         return "its stem or the first block of a stage is missing or has another rank"
+    num_classes = size("head/bias", "c")
+    if num_classes is None:
+        num_classes = size("head/kernel", "o")
     decoder = None
-    if size("decoder/mask_token", "c"):
+    if size("decoder/mask_token", "c") is not None:
         decoder = Decoder(
             width=size("decoder/mask_token", "c"),
             depth=count("decoder/block{}/depthwise/bias"),
             num_values=size("decoder/predict_pixels/kernel", "o"),
         )
-        if None in dataclasses.astuple(decoder):
-            return "its decoder has a mask token, but no layer that predicts pixels"
+        if not all(dataclasses.astuple(decoder)):
+            return "its decoder has a mask token, but no block or no layer that predicts pixels"
+    if num_classes == 0:
+        return "its head has no classes"
     return Sizes(
-        variant=Variant(tuple(depths), tuple(widths)),
+        variant=Variant(tuple(depths), tuple(widths), block),
         stem_stride=stem[0],
         channels=stem[1],
-        num_classes=size("head/bias", "c") or size("head/kernel", "o"),
+        num_classes=num_classes,
         decoder=decoder,
     )

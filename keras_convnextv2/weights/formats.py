@@ -2,7 +2,7 @@
 
 from keras_convnextv2.weights.errors import WeightsError
 from keras_convnextv2.weights.format import Format
-from keras_convnextv2.weights.layouts import Layout
+from keras_convnextv2.weights.layouts import AS_IN_KERAS
 from keras_convnextv2.weights.minkowski import MINKOWSKI
 from keras_convnextv2.weights.mmpretrain import MMPRETRAIN
 from keras_convnextv2.weights.official import OFFICIAL
@@ -20,23 +20,14 @@ class _KerasFormat(Format):
         return weight
 
     def layout(self, weight, sizes=None):
-        name = weight.rpartition("/")[2]
-        if name != "kernel":
-            return Layout("c", "c")
-        if weight.endswith("/depthwise/kernel"):
-            return Layout("h w c 1", "h w c 1")
-        if weight.endswith("/conv/kernel"):
-            return Layout("h w i o", "h w i o")
-        return Layout("i o", "i o")
+        return AS_IN_KERAS
 
 
-KERAS = _KerasFormat(name="keras", layers={})
+KERAS = _KerasFormat(name="keras", names={}, kinds={})
 
 # A format whose keys end as another's do stands before it.
 FORMATS = (OFFICIAL, MINKOWSKI, TIMM, TRANSFORMERS, TRANSFORMERS_BASE, MMPRETRAIN, KERAS)
-WRITTEN = {
-    format.name: format for format in (OFFICIAL, MINKOWSKI, TIMM, TRANSFORMERS, MMPRETRAIN, KERAS)
-}
+WRITTEN = {format.name: format for format in FORMATS if format is not TRANSFORMERS_BASE}
 _EVERY_MODEL_HAS = "stage0_block0/depthwise/kernel"
 
 

@@ -4,21 +4,24 @@ Neither is given to Keras: a `.keras` file's configuration may name any class, a
 through here for this library's own arguments.
 """
 
+import dataclasses
 import io
 import itertools
 import json
-import re
 
 from keras_convnextv2.models.variants import NUM_STAGES, Variant, resolve_variant
 from keras_convnextv2.weights.checkpoint import FLOATS, Checkpoint
 from keras_convnextv2.weights.description import (
     Description,
+    checked_block,
     checked_names,
     licence_of,
     normalisation_of,
 )
 from keras_convnextv2.weights.errors import WeightsError, in_brief
 from keras_convnextv2.weights.hdf5_file import Window, stored_tensors
+from keras_convnextv2.weights.sizes import Decoder, Sizes, part_of
+from keras_convnextv2.weights.skeleton import weights_of
 from keras_convnextv2.weights.zip_entries import ZipEntry, open_archive
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
@@ -26,12 +29,10 @@ _PACKAGE = "keras_convnextv2>"
 _MAX_SIDE = 1 << 16  # pixels
 _POLICIES = (*FLOATS, "mixed_float16", "mixed_bfloat16")
 
-# Keras names layers in a file by their class and a count: sequential, sequential_1, ...
-_COUNT = "(_[1-9][0-9]{0,3})?"
 _FIRST_BLOCK = "layers/conv_ne_xt_v2_block/depthwise/vars/0"
-_NAMES = {"norm": ("gamma", "beta"), "response_norm": ("gamma", "beta")}
-_SEQUENTIAL = {"conv2d": "conv", "layer_normalization": "norm"}
-_NOT_WEIGHTS = re.compile(r"optimizer/|vars/\d+$")  # the latter: FCMAE's count of steps
+_OPTIMIZER = "optimizer/"
+# What layers were called in files before.
+_EARLIER = {"/response_norm/": "/response/", "/conv2d/": "/patch_convolution/"}
 
 
 def read_keras(path):
@@ -60,7 +61,13 @@ def read_keras(path):
         path,
         "Keras",
         _under_our_names(path, tensors, variant),
-        Description(names, size, licence_of(config["backbone"].get("licence")), normalisation),
+        Description(
+            names,
+            size,
+            licence_of(config["backbone"].get("licence")),
+            normalisation,
+            variant.block,
+        ),
         model_config=config,
     )
 
@@ -70,7 +77,8 @@ def read_hdf5(path, variant=None):
 
     Args:
         path: of the file.
-        variant: its `Variant`; None finds it by the shapes, where no widths repeat.
+        variant: its `Variant`; None finds it by the shapes, where no widths repeat and the
+            blocks are the paper's.
 
     Raises:
         WeightsError: it is damaged or of another model.
@@ -82,7 +90,8 @@ def read_hdf5(path, variant=None):
     except Exception as error:  # damaged bytes make struct raise anything
         reason = error if isinstance(error, WeightsError) else in_brief(error)
         raise WeightsError(f"{path} is damaged or no weights file of Keras: {reason}") from error
-    return Checkpoint(path, "Keras HDF5", _under_our_names(path, tensors, variant))
+    description = Description(block=variant and variant.block)
+    return Checkpoint(path, "Keras HDF5", _under_our_names(path, tensors, variant), description)
 
 
 def _own_arguments(config):
@@ -103,7 +112,10 @@ def _own_arguments(config):
             "its linear layers are quantized; load it with keras.saving.load_model, or take the "
             "model as it was before"
         )
-    backbone["variant"] = resolve_variant(backbone["variant"])
+    saved = backbone["variant"]
+    if isinstance(saved, dict) and "block" in saved:
+        saved = {**saved, "block": checked_block(saved["block"])}
+    backbone["variant"] = resolve_variant(saved)
     policy = backbone.get("dtype")
     if isinstance(policy, dict):
         backbone["dtype"] = policy["config"]["name"]
@@ -145,6 +157,10 @@ def _under_our_names(path, tensors, variant):
         tensors: {name in the file: StoredTensor}.
         variant: a `Variant`, or None where only the file's shapes tell.
     """
+    today = {_of_today(name): tensor for name, tensor in tensors.items()}
+    if len(today) != len(tensors):
+        raise WeightsError(f"{path} holds layers under both their earlier and their present names.")
+    tensors = today
     first = [name for name in tensors if name.endswith(_FIRST_BLOCK)]
     if len(first) != 1:
         return tensors
@@ -153,66 +169,25 @@ def _under_our_names(path, tensors, variant):
         variant = _variant_by_shapes(path, tensors, root)
     if sum(variant.depths) > len(tensors):
         raise WeightsError(f"{path} holds fewer blocks than its configuration says.")
-    blocks = [
-        f"stage{stage}_block{block}"
-        for stage, depth in enumerate(variant.depths)
-        for block in range(depth)
-    ]
-    renamed = {}
-    for name, tensor in tensors.items():
-        ours = _our_name(name, root, blocks)
-        if ours or not _NOT_WEIGHTS.match(name):
-            renamed[ours or name] = tensor
-    return renamed
+    depth = sum(name.startswith("decoder/blocks/") for name in tensors)  # at most
+    # The names alone count here, not the widths.
+    variant = dataclasses.replace(variant, widths=(1,) * NUM_STAGES)
+    sizes = Sizes(variant, 1, 1, num_classes=1, decoder=Decoder(1, depth, 1))
+    ours = {}
+    for weight in weights_of(sizes):
+        before = root if part_of(weight.name) == "backbone" else ""
+        ours[before + _of_today(weight.saved_as)] = weight.name
+    return {
+        ours.get(name, name): tensor
+        for name, tensor in tensors.items()
+        if name in ours or not (name.startswith(_OPTIMIZER) or "int" in tensor.dtype)
+    }
 
 
-def _our_name(name, root, blocks):
-    """Our name of one weight, or None."""
-    layers = re.escape(f"{root}layers/")
-    block = rf"conv_ne_xt_v2_block{_COUNT}/(\w+)/vars/([01])"
-    patterns = (
-        (layers + block, _block_name(blocks)),
-        (rf"{layers}sequential{_COUNT}/layers/(\w+)/vars/([01])", _sequential_name),
-        (f"decoder/blocks/{block}", _decoder_block_name),
-        (r"decoder/(project|predict_pixels)/vars/([01])", _decoder_name),
-        (r"decoder/vars/0", lambda: "decoder/mask_token"),
-        (r"layers/layer_normalization/vars/([01])", lambda index: _weight("norm", "norm", index)),
-        (r"layers/dense/vars/([01])", lambda index: _weight("head", "head", index)),
-    )
-    for pattern, to_name in patterns:
-        if match := re.fullmatch(pattern, name):
-            return to_name(*match.groups())
-    return None
-
-
-def _weight(layer, part, index):
-    return f"{layer}/{_NAMES.get(part, ('kernel', 'bias'))[int(index)]}"
-
-
-def _count(suffix):
-    return int(suffix[1:]) if suffix else 0
-
-
-def _block_name(blocks):
-    def name(suffix, part, index):
-        place = _count(suffix)
-        return _weight(f"{blocks[place]}/{part}", part, index) if place < len(blocks) else None
-
+def _of_today(name):
+    for earlier, today in _EARLIER.items():
+        name = name.replace(earlier, today)
     return name
-
-
-def _sequential_name(suffix, part, index):
-    place, part = _count(suffix), _SEQUENTIAL.get(part)
-    layer = f"stage{place}_downsample" if place else "stem"
-    return part and _weight(f"{layer}/{part}", part, index)
-
-
-def _decoder_block_name(suffix, part, index):
-    return _weight(f"decoder/block{_count(suffix)}/{part}", part, index)
-
-
-def _decoder_name(part, index):
-    return _weight(f"decoder/{part}", part, index)
 
 
 def _variant_by_shapes(path, tensors, root):
@@ -223,7 +198,7 @@ def _variant_by_shapes(path, tensors, root):
         tensor = tensors.get(f"{root}layers/{kind}{suffix}/{rest}/vars/1")
         return (tensor.shape[0] or None) if tensor is not None and len(tensor.shape) == 1 else None
 
-    stages = [width("sequential", place, "layers/conv2d") for place in range(NUM_STAGES)]
+    stages = [width("sequential", place, "layers/patch_convolution") for place in range(NUM_STAGES)]
     blocks = itertools.takewhile(
         lambda found: found is not None,
         (width("conv_ne_xt_v2_block", place, "depthwise") for place in itertools.count()),

@@ -20,8 +20,7 @@ class Layout:
     def __init__(self, here, *there):
         self.here = here.split()
         self.there = [re.findall(r"\([^)]*\)|\S+", axes) for axes in there]
-        self._letters = _letters(self.here)
-        self._letters_there = _letters(self.there[0])
+        self._letters, self._letters_there = _letters(self.here), _letters(self.there[0])
 
     def stored_shapes(self, shape):
         """The shapes a checkpoint may hold for a weight of `shape` in Keras, ours to write first.
@@ -38,16 +37,14 @@ class Layout:
     def measure(self, stored_shape):
         """{letter: size} of a stored shape, or {} where it has none of this layout's forms."""
         for axes in self.there:
-            sizes = {}
-            if len(axes) != len(stored_shape):
-                continue
-            for axis, size in zip(axes, stored_shape, strict=True):
-                letters = _letters([axis])
-                root = round(size ** (1 / len(letters))) if letters else 1
-                if root ** max(len(letters), 1) != size:
-                    break
-                sizes.update(dict.fromkeys(letters, root))
-            else:
+            letters = [_letters([axis]) for axis in axes]
+            sizes = {
+                letter: round(size ** (1 / len(group)))
+                for group, size in zip(letters, stored_shape, strict=False)
+                for letter in group
+            }
+            shape = [math.prod(sizes.get(letter, 0) for letter in group) for group in letters]
+            if tuple(shape) == tuple(stored_shape):
                 return sizes
         return {}
 
@@ -75,25 +72,46 @@ def _letters(axes):
     return re.findall("[a-z]", " ".join(axes))
 
 
+class _AsInKeras:
+    """The layout of our own files, of a weight of any rank."""
+
+    def stored_shapes(self, shape):
+        return [tuple(shape)]
+
+    def measure(self, stored_shape):
+        """{letter: size} of a vector, of a linear layer's or of a convolution's kernel."""
+        letters = {1: "c", 2: "io", 4: "hwio"}.get(len(stored_shape), "")
+        return dict(zip(letters, stored_shape, strict=False))
+
+    def to_keras(self, stored, shape):
+        return stored
+
+    def to_stored(self, array):
+        return array
+
+
+AS_IN_KERAS = _AsInKeras()
+
 # The weights of a kind of layer: {name here: (name in the checkpoint, layout)}. Those of PyTorch:
 _VECTOR = Layout("c", "c")
-CONVOLUTION = {
-    "kernel": ("weight", Layout("h w i o", "o i h w")),
-    "bias": ("bias", _VECTOR),
+
+
+def kernel_and_bias(*axes):
+    """A layer's kernel, axes here and in the checkpoint, and its bias."""
+    return {"kernel": ("weight", Layout(*axes)), "bias": ("bias", _VECTOR)}
+
+
+POINTWISE = kernel_and_bias("i o", "o i 1 1", "o i")
+_LINEAR = kernel_and_bias("i o", "o i", "o i 1 1")
+# By the last part of our layer's name.
+PYTORCH_KINDS = {
+    "conv": kernel_and_bias("h w i o", "o i h w"),
+    "norm": {"gamma": ("weight", _VECTOR), "beta": ("bias", _VECTOR)},
+    "depthwise": kernel_and_bias("h w c 1", "c 1 h w"),
+    "expand": _LINEAR,
+    "project": _LINEAR,
+    "head": _LINEAR,
 }
-DEPTHWISE = {
-    "kernel": ("weight", Layout("h w c 1", "c 1 h w")),
-    "bias": ("bias", _VECTOR),
-}
-LINEAR = {
-    "kernel": ("weight", Layout("i o", "o i", "o i 1 1")),
-    "bias": ("bias", _VECTOR),
-}
-POINTWISE = {
-    "kernel": ("weight", Layout("i o", "o i 1 1", "o i")),
-    "bias": ("bias", _VECTOR),
-}
-NORM = {"gamma": ("weight", _VECTOR), "beta": ("bias", _VECTOR)}
 
 
 def response_norm(gamma, beta, *axes):

@@ -2,19 +2,14 @@
 
 import dataclasses
 
-from keras_convnextv2.weights.checkpoint import Checkpoint, demand_floats, read_finite
+from keras_convnextv2.models.variants import PAPER_BLOCK
+from keras_convnextv2.weights.checkpoint import Checkpoint, cast, demand_floats, read_finite
 from keras_convnextv2.weights.errors import WeightsError
 from keras_convnextv2.weights.format import Format, read_sizes
 from keras_convnextv2.weights.formats import recognise
-from keras_convnextv2.weights.sizes import Sizes
+from keras_convnextv2.weights.sizes import Sizes, part_of
 
 _NUM_SHOWN = 4
-_PARTS = {"norm": "head", "head": "head", "decoder": "decoder"}
-
-
-def part_of(weight):
-    """ "head", "decoder" or "backbone"."""
-    return _PARTS.get(weight.partition("/")[0], "backbone")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +26,7 @@ class Contents:
         """Whether this may be what Meta trained on ImageNet: a named size, dense, its classes."""
         return (
             self.format.name not in ("keras", "minkowski")
-            and self.sizes.variant_name is not None
+            and self.sizes.variant.name is not None
             and self.sizes.num_classes in (None, 1000, 21841)
         )
 
@@ -40,15 +35,15 @@ class Contents:
         sizes = dataclasses.replace(self.sizes, num_classes=self.sizes.num_classes or 1)
         return {self.key(name): part_of(name) for name in sizes.shapes() if self.format.has(name)}
 
-    def read(self, weight, shape):
-        """The array of a weight, of this shape in Keras; finite.
+    def read(self, weight, shape, dtype=None):
+        """The array of a weight, of this shape in Keras; finite, in the dtype if one is given.
 
         Raises:
-            WeightsError: it is not finite, or not of floats.
+            WeightsError: it is not finite or not of floats, or does not fit the dtype.
         """
         key = self.key(weight)
-        array = read_finite(self.checkpoint, key)
-        return self.format.layout(weight).to_keras(array, shape)
+        array = self.format.layout(weight).to_keras(read_finite(self.checkpoint, key), shape)
+        return cast(array, dtype or array.dtype.name, key)
 
     def key(self, weight):
         """The key of a weight in the checkpoint."""
@@ -67,7 +62,10 @@ def identify(checkpoint):
         for key, tensor in checkpoint.tensors.items()
         if key.startswith(prefix)
     }
-    sizes = read_sizes(format, shapes)
+    block = PAPER_BLOCK
+    if format.name == "keras":  # other libraries know no other
+        block = checkpoint.description.block or PAPER_BLOCK
+    sizes = read_sizes(format, shapes, block)
     if isinstance(sizes, str):
         raise WeightsError(f"{checkpoint.path} ({format.name}) is not a whole model: {sizes}.")
     return Contents(checkpoint, format, prefix, sizes)

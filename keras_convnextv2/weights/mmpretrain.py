@@ -1,30 +1,21 @@
 """mmpretrain's checkpoints."""
 
-from keras_convnextv2.weights.format import Format
-from keras_convnextv2.weights.layouts import (
-    CONVOLUTION,
-    DEPTHWISE,
-    LINEAR,
-    NORM,
-    response_norm,
-)
+from keras_convnextv2.weights.format import Format, block_names
+from keras_convnextv2.weights.layouts import response_norm
 
-_GRN = response_norm("gamma", "beta", "c")
+_BLOCK = "depthwise_conv norm pointwise_conv1 grn pointwise_conv2"
 
 MMPRETRAIN = Format(
     name="mmpretrain",
     entry="state_dict",
-    layers={
-        "stem/conv": ("backbone.downsample_layers.0.0", CONVOLUTION),
-        "stem/norm": ("backbone.downsample_layers.0.1", NORM),
-        "stage{}_downsample/norm": ("backbone.downsample_layers.{}.0", NORM),
-        "stage{}_downsample/conv": ("backbone.downsample_layers.{}.1", CONVOLUTION),
-        "stage{}_block{}/depthwise": ("backbone.stages.{}.{}.depthwise_conv", DEPTHWISE),
-        "stage{}_block{}/norm": ("backbone.stages.{}.{}.norm", NORM),
-        "stage{}_block{}/expand": ("backbone.stages.{}.{}.pointwise_conv1", LINEAR),
-        "stage{}_block{}/response_norm": ("backbone.stages.{}.{}.grn", _GRN),
-        "stage{}_block{}/project": ("backbone.stages.{}.{}.pointwise_conv2", LINEAR),
-        "norm": ("backbone.norm3", NORM),
-        "head": ("head.fc", LINEAR),
+    names={
+        "stem/conv": "backbone.downsample_layers.0.0",
+        "stem/norm": "backbone.downsample_layers.0.1",
+        "stage{}_downsample/norm": "backbone.downsample_layers.{}.0",
+        "stage{}_downsample/conv": "backbone.downsample_layers.{}.1",
+        **block_names("backbone.stages.{}.{}", _BLOCK),
+        "norm": "backbone.norm3",
+        "head": "head.fc",
     },
+    kinds={"response_norm": response_norm("gamma", "beta", "c")},
 )

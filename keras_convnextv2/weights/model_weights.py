@@ -2,10 +2,10 @@
 
 from keras_convnextv2.fcmae import FCMAE
 from keras_convnextv2.models import ConvNeXtV2Backbone, ConvNeXtV2Classifier
+from keras_convnextv2.models.low_rank import merged_kernels
+from keras_convnextv2.models.named_variables import named_variables
 from keras_convnextv2.models.quantization import is_quantized
 from keras_convnextv2.weights.sizes import Decoder, Sizes
-
-_HEAD_LAYERS = ("norm", "head")
 
 
 def sizes_of(model):
@@ -33,23 +33,26 @@ def sizes_of(model):
 
 
 def named_weights(model):
-    """{name as in `Sizes.shapes`: Keras variable} of a model.
+    """{name as in `Sizes.shapes`: Keras variable, or a `MergedKernel`} of a model.
 
     Raises:
-        ValueError: a model whose linear layers are quantized.
+        ValueError: a model whose linear layers are quantized, or that has weights without a place
+            in `Sizes.shapes`.
     """
     if is_quantized(model):
         raise ValueError(
             "The linear layers of this model are quantized, which only `.keras` files and Keras "
             "itself know. Take the model as it was before `quantize`."
         )
-    backbone = getattr(model, "backbone", model)
-    # A model that was built in a name scope has more before its layers' names.
-    found = {"/".join(weight.path.split("/")[-3:]): weight for weight in backbone.weights}
+    layers = list(getattr(model, "backbone", model).layers)
     if isinstance(model, ConvNeXtV2Classifier):
-        for name in _HEAD_LAYERS:
-            found |= {f"{name}/{weight.name}": weight for weight in model.get_layer(name).weights}
+        layers += [layer for layer in model.layers if layer is not model.backbone]
     if isinstance(model, FCMAE):
-        for weight in model.decoder.weights:
-            found[f"decoder/{weight.path.rpartition('decoder/')[2]}"] = weight
+        layers.append(model.decoder)
+    merged = merged_kernels(model)
+    found = {
+        weight.name: merged.get(id(variable), variable)
+        for layer in layers
+        for weight, variable in named_variables(layer)
+    }
     return {name: found[name] for name in sizes_of(model).shapes()}

@@ -87,65 +87,38 @@ def _rebuild_tensor(storage, offset, shape, strides, *_):
     return view
 
 
-def _rebuild_parameter(data, *_):
-    return data
-
-
 def _size(sides):
     _demand(type(sides) is tuple, "a torch.Size of no tuple")
     return sides
 
 
-def _dict():
-    return {}
-
-
-def _opaque(*_):
-    return _OPAQUE
-
-
 _HARMLESS = {
-    ("collections", "OrderedDict"): _dict,
+    ("collections", "OrderedDict"): lambda: {},
     ("argparse", "Namespace"): argparse.Namespace,  # the official code's `args`
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
     ("torch", "Size"): _size,
     **{("torch", name): dtype for name, dtype in _DTYPES.items()},
     **{
-        (module, name): _opaque
-        for module, name in (
-            ("torch", "device"),
-            ("torch", "float32"),
-            ("torch", "float16"),
-            ("torch", "bfloat16"),
-            ("pathlib", "PosixPath"),
-            ("pathlib", "WindowsPath"),
+        (module, name): lambda *_: _OPAQUE
+        for module, names in (
+            ("torch", "device float32 float16 bfloat16"),
+            ("pathlib", "PosixPath WindowsPath"),
             ("_codecs", "encode"),
             ("numpy", "dtype"),
             ("numpy.core.multiarray", "scalar"),
             ("numpy._core.multiarray", "scalar"),
-            ("builtins", "set"),
-            ("builtins", "frozenset"),
-            ("__builtin__", "set"),
-            ("__builtin__", "frozenset"),
+            ("builtins", "set frozenset"),
+            ("__builtin__", "set frozenset"),
         )
+        for name in names.split()
     },
 }
 
-_FORBIDDEN_OPCODES = (
-    pickle.BYTEARRAY8,  # makes room by a number in the file before it reads
-    pickle.NEXT_BUFFER,
-    pickle.READONLY_BUFFER,
-    pickle.EXT1,
-    pickle.EXT2,
-    pickle.EXT4,
-    pickle.INST,
-    pickle.OBJ,
-    pickle.NEWOBJ_EX,
-    pickle.DICT,
-    pickle.INT,  # this and the next two: numbers of millions of digits
-    pickle.LONG,
-    pickle.LONG4,
+# The first makes room by a number in the file before it reads, the last three read numbers of
+# millions of digits.
+_FORBIDDEN = (
+    "BYTEARRAY8 NEXT_BUFFER READONLY_BUFFER EXT1 EXT2 EXT4 INST OBJ NEWOBJ_EX DICT INT LONG LONG4"
 )
 
 
@@ -218,7 +191,7 @@ class _Unpickler(pickle._Unpickler):
 
     dispatch = {
         **pickle._Unpickler.dispatch,
-        **dict.fromkeys([opcode[0] for opcode in _FORBIDDEN_OPCODES], _refuse),
+        **dict.fromkeys([getattr(pickle, name)[0] for name in _FORBIDDEN.split()], _refuse),
         pickle.REDUCE[0]: _call,
         pickle.NEWOBJ[0]: _call,
         pickle.BUILD[0]: _set_state,

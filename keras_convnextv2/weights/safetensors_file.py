@@ -1,5 +1,6 @@
 """safetensors files."""
 
+import dataclasses
 import json
 import math
 import struct
@@ -12,6 +13,7 @@ from keras_convnextv2.weights.checkpoint import (
 )
 from keras_convnextv2.weights.description import (
     Description,
+    checked_block,
     checked_names,
     licence_of,
     normalisation_of,
@@ -98,14 +100,9 @@ def write(path, tensors, description):
         description: a `Description`, for the file's metadata.
     """
     metadata = {"format": "pt"}  # what transformers asks for
-    if description.class_names:
-        metadata["class_names"] = json.dumps(description.class_names)
-    if description.image_size:
-        metadata["image_size"] = json.dumps(description.image_size)
-    if description.licence:
-        metadata["licence"] = description.licence
-    if description.normalisation:
-        metadata["normalisation"] = json.dumps(description.normalisation)
+    for name, value in dataclasses.asdict(description).items():
+        if value:
+            metadata[name] = value if isinstance(value, str) else json.dumps(value)
     header, offset = {"__metadata__": metadata}, 0
     for key, tensor in tensors.items():
         size = math.prod(tensor.shape) * numpy_dtype(tensor.dtype).itemsize
@@ -126,10 +123,7 @@ def write(path, tensors, description):
 
 def _description(metadata):
     def list_of(name):
-        try:
-            value = json.loads(metadata.get(name, "null"))
-        except (ValueError, RecursionError):
-            return None
+        value = _json(metadata.get(name, "null"))
         return tuple(value) if isinstance(value, list) else None
 
     return Description(
@@ -137,4 +131,12 @@ def _description(metadata):
         list_of("image_size"),
         licence_of(metadata.get("licence")),
         normalisation_of(json.loads(metadata.get("normalisation", "null"))),
+        checked_block(_json(metadata["block"])) if "block" in metadata else None,
     )
+
+
+def _json(text):
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

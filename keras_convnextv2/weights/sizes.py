@@ -1,11 +1,13 @@
-"""The sizes of a model, and the names and shapes of the weights that follow from them."""
+"""The sizes of a model, from which its weights follow."""
 
 import dataclasses
 import math
 
-from keras_convnextv2.models.variants import VARIANTS, Variant
+from keras_convnextv2.models.variants import PAPER_BLOCK, Variant
+from keras_convnextv2.weights.skeleton import weights_of
 
 _USUAL_STEM_STRIDE, _USUAL_CHANNELS = 4, 3
+_PARTS = {"norm": "head", "head": "head", "decoder": "decoder"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,35 +37,16 @@ class Sizes:
     num_classes: int | None = None
     decoder: Decoder | None = None
 
-    @property
-    def variant_name(self):
-        """The variant's name in `VARIANTS`, or None."""
-        return next((name for name, row in VARIANTS.items() if row == self.variant), None)
-
     def shapes(self):
         """{name: shape in Keras} of all weights, as `stage0_block0/depthwise/kernel`."""
-        shapes = {}
-        widths = self.variant.widths
-        _add_convolution(shapes, "stem/conv", self.stem_stride, self.channels, widths[0])
-        _add_norm(shapes, "stem/norm", widths[0])
-        for stage, (depth, width) in enumerate(zip(self.variant.depths, widths, strict=True)):
-            if stage > 0:
-                _add_norm(shapes, f"stage{stage}_downsample/norm", widths[stage - 1])
-                name = f"stage{stage}_downsample/conv"
-                _add_convolution(shapes, name, 2, widths[stage - 1], width)
-            for block in range(depth):
-                _add_block(shapes, f"stage{stage}_block{block}", width)
-        if self.num_classes is not None:
-            _add_norm(shapes, "norm", widths[-1])
-            _add_linear(shapes, "head", widths[-1], self.num_classes)
-        if self.decoder is not None:
-            width = self.decoder.width
-            shapes["decoder/mask_token"] = (width,)
-            _add_linear(shapes, "decoder/project", widths[-1], width)
-            for block in range(self.decoder.depth):
-                _add_block(shapes, f"decoder/block{block}", width)
-            _add_linear(shapes, "decoder/predict_pixels", width, self.decoder.num_values)
-        return shapes
+        return {weight.name: weight.shape for weight in weights_of(self)}
+
+    def of_backbone(self):
+        """The `Sizes` of the backbone alone; where its layer scale began is left out."""
+        block = self.variant.block
+        block = dataclasses.replace(block, layer_scale=None if block.layer_scale is None else 1.0)
+        variant = dataclasses.replace(self.variant, block=block)
+        return dataclasses.replace(self, variant=variant, num_classes=None, decoder=None)
 
     def num_parameters(self):
         """The number of values in all weights."""
@@ -74,7 +57,9 @@ class Sizes:
         depths, widths = (
             ",".join(map(str, row)) for row in (self.variant.depths, self.variant.widths)
         )
-        text = self.variant_name or f"depths {depths}, widths {widths}"
+        text = self.variant.name or f"depths {depths}, widths {widths}"
+        if self.variant.block != PAPER_BLOCK:
+            text += f", {self.variant.block}"
         if self.stem_stride != _USUAL_STEM_STRIDE:
             text += f", stem stride {self.stem_stride}"
         if self.channels != _USUAL_CHANNELS:
@@ -86,25 +71,6 @@ class Sizes:
         return text
 
 
-def _add_convolution(shapes, name, side, inputs, outputs):
-    shapes[f"{name}/kernel"] = (side, side, inputs, outputs)
-    shapes[f"{name}/bias"] = (outputs,)
-
-
-def _add_linear(shapes, name, inputs, outputs):
-    shapes[f"{name}/kernel"] = (inputs, outputs)
-    shapes[f"{name}/bias"] = (outputs,)
-
-
-def _add_norm(shapes, name, width):
-    shapes[f"{name}/gamma"] = (width,)
-    shapes[f"{name}/beta"] = (width,)
-
-
-def _add_block(shapes, name, width):
-    shapes[f"{name}/depthwise/kernel"] = (7, 7, width, 1)
-    shapes[f"{name}/depthwise/bias"] = (width,)
-    _add_norm(shapes, f"{name}/norm", width)
-    _add_linear(shapes, f"{name}/expand", width, 4 * width)
-    _add_norm(shapes, f"{name}/response_norm", 4 * width)
-    _add_linear(shapes, f"{name}/project", 4 * width, width)
+def part_of(weight):
+    """The part of a model that has a weight of this name: "head", "decoder" or "backbone"."""
+    return _PARTS.get(weight.partition("/")[0], "backbone")

@@ -6,52 +6,25 @@ from keras_convnextv2.weights.description import (
     licence_of,
     normalisation_of,
 )
-from keras_convnextv2.weights.format import Format
-from keras_convnextv2.weights.layouts import (
-    CONVOLUTION,
-    DEPTHWISE,
-    LINEAR,
-    NORM,
-    POINTWISE,
-    response_norm,
-)
+from keras_convnextv2.weights.format import Format, block_names
+from keras_convnextv2.weights.layouts import POINTWISE, response_norm
 
 # Of these sizes timm computes the linear layers of a block as convolutions.
 _CONVOLUTIONAL = ("atto", "femto", "pico", "nano")
 
 
-def _layers(linear):
-    return {
-        "stem/conv": ("stem.0", CONVOLUTION),
-        "stem/norm": ("stem.1", NORM),
-        "stage{}_downsample/norm": ("stages.{}.downsample.0", NORM),
-        "stage{}_downsample/conv": ("stages.{}.downsample.1", CONVOLUTION),
-        "stage{}_block{}/depthwise": ("stages.{}.blocks.{}.conv_dw", DEPTHWISE),
-        "stage{}_block{}/norm": ("stages.{}.blocks.{}.norm", NORM),
-        "stage{}_block{}/expand": ("stages.{}.blocks.{}.mlp.fc1", linear),
-        "stage{}_block{}/response_norm": (
-            "stages.{}.blocks.{}.mlp.grn",
-            response_norm("weight", "bias", "c"),
-        ),
-        "stage{}_block{}/project": ("stages.{}.blocks.{}.mlp.fc2", linear),
-        "norm": ("head.norm", NORM),
-        "head": ("head.fc", LINEAR),
-    }
-
-
-_LINEAR_LAYERS, _CONVOLUTIONAL_LAYERS = _layers(LINEAR), _layers(POINTWISE)
-
-
-def _layers_for(sizes):
-    return _CONVOLUTIONAL_LAYERS if sizes.variant_name in _CONVOLUTIONAL else _LINEAR_LAYERS
+def _kinds_for(sizes):
+    if sizes.variant.name not in _CONVOLUTIONAL:
+        return {}
+    return {"expand": POINTWISE, "project": POINTWISE}
 
 
 def _write_config(sizes, description):
-    if sizes.variant_name is None:
+    if sizes.variant.name is None:
         return None  # timm builds the sizes it has a name for
     height, width = description.image_size
     config = {
-        "architecture": f"convnextv2_{sizes.variant_name}",
+        "architecture": f"convnextv2_{sizes.variant.name}",
         "num_classes": sizes.num_classes or 0,
         "num_features": sizes.variant.widths[-1],
         "pretrained_cfg": {
@@ -92,8 +65,17 @@ def _read_config(config):
 TIMM = Format(
     name="timm",
     entry=None,
-    layers=_LINEAR_LAYERS,
-    layers_for=_layers_for,
+    names={
+        "stem/conv": "stem.0",
+        "stem/norm": "stem.1",
+        "stage{}_downsample/norm": "stages.{}.downsample.0",
+        "stage{}_downsample/conv": "stages.{}.downsample.1",
+        **block_names("stages.{}.blocks.{}", "conv_dw norm mlp.fc1 mlp.grn mlp.fc2"),
+        "norm": "head.norm",
+        "head": "head.fc",
+    },
+    kinds={"response_norm": response_norm("weight", "bias", "c")},
+    kinds_for=_kinds_for,
     write_config=_write_config,
     read_config=_read_config,
 )

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import keras
 
-from keras_convnextv2.weights.checkpoint import StoredTensor, cast
-from keras_convnextv2.weights.description import Description, announce_licence
+from keras_convnextv2.weights.checkpoint import StoredTensor
+from keras_convnextv2.weights.description import Description, announce_licence, first_difference
 from keras_convnextv2.weights.errors import WeightsError
 from keras_convnextv2.weights.files import open_weights
 from keras_convnextv2.weights.formats import format_named
-from keras_convnextv2.weights.matching import identify, match, part_of, problem, shorten
+from keras_convnextv2.weights.matching import identify, match, problem, shorten
 from keras_convnextv2.weights.model_weights import named_weights, sizes_of
+from keras_convnextv2.weights.sizes import part_of
 from keras_convnextv2.weights.writing import whole_file, write_weights
 
 KERAS_SUFFIXES = (".keras", ".weights.h5")
@@ -74,14 +75,12 @@ def load_weights(model, source, strict=True, entry=None):
     wanted = sizes_of(model)
     contents = identify(open_weights(source, entry, wanted.variant))
     path, sizes = contents.checkpoint.path, contents.sizes
-    same_backbone = [
-        getattr(sizes, name) == getattr(wanted, name)
-        for name in ("variant", "stem_stride", "channels")
-    ]
-    if not all(same_backbone):
+    if sizes.of_backbone() != wanted.of_backbone():
+        blocks = [str(place.variant.block) for place in (sizes, wanted)]
+        told = "" if blocks[0] == blocks[1] else f" It has {blocks[0]}, the model {blocks[1]}."
         raise WeightsError(
             f"{path} ({contents.format.name}) holds {sizes.describe()}; the model is "
-            f"{wanted.describe()}. `from_preset` builds the model of a file."
+            f"{wanted.describe()}.{told} `from_preset` builds the model of a file."
         )
     contents.checkpoint.description.demand_channels(wanted.channels, path)
     shapes, others = _comparable(contents, wanted, strict)
@@ -93,10 +92,7 @@ def load_weights(model, source, strict=True, entry=None):
 
     # All is read before any is assigned: an error leaves the model as it was.
     weights = named_weights(model)
-    arrays = {
-        name: cast(contents.read(name, shapes[name]), weights[name].dtype, contents.key(name))
-        for name in result.found
-    }
+    arrays = {name: contents.read(name, shapes[name], weights[name].dtype) for name in result.found}
     for name, array in arrays.items():
         weights[name].assign(array)
     _describe(model, contents, "head/kernel" in arrays)
@@ -117,24 +113,21 @@ def _comparable(contents, wanted, strict):
 
     A head or a decoder of another size is an error, or without `strict` not looked at.
     """
-    shapes, sizes = wanted.shapes(), contents.sizes
+    sizes = contents.sizes
     # The LayerNorm before the head fits whatever the number of classes.
-    differing = {
-        layers: part
-        for layers, part, size in (
-            ("head/", "head", "num_classes"),
-            ("decoder/", "decoder", "decoder"),
-        )
-        if None not in (getattr(sizes, size), getattr(wanted, size))
-        and getattr(sizes, size) != getattr(wanted, size)
+    pairs = {
+        "head": (sizes.num_classes, wanted.num_classes),
+        "decoder": (sizes.decoder, wanted.decoder),
     }
+    differing = [part for part, pair in pairs.items() if None not in pair and pair[0] != pair[1]]
     if differing and strict:
-        part = " and ".join(differing.values())
         raise WeightsError(
             f"{contents.checkpoint.path} ({contents.format.name}) holds {sizes.describe()}; the "
-            f"model is {wanted.describe()}. With strict=False its {part} stays new."
+            f"model is {wanted.describe()}. With strict=False its {' and '.join(differing)} stays "
+            "new."
         )
-    others = [name for name in shapes if name.startswith(tuple(differing))]
+    shapes = wanted.shapes()
+    others = [name for name in shapes if name.startswith(tuple(f"{part}/" for part in differing))]
     return {name: shape for name, shape in shapes.items() if name not in others}, others
 
 
@@ -147,10 +140,10 @@ def _describe(model, contents, with_head):
     if not with_head or names is None or len(names) != model.num_classes:
         return
     if model.class_names not in (None, names):
-        place = next(i for i, name in enumerate(names) if name != model.class_names[i])
+        place, new, old = first_difference(names, model.class_names)
         warnings.warn(
             f"The classes of the model are now those of {contents.checkpoint.path}: class {place} "
-            f"is {names[place]!r}, where the model had {model.class_names[place]!r}.",
+            f"is {new!r}, where the model had {old!r}.",
             stacklevel=3,
         )
     model.class_names = names
@@ -169,6 +162,8 @@ def save_weights(model, path, format="keras", dtype=None):
     Class names, image size, licence and normalisation go into safetensors files, folders and
     `.keras` files.
     Other libraries' models give logits: an activation of the head is left out, with a warning.
+    What LoRA adds to a kernel is merged into it. Blocks that are not the paper's go into the
+    format "keras" alone, as .safetensors, .keras or .weights.h5.
 
     Args:
         model: a `ConvNeXtV2Backbone`, a `ConvNeXtV2Classifier` or an `FCMAE`.
@@ -178,7 +173,8 @@ def save_weights(model, path, format="keras", dtype=None):
         dtype: "float32", "float16" or "bfloat16"; None keeps that of the weights.
 
     Raises:
-        WeightsError: the format has no place for a weight, or the ending is not one of its.
+        WeightsError: the format has no place for a weight or for the model's blocks, or the ending
+            is not one of its.
     """
     sizes = sizes_of(model)
     chosen = format_named(format)

@@ -3,36 +3,24 @@
 from keras_convnextv2.weights.description import Description, checked_names, licence_of
 from keras_convnextv2.weights.errors import WeightsError
 from keras_convnextv2.weights.folders import CONFIG_NAME
-from keras_convnextv2.weights.format import Format
-from keras_convnextv2.weights.layouts import (
-    CONVOLUTION,
-    DEPTHWISE,
-    LINEAR,
-    NORM,
-    response_norm,
-)
+from keras_convnextv2.weights.format import Format, block_names
+from keras_convnextv2.weights.layouts import response_norm
 
 _LARGEST_EPSILON = 1e-5  # of the last LayerNorm; at 1e-6 and below it is lost in rounding
 _EXACT_GELU = ("gelu", "gelu_python")  # transformers' names for it
-_GRN = response_norm("weight", "bias", "1 1 1 c")
+_KINDS = {"response_norm": response_norm("weight", "bias", "1 1 1 c")}
 
 
-def _layers(prefix):
+def _names(prefix):
+    layers = f"{prefix}encoder.stages.{{}}"
     return {
-        "stem/conv": (f"{prefix}embeddings.patch_embeddings", CONVOLUTION),
-        "stem/norm": (f"{prefix}embeddings.layernorm", NORM),
-        "stage{}_downsample/norm": (f"{prefix}encoder.stages.{{}}.downsampling_layer.0", NORM),
-        "stage{}_downsample/conv": (
-            f"{prefix}encoder.stages.{{}}.downsampling_layer.1",
-            CONVOLUTION,
-        ),
-        "stage{}_block{}/depthwise": (f"{prefix}encoder.stages.{{}}.layers.{{}}.dwconv", DEPTHWISE),
-        "stage{}_block{}/norm": (f"{prefix}encoder.stages.{{}}.layers.{{}}.layernorm", NORM),
-        "stage{}_block{}/expand": (f"{prefix}encoder.stages.{{}}.layers.{{}}.pwconv1", LINEAR),
-        "stage{}_block{}/response_norm": (f"{prefix}encoder.stages.{{}}.layers.{{}}.grn", _GRN),
-        "stage{}_block{}/project": (f"{prefix}encoder.stages.{{}}.layers.{{}}.pwconv2", LINEAR),
-        "norm": (f"{prefix}layernorm", NORM),
-        "head": ("classifier", LINEAR),
+        "stem/conv": f"{prefix}embeddings.patch_embeddings",
+        "stem/norm": f"{prefix}embeddings.layernorm",
+        "stage{}_downsample/norm": f"{layers}.downsampling_layer.0",
+        "stage{}_downsample/conv": f"{layers}.downsampling_layer.1",
+        **block_names(f"{layers}.layers.{{}}", "dwconv layernorm pwconv1 grn pwconv2"),
+        "norm": f"{prefix}layernorm",
+        "head": "classifier",
     }
 
 
@@ -94,14 +82,11 @@ def _read_config(config):
 TRANSFORMERS = Format(
     name="transformers",
     entry=None,
-    layers=_layers("convnextv2."),
+    names=_names("convnextv2."),
+    kinds=_KINDS,
     write_config=_write_config,
     read_config=_read_config,
 )
 
 # The same without its head is saved without the prefix.
-TRANSFORMERS_BASE = Format(
-    name="transformers (base model)",
-    entry=None,
-    layers=_layers(""),
-)
+TRANSFORMERS_BASE = Format("transformers (base model)", _names(""), _KINDS, entry=None)

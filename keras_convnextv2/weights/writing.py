@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from keras_convnextv2.models.variants import PAPER_BLOCK
 from keras_convnextv2.weights import pytorch_writer, safetensors_file
 from keras_convnextv2.weights.checkpoint import StoredTensor, cast
 from keras_convnextv2.weights.description import USUAL_IMAGE_SIZE
@@ -34,6 +35,9 @@ def write_weights(path, format, sizes, tensors, description, dtype=None):
     path = Path(path)
     if dtype not in (None, *DTYPES):
         raise WeightsError(f"`dtype` must be one of {', '.join(DTYPES)}. Received: {dtype!r}")
+    if sizes.variant.block != PAPER_BLOCK:
+        _demand_place_for_block(path, format, sizes.variant.block)
+        description = dataclasses.replace(description, block=sizes.variant.block)
     homeless = [weight for weight in tensors if not format.has(weight)]
     if homeless:
         raise WeightsError(
@@ -58,6 +62,17 @@ def write_weights(path, format, sizes, tensors, description, dtype=None):
         raise WeightsError(
             f"A file of the format {format.name} ends in .safetensors or one of "
             f"{', '.join(PYTORCH_SUFFIXES)}{keras}. Received: {path}"
+        )
+
+
+def _demand_place_for_block(path, format, block):
+    """Only our own names can mean another block than the paper's, where the file says which."""
+    if format.name != "keras" or path.suffix in PYTORCH_SUFFIXES:
+        kind = f"The format {format.name}"
+        kind += f" in a {path.suffix} file" if format.name == "keras" else ""
+        raise WeightsError(
+            f"{kind} can hold the paper's block alone; the model has {block}. "
+            "Save it in the format 'keras', to .safetensors or from save_weights to .keras."
         )
 
 

@@ -181,7 +181,7 @@ def test_a_layer_that_int8_cannot_hold_stays_float(make_model, pixels, tmp_path)
     model = make_model(image_shape=(64, 96, 3))
     block = model.backbone.get_layer("stage3_block0")
     block.expand.bias.assign(np.eye(96)[0] * 1e4)
-    block.response_norm.gamma.assign(np.zeros(96))
+    block.response.gamma.assign(np.zeros(96))
     block.project.kernel.assign(
         np.asarray(block.project.get_weights()[0]) * (np.arange(96) > 0)[:, None]
     )

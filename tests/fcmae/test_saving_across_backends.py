@@ -1,8 +1,3 @@
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -10,9 +5,8 @@ import pytest
 import keras_convnextv2 as kc
 from keras_convnextv2.training.optimizers import adamw
 from tests.reference.compute import compute
+from tests.reference.processes import run_python
 from tests.reference.random_weights import randomize
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
@@ -40,12 +34,6 @@ def test_models_saved_here_are_equal_on_the_other_backends(tmp_path, make_fcmae)
     fcmae.save(tmp_path / "fcmae.keras")
 
     for backend in {"tensorflow", "jax", "torch"} - {keras.backend.backend()}:
-        process = subprocess.run(
-            [sys.executable, "tests/reference/load_saved.py", str(tmp_path)],
-            cwd=ROOT,
-            env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-        )
+        process = run_python("tests/reference/load_saved.py", tmp_path, KERAS_BACKEND=backend)
         assert process.returncode == 0, process.stderr[-3000:]
         assert f"equal on {backend}" in process.stdout

@@ -1,14 +1,9 @@
 """A package that is not installed is one line, not a traceback."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.reference.processes import run_python
 
 
 def run_without(package, tmp_path, name="evaluate"):
@@ -21,13 +16,8 @@ def run_without(package, tmp_path, name="evaluate"):
         "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
         "sys.meta_path.insert(0, Hide())\n"
     )
-    return subprocess.run(
-        [sys.executable, "-m", f"recipes.{name}", f"--weights={tmp_path / 'model.keras'}"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    weights = f"--weights={tmp_path / 'model.keras'}"
+    return run_python("-m", f"recipes.{name}", weights, PYTHONPATH=str(tmp_path))
 
 
 def test_a_backend_that_is_not_installed(tmp_path):

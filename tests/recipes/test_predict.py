@@ -1,9 +1,7 @@
 """recipes.predict: any saved model on image files, the same output for each kind."""
 
 import json
-import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,9 +13,9 @@ from keras_convnextv2.data.decoding import read_image
 from keras_convnextv2.export import export_model
 from recipes.images import EMBEDDED_IMAGES
 from tests.recipes.one_line import assert_one_line
+from tests.reference.processes import run_python
 from tests.reference.random_weights import randomize
 
-ROOT = Path(__file__).resolve().parents[2]
 CLASS_NAMES = ("boot", "coat", "long dress")
 SIZE = (32, 48)
 HEAD_BIAS = (15.5, 13.2, 3.3)  # against the means of the random model's scores
@@ -412,15 +410,9 @@ def test_a_runtime_that_is_not_installed(
 
 
 def test_threads_are_set_where_the_backend_takes_a_number(classifier, photographs):
-    done = subprocess.run(  # its own process, since the number is a process's
-        [
-            *(sys.executable, "-m", "recipes.predict", "--threads=1", "--json"),
-            *(f"--model={classifier[1]}", f"--images={photographs}"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    words = (f"--model={classifier[1]}", f"--images={photographs}")
+    # Its own process, since the number is a process's.
+    done = run_python("-m", "recipes.predict", "--threads=1", "--json", *words)
     if keras.backend.backend() == "jax":
         assert done.returncode == 2
         assert "error: --threads: the backend jax takes no number" in done.stderr.splitlines()[-1]

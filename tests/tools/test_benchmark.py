@@ -1,9 +1,5 @@
 import json
-import os
-import pathlib
 import re
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -13,22 +9,16 @@ from PIL import Image
 
 import keras_convnextv2 as kc
 from keras_convnextv2.layers import ops
+from tests.reference.processes import run_python
 from tests.reference.random_weights import named_weights, randomize
 from tools import depthwise_steps
 from tools.plain_pytorch_fcmae import PlainFCMAE, draw_hidden
 
 SIZES = kc.Variant((1, 2, 1, 1), (4, 6, 8, 12))
-REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 
 def benchmark(*words):
-    return subprocess.run(
-        [sys.executable, "-m", "tools.benchmark", *words],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env={**os.environ, "OMP_WAIT_POLICY": "passive"},
-    )
+    return run_python("-m", "tools.benchmark", *words, OMP_WAIT_POLICY="passive")
 
 
 @pytest.mark.one_backend
@@ -152,13 +142,7 @@ def test_curves_are_drawn_of_what_was_measured(tmp_path):
         benchmark_curves.program.run(benchmark_curves.main)
     """
     words = ["--mask_ratios=0.5,0.75", "--image_sizes=64"]
-    done = subprocess.run(
-        [sys.executable, "-c", program, f"--output={output}", *words],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-    )
+    done = run_python("-c", program, f"--output={output}", *words)
     assert done.returncode == 0, done.stderr
     asked = ["--mask_ratio=0.5", "--mask_ratio=0.75", "--image_size=64"]
     assert done.stdout.splitlines()[:3] == asked

@@ -2,19 +2,20 @@
 
 import argparse
 import json
-import subprocess
-import sys
-from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import safetensors.numpy
 import torch
 
+import keras_convnextv2 as kc
+from keras_convnextv2.weights.model_weights import named_weights
 from tests.reference.layouts import custom_layout, layout, numpy_equal, random_checkpoint
 from tests.reference.minkowski_fcmae import make_checkpoint
+from tests.reference.processes import run_python
+from tests.reference.random_weights import randomize
 
-ROOT = Path(__file__).resolve().parents[2]
 DEPTHS, WIDTHS = (1, 1, 2, 1), (4, 6, 8, 12)
 
 
@@ -129,6 +130,87 @@ def test_a_pretraining_becomes_a_keras_file_or_a_backbone_for_timm(convert, tmp_
     )
 
 
+VARIANT = {
+    "variant": kc.Variant(DEPTHS, WIDTHS),
+    "image_shape": (32, 48, 1),
+    "stem_stride": 2,
+    "drop_path_rate": 0.3,
+    "seed": 7,
+    "dtype": "mixed_bfloat16",
+    "name": "my_encoder",
+    "trainable": False,
+}
+KINDS = {
+    "backbone": lambda backbone: backbone,
+    "classifier": lambda backbone: kc.ConvNeXtV2Classifier(
+        backbone, 3, "softmax", head_init_scale=0.5, class_names=("a", "b", "c"), name="mine"
+    ),
+    "fcmae": lambda backbone: kc.FCMAE(
+        backbone,
+        mask_ratio=0.5,
+        decoder_width=8,
+        decoder_depth=2,
+        normalize_targets=False,
+        encoder_path="dense",
+        seed=11,
+        name="mine",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_keras_file_becomes_one_with_all_that_it_says(kind, convert, tmp_path):
+    backbone = kc.ConvNeXtV2Backbone(**VARIANT)
+    model = KINDS[kind](backbone)
+    randomize(model, np.random.default_rng(0))
+    backbone.licence = "cc-by-nc-4.0"
+    model.save(tmp_path / "last.keras")
+    words = (f"--weights={tmp_path / 'last.keras'}", f"--output={tmp_path / 'new.keras'}")
+    shown = result_of(convert(*words, "--verify", "--json"))
+    assert shown["largest_relative_difference"] == 0
+    converted = keras.saving.load_model(tmp_path / "new.keras")
+    assert type(converted) is type(model)
+    assert converted.get_config() == model.get_config()
+    for name, weight in named_weights(model).items():
+        found = keras.ops.convert_to_numpy(named_weights(converted)[name])
+        np.testing.assert_array_equal(found, keras.ops.convert_to_numpy(weight))
+
+
+def test_the_backbone_alone_keeps_what_is_said_of_it(convert, tmp_path):
+    fcmae = KINDS["fcmae"](kc.ConvNeXtV2Backbone(**VARIANT))
+    fcmae.save(tmp_path / "last.keras")
+    words = (f"--weights={tmp_path / 'last.keras'}", f"--output={tmp_path / 'new.keras'}")
+    assert convert(*words, "--verify", "--backbone_only").status == 0
+    converted = keras.saving.load_model(tmp_path / "new.keras")
+    assert converted.get_config() == fcmae.backbone.get_config()
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting", "value"),
+    [
+        ("fcmae", "mask_ratio", 0.7),
+        ("fcmae", "seed", 12),
+        ("fcmae", "name", "other"),
+        ("classifier", "class_names", ["a", "b", "d"]),
+        ("classifier", "head_init_scale", 0.25),
+        ("classifier", "activation", None),
+    ],
+)
+def test_verify_finds_a_setting_that_is_another(
+    kind, setting, value, convert, tmp_path, monkeypatch
+):
+    model = KINDS[kind](kc.ConvNeXtV2Backbone(**VARIANT))
+    model.save(tmp_path / "last.keras")
+    config = type(model).get_config
+
+    def wrong(self):
+        return {**config(self), setting: value}
+
+    monkeypatch.setattr(type(model), "get_config", wrong)
+    words = (f"--weights={tmp_path / 'last.keras'}", f"--output={tmp_path / 'new.keras'}")
+    assert_refused(convert(*words, "--verify"), f"says {setting}=", "new.keras", "last.keras")
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_the_dtype_is_as_asked(convert, official, tmp_path, dtype):
     output = tmp_path / "half.pt"
@@ -214,9 +296,7 @@ def test_the_largest_model_is_converted_in_memory_that_does_not_grow_with_it(tmp
     source, output = tmp_path / "huge.safetensors", tmp_path / "huge.pt"
     num_bytes = _write_zeros(source, layout("timm", "huge"))
     words = (f"--weights={source}", f"--output={output}", "--format=official")
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURED, *words], cwd=ROOT, capture_output=True, text=True
-    )
+    done = run_python("-c", MEASURED, *words)
     assert done.returncode == 0, done.stderr
     assert output.stat().st_size > num_bytes
     # Asked for is 1.5 times the size. Keras, a backend and some of the largest tensor need less

@@ -1,17 +1,14 @@
 """Small files that ask for much memory or time: they get little of either."""
 
 import json
-import os
 import struct
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import pytest
 
 from keras_convnextv2.weights.errors import WeightsError
 from keras_convnextv2.weights.files import open_weights
+from tests.reference.processes import run_python
 from tests.reference.written_pickles import (
     PROTOCOL,
     named,
@@ -23,7 +20,6 @@ from tests.reference.written_pickles import (
 )
 
 pytestmark = pytest.mark.one_backend
-ROOT = Path(__file__).parents[2]
 DEEP = 100_000
 SIZE = named("torch", "Size") + b"q\1" + b"0"
 ORDERED = named("collections", "OrderedDict") + b"q\1" + b"0"
@@ -105,13 +101,7 @@ def outcomes(tmp_path_factory):
     """{name: [what came of it, seconds, MiB]} of every bomb, opened in a process of its own."""
     folder = tmp_path_factory.mktemp("bombs")
     write_bombs(folder)
-    result = subprocess.run(
-        [sys.executable, "tests/reference/open_hostile.py", str(folder)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    result = run_python("tests/reference/open_hostile.py", folder)
     assert result.returncode == 0, (result.returncode, result.stderr[-3000:])
     return json.loads(result.stdout)
 

@@ -87,7 +87,7 @@ def test_released_pretrained_weights_have_grn_of_any_rank(rank, tmp_path, rng):
     checkpoint = random_checkpoint(shapes, rng)
     write(tmp_path / "released.pt", checkpoint, "official")
     backbone = kc.from_preset(tmp_path / "released.pt")
-    grn = backbone.get_layer("stage2_block1").response_norm
+    grn = backbone.get_layer("stage2_block1").response
     np.testing.assert_array_equal(grn.gamma.numpy(), checkpoint["stages.2.1.grn.gamma"].ravel())
 
 
