@@ -42,6 +42,12 @@ def benchmark(*words):
         (["--contenders=litert"], "'litert' does not run pretrain"),
         (["--task=depthwise", "--contenders=transformers"], "does not run depthwise"),
         (["--task=inference", "--contenders=onnx-int8"], "'onnx-int8' has no option int8"),
+        (
+            ["--contenders=transformers-plain", "--task=finetune"],
+            "has no option plain for finetune",
+        ),
+        (["--contenders=torch-plain-without_gelu_grn"], "has -plain, which leaves out all"),
+        (["--contenders=jax-without_rest"], r"is without \['rest'\], which the table .* has: "),
         (["--variant=gigantic"], "--variant is one of atto, .*Received: gigantic"),
         (["--mask_ratio=1.5"], "--mask_ratio=1.5"),
         (["--mask_ratio=0.99", "--image_size=96"], "leaves 0 of 9 patches visible"),
@@ -53,6 +59,24 @@ def test_what_cannot_be_timed_is_refused_in_one_line(words, text, run_program):
     assert done.status != 0
     assert re.search(text, done.err.splitlines()[-1])
     assert "Traceback" not in done.err
+
+
+@pytest.mark.one_backend
+def test_a_contender_keeps_all_fast_paths_but_those_it_is_without():
+    program = """if True:
+        import sys
+        from absl import flags
+        from keras_convnextv2.layers.fast import operations
+        from tools.contenders import settings_of
+        flags.FLAGS(sys.argv)
+        name = operations()[0]
+        assert settings_of("torch")["fast_paths"] == "auto"
+        assert settings_of("torch-plain")["fast_paths"] == "off"
+        assert settings_of(f"torch-without_{name}")["fast_paths"] == sorted(operations()[1:])
+    """
+    command = [sys.executable, "-c", program, "--task=depthwise"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.one_backend
@@ -99,7 +123,7 @@ def test_this_library_and_a_peer_are_timed_side_by_side(tmp_path):
 
 def test_depthwise_convolutions_are_timed_alone(tmp_path):
     backend = keras.backend.backend()
-    contenders = [f"{backend}-convolution", backend]
+    contenders = [f"{backend}-plain", backend]
     words = ("--image_size=32", "--batch_size=2", "--repetitions=1", "--steps=1")
     output = tmp_path / "report.json"
     done = benchmark(
