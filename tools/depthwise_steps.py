@@ -36,13 +36,13 @@ def make(task, variant, image_size, batch_size):
 def _jax(with_gradient):
     import jax
 
-    from keras_convnextv2.layers.kernels import depthwise_conv2d
+    from keras_convnextv2.layers.ops import depthwise
 
     @jax.jit
     def step(x, kernel):
         if not with_gradient:
-            return depthwise_conv2d(x, kernel)
-        y, gradients = jax.vjp(depthwise_conv2d, x, kernel)
+            return depthwise(x, kernel)
+        y, gradients = jax.vjp(depthwise, x, kernel)
         return y, gradients(x)
 
     return lambda x, kernel: jax.block_until_ready(step(x, kernel))
@@ -51,13 +51,13 @@ def _jax(with_gradient):
 def _tensorflow(with_gradient):
     import tensorflow as tf
 
-    from keras_convnextv2.layers.kernels import depthwise_conv2d
+    from keras_convnextv2.layers.ops import depthwise
 
     @tf.function
     def step(x, kernel):
         with tf.GradientTape() as tape:
             tape.watch((x, kernel))
-            y = depthwise_conv2d(x, kernel)
+            y = depthwise(x, kernel)
         return y, tape.gradient(y, (x, kernel), output_gradients=x) if with_gradient else ()
 
     return step
@@ -66,14 +66,14 @@ def _tensorflow(with_gradient):
 def _torch(with_gradient):
     import torch
 
-    from keras_convnextv2.layers.kernels import depthwise_conv2d
+    from keras_convnextv2.layers.ops import depthwise
 
     def step(x, kernel):
         if not with_gradient:
             with torch.no_grad():
-                return depthwise_conv2d(x, kernel)
+                return depthwise(x, kernel)
         x, kernel = (tensor.detach().requires_grad_() for tensor in (x, kernel))
-        y = depthwise_conv2d(x, kernel)
+        y = depthwise(x, kernel)
         return y, torch.autograd.grad(y, (x, kernel), x.detach())
 
     return step
