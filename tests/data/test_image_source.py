@@ -3,6 +3,8 @@ import pytest
 
 from keras_convnextv2.data import ImageSourceError, open_source
 
+pytestmark = pytest.mark.one_backend
+
 
 @pytest.fixture
 def source(tmp_path, write_npz):
