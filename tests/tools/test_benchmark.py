@@ -98,9 +98,9 @@ def test_artefacts_are_timed_in_their_own_runtimes(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.one_backend  # contenders are processes with backends of their own
 def test_this_library_and_a_peer_are_timed_side_by_side(tmp_path):
-    backend = keras.backend.backend()
-    contenders = [f"{backend}-visible", f"{backend}-dense-bfloat16", "pytorch"]
+    contenders = ["tensorflow-visible", "jax-dense-bfloat16", "torch-visible", "pytorch"]
     done = benchmark(
         f"--contenders={','.join(contenders)}",
         "--image_size=64",
@@ -122,9 +122,9 @@ def test_this_library_and_a_peer_are_timed_side_by_side(tmp_path):
     assert report["matmul_gflops"]["bfloat16"] > 0
 
 
+@pytest.mark.one_backend
 def test_depthwise_convolutions_are_timed_alone(tmp_path):
-    backend = keras.backend.backend()
-    contenders = [f"{backend}-plain", backend]
+    contenders = ["torch-plain", "tensorflow", "jax", "torch"]
     words = ("--image_size=32", "--batch_size=2", "--repetitions=1", "--steps=1")
     output = tmp_path / "report.json"
     done = benchmark(
