@@ -51,7 +51,7 @@ def test_medians_and_ratios_of_both_trees_are_printed(trees, tmp_path, run_progr
     words = ("--backends=jax,torch", "--repetitions=3", "--steps=2", f"--output={report}")
     done = run_program("tools.compare_trees", *trees, *words)
     assert done.status == 0, done.err
-    numbers = "100.0 | 200.0 | 2.000 | 1.50 to 2.00 | 100 | 75 | 0.750"
+    numbers = "100.0 | 200.0 | 2.000 | 1.500 | 1.50 to 2.00 | 100 | 75 | 0.750"
     assert [line for line in done.out.splitlines() if line.startswith(("| jax", "| torch"))] == [
         f"| jax | {numbers} |",
         f"| torch | {numbers} |",
