@@ -1,6 +1,7 @@
 """What the tests of all rooms share."""
 
 import dataclasses
+import io
 import json
 import os
 import runpy
@@ -112,8 +113,8 @@ class Outcome:
         return json.loads(self.out.splitlines()[-1])
 
 
-@pytest.fixture
-def run_program(capsys, monkeypatch):
+@pytest.fixture(scope="session")
+def run_program():
     """Runs `python -m PACKAGE.NAME FLAGS...` in this process, which has imported Keras already."""
 
     def run(module, *words):
@@ -125,13 +126,15 @@ def run_program(capsys, monkeypatch):
             if home.startswith(ours) or any(f"/{folder}/" in home for folder in ours):
                 delattr(flags.FLAGS, name)
         flags.FLAGS.unparse_flags()
-        monkeypatch.setattr(sys, "argv", [module.rpartition(".")[2], *map(str, words)])
-        capsys.readouterr()
-        status = 0
-        try:
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-        except SystemExit as stop:
-            status = stop.code or 0
-        return Outcome(status, *capsys.readouterr())
+        status, out, err = 0, io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", [module.rpartition(".")[2], *map(str, words)])
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            try:
+                runpy.run_module(module, run_name="__main__", alter_sys=True)
+            except SystemExit as stop:
+                status = stop.code or 0
+        return Outcome(status, out.getvalue(), err.getvalue())
 
     return run

@@ -183,7 +183,7 @@ def test_a_source_that_breaks_a_rule_is_reported(module, source, reason):
         ("weights.timm", "from keras_convnextv2 import fcmae, layers, models"),
         ("layers.fast.torch", "def f():\n    import torch.nn.functional"),
         ("layers.fast", "def f():\n    import tensorflow as tf"),
-        ("fcmae.train_steps", "class A:\n    def f(self):\n        from jax import lax"),
+        ("training.steps", "class A:\n    def f(self):\n        from jax import lax"),
         ("training.distribution", "async def f():\n    import torch.distributed"),
         ("export.onnx", "def f():\n    import torch\n    import onnx"),
         ("data.sources", "def f():\n    from PIL import Image"),

@@ -3,6 +3,8 @@ import pytest
 
 from keras_convnextv2.data import flip_and_shift
 
+pytestmark = pytest.mark.one_backend
+
 
 def random_images(count, height=5, width=7, channels=2):
     """Pixels from 1 to 255, so that a 0 is one that was filled in."""

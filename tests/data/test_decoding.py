@@ -4,6 +4,8 @@ from PIL import Image
 
 from keras_convnextv2.data.decoding import read_image, resize_array
 
+pytestmark = pytest.mark.one_backend
+
 
 def test_image_of_the_asked_size_keeps_its_pixels(tmp_path, write_image):
     pixels = write_image(tmp_path / "a.png", (6, 9))

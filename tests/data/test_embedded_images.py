@@ -1,8 +1,11 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from keras_convnextv2.data import open_source
+
+pytestmark = pytest.mark.one_backend
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "fashion_mnist"
 

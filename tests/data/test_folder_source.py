@@ -8,6 +8,8 @@ import pytest
 
 from keras_convnextv2.data import IMAGENET_MEAN, IMAGENET_STD, ImageSourceError, open_source
 
+pytestmark = pytest.mark.one_backend
+
 
 @pytest.fixture
 def refused(tmp_path):

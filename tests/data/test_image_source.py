@@ -4,6 +4,8 @@ import pytest
 from keras_convnextv2.data import ImageSourceError, open_source
 from keras_convnextv2.data.image_source import spread
 
+pytestmark = pytest.mark.one_backend
+
 
 @pytest.fixture
 def source(tmp_path, write_npz):

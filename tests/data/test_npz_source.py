@@ -4,6 +4,8 @@ from PIL import Image
 
 from keras_convnextv2.data import ImageSourceError, open_source
 
+pytestmark = pytest.mark.one_backend
+
 
 def test_npz_holds_images_labels_and_their_normalisation(tmp_path, write_npz):
     write_npz(tmp_path, "train", seed=1)

@@ -14,6 +14,8 @@ from keras_convnextv2.data import (
     preprocess,
 )
 
+pytestmark = pytest.mark.one_backend
+
 
 def test_preprocess_normalises_each_channel():
     images = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3)).astype("uint8")

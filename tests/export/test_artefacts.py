@@ -88,6 +88,7 @@ def test_an_artefact_computes_what_the_model_computes(
         np.testing.assert_allclose(artefact(taken), outputs_of(model, other), atol=TOLERANCE * 5)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("format", QUICK)
 @pytest.mark.parametrize("activation", [None, "softmax", "sigmoid"])
 def test_logits_or_probabilities_are_given_as_asked(
@@ -113,6 +114,7 @@ def test_logits_or_probabilities_are_given_as_asked(
     assert kind == ("logits" if activation is None else "probabilities")
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("format", QUICK)
 def test_a_backbone_gives_its_features(format, make_model, pixels, outputs_of, tmp_path):
     model = make_model(num_classes=None, image_shape=(64, 96, 3))
@@ -128,6 +130,7 @@ def test_a_backbone_gives_its_features(format, make_model, pixels, outputs_of, t
     np.testing.assert_allclose(features, expected, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("format", QUICK)
 @pytest.mark.parametrize("stem_stride", [1, 2])
 def test_other_stems_and_channels(format, stem_stride, make_model, outputs_of, tmp_path, rng):
@@ -168,6 +171,7 @@ def test_a_keras_file_holds_the_model_as_it_is(make_model, pixels, outputs_of, t
     assert not (tmp_path / "other.keras").exists()
 
 
+@pytest.mark.one_backend
 def test_an_artefact_that_computes_something_else_is_not_kept(make_model, tmp_path, monkeypatch):
     from keras_convnextv2.export import network
 
@@ -189,6 +193,7 @@ def test_an_artefact_that_computes_something_else_is_not_kept(make_model, tmp_pa
     assert json.loads(report_path(path).read_text())["problem"] == report.problem
 
 
+@pytest.mark.one_backend
 def test_nothing_is_overwritten(make_model, tmp_path):
     path = tmp_path / "model.tflite"
     path.write_text("mine")
@@ -197,6 +202,7 @@ def test_nothing_is_overwritten(make_model, tmp_path):
     assert path.read_text() == "mine"
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("path", "options", "message"),
     [
@@ -228,6 +234,7 @@ def test_bad_settings_are_refused(path, options, message, make_model, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.one_backend
 def test_other_models_are_refused(make_fcmae, tmp_path):
     with pytest.raises(ValueError, match="of an FCMAE, its backbone"):
         export_model(make_fcmae(), tmp_path / "model.tflite")
@@ -241,6 +248,7 @@ def test_other_models_are_refused(make_fcmae, tmp_path):
         export_model(model, tmp_path / "model.tflite")
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("missing", "path", "extra"),
     [
@@ -266,6 +274,7 @@ def test_a_missing_package_is_named_with_its_extra(
         export_model(make_model(), tmp_path / path)
 
 
+@pytest.mark.one_backend
 def test_images_that_an_artefact_does_not_take_are_refused(make_model, tmp_path):
     path = tmp_path / "model.onnx"
     export_model(make_model(), path, image_size=(32, None))
@@ -284,6 +293,7 @@ def test_images_that_an_artefact_does_not_take_are_refused(make_model, tmp_path)
         open_artefact(tmp_path)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("name", "package"),
     [
@@ -299,11 +309,13 @@ def test_a_damaged_artefact_is_named_with_what_to_do(name, package, tmp_path):
         open_artefact(tmp_path / name)
 
 
-# What an artefact holds does not depend on the backend but by the weights taken from it, so the
-# formats whose frameworks take long to start, and the variants between, are divided: all of it runs
-# in a run of all backends.
-HEAVY = {
+# What an artefact holds does not depend on the backend but by the weights taken from it, so formats
+# and variants are divided: each backend has each format, and all of it runs in a run of all
+# backends.
+DIVIDED = {
     "tensorflow": [
+        ("atto", "litert", "fixed"),
+        ("atto", "onnx", "any size, pixels"),
         ("atto", "saved_model", "fixed"),
         ("tiny", "torch", "any batch"),
         ("atto", "openvino", "any size"),
@@ -312,6 +324,8 @@ HEAVY = {
         ("pico", "saved_model", "fixed"),
     ],
     "jax": [
+        ("atto", "litert", "any size, pixels"),
+        ("atto", "onnx", "fixed"),
         ("tiny", "saved_model", "any batch"),
         ("atto", "torch", "any size"),
         ("tiny", "torch", "fixed"),
@@ -319,6 +333,11 @@ HEAVY = {
         ("nano", "saved_model", "fixed"),
     ],
     "torch": [
+        *(
+            ("tiny", format, options)
+            for format in QUICK
+            for options in ("fixed", "any size, pixels")
+        ),
         ("atto", "saved_model", "any size"),
         ("tiny", "saved_model", "fixed"),
         ("atto", "torch", "fixed"),
@@ -330,16 +349,7 @@ HEAVY = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("variant", "format", "options"),
-    [
-        (variant, format, options)
-        for variant in ("atto", "tiny")
-        for format in QUICK
-        for options in ("fixed", "any size, pixels")
-    ]
-    + HEAVY[keras.backend.backend()],
-)
+@pytest.mark.parametrize(("variant", "format", "options"), DIVIDED[keras.backend.backend()])
 def test_variants_of_the_paper_are_exported(variant, format, options, make_model, tmp_path):
     model = make_model(num_classes=1000, variant=variant)
     report = export_model(model, tmp_path / PATHS[format], **OPTIONS[options])

@@ -59,6 +59,7 @@ def test_outputs_are_equal(rng, stem_stride, image_shape, activation, dtype, tol
         np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.one_backend
 def test_layers_have_our_names_and_each_name_its_output(rng, tf_keras):
     model = make_classifier()
     copied = to_tf_keras(model)
@@ -75,6 +76,7 @@ def test_layers_have_our_names_and_each_name_its_output(rng, tf_keras):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.one_backend
 def test_all_layers_but_grn_are_stock_ones(tf_keras):
     copied = to_tf_keras(make_classifier(drop_path_rate=0.3))
     own = [layer for layer in copied.layers if not type(layer).__module__.startswith("tf_keras.")]
@@ -82,6 +84,7 @@ def test_all_layers_but_grn_are_stock_ones(tf_keras):
     assert len(own) == sum(VARIANT.depths)
 
 
+@pytest.mark.one_backend
 def test_every_weight_is_there_and_gets_a_gradient(rng):
     import tensorflow as tf
 
@@ -98,6 +101,7 @@ def test_every_weight_is_there_and_gets_a_gradient(rng):
         assert np.all(np.isfinite(gradient)), weight.name
 
 
+@pytest.mark.one_backend
 def test_an_all_zero_channel_has_finite_gradients():
     import tensorflow as tf
 
@@ -125,6 +129,7 @@ def test_fit_lowers_the_loss(rng, tf_keras):
         assert np.any(weight.numpy() != old), weight.name
 
 
+@pytest.mark.one_backend
 def test_stochastic_depth_drops_whole_branches_of_images_in_training(rng):
     copied = to_tf_keras(make_classifier(drop_path_rate=0.5))
     layer = copied.get_layer("stage3_block0_stochastic_depth")
@@ -137,6 +142,7 @@ def test_stochastic_depth_drops_whole_branches_of_images_in_training(rng):
     np.testing.assert_array_equal(layer(x, training=False), x)
 
 
+@pytest.mark.one_backend
 def test_frozen_layers_stay_frozen():
     model = make_classifier()
     model.backbone.trainable = False
@@ -171,21 +177,25 @@ def test_saving_and_loading(rng, tmp_path, tf_keras, name):
     assert all(np.any(new != old) for new, old in zip(loaded.get_weights(), before, strict=True))
 
 
+@pytest.mark.one_backend
 def test_an_activation_that_computes_something_else_there():
     with pytest.raises(ValueError, match="'hard_sigmoid' of tf_keras computes something else"):
         to_tf_keras(make_classifier(activation="hard_sigmoid"))
 
 
+@pytest.mark.one_backend
 def test_an_activation_that_is_not_there():
     with pytest.raises(ValueError, match="tf_keras has no activation"):
         to_tf_keras(make_classifier(activation="sparsemax"))
 
 
+@pytest.mark.one_backend
 def test_another_model():
     with pytest.raises(ValueError, match="must be a ConvNeXtV2Backbone or .* Received: Sequential"):
         to_tf_keras(keras.Sequential())
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("missing", ["tf_keras", "tensorflow"])
 def test_tf_keras_is_not_installed(monkeypatch, missing):
     model = make_classifier()

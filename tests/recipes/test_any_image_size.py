@@ -5,6 +5,9 @@ import pytest
 import keras_convnextv2 as kc
 from tests.recipes.one_line import assert_one_line
 
+# That models of any size run on each backend is tested in tests/models.
+pytestmark = pytest.mark.one_backend
+
 
 @pytest.fixture
 def any_size():

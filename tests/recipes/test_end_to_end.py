@@ -19,15 +19,8 @@ def settings_but_folder(folder):
     return [line for line in lines if not line.startswith("--output_dir=")]
 
 
-def pretrain(run_recipe, tiny_run, folder, *more):
-    outcome = run_recipe("pretrain", *tiny_run, f"--output_dir={folder}", "--json", *more)
-    assert outcome.status == 0, outcome.err
-    return outcome
-
-
-def test_pretraining_leaves_a_model_a_log_settings_and_pictures(run_recipe, tiny_run, tmp_path):
-    folder = tmp_path / "run"
-    outcome = pretrain(run_recipe, tiny_run, folder)
+def test_pretraining_leaves_a_model_a_log_settings_and_pictures(pretrained):
+    folder, outcome = pretrained.folder, pretrained.outcome
     assert outcome.result["model"] == str(folder / "model.keras")
 
     backbone = keras.saving.load_model(folder / "model.keras")
@@ -49,9 +42,9 @@ def test_pretraining_leaves_a_model_a_log_settings_and_pictures(run_recipe, tiny
     assert picture.width > 8 * 24 * 8
 
 
-def test_settings_start_the_run_again_with_the_same_result(run_recipe, tiny_run, tmp_path):
-    first, second = tmp_path / "first", tmp_path / "second"
-    loss = pretrain(run_recipe, tiny_run, first).result["loss"]
+def test_settings_start_the_run_again_with_the_same_result(run_recipe, pretrained, tmp_path):
+    first, second = pretrained.folder, tmp_path / "second"
+    loss = pretrained.outcome.result["loss"]
     again = run_recipe(
         "pretrain", f"--flagfile={first / 'settings.flags'}", f"--output_dir={second}", "--json"
     )
@@ -60,6 +53,7 @@ def test_settings_start_the_run_again_with_the_same_result(run_recipe, tiny_run,
     assert settings_but_folder(first) == settings_but_folder(second)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("flag", "rate"), [("--base_learning_rate=0.32", 0.01), ("--learning_rate=0.04", 0.04)]
 )
@@ -71,13 +65,12 @@ def test_the_base_learning_rate_is_for_256_images(
     assert f"learning rate {rate:.3g} " in outcome.err
 
 
-def test_finetuning_starts_from_what_pretraining_left(run_recipe, tiny_run, tmp_path, images_dir):
-    pretrained, finetuned = tmp_path / "pretrained", tmp_path / "finetuned"
-    pretrain(run_recipe, tiny_run, pretrained)
+def test_finetuning_starts_from_what_pretraining_left(run_recipe, pretrained, tmp_path, images_dir):
+    finetuned = tmp_path / "finetuned"
     # A learning rate too small to move a float32 weight: the start is what is saved.
     outcome = run_recipe(
         "finetune",
-        f"--weights={pretrained}",
+        f"--weights={pretrained.folder}",
         f"--data_dir={images_dir}",
         f"--output_dir={finetuned}",
         "--epochs=1",
@@ -86,7 +79,7 @@ def test_finetuning_starts_from_what_pretraining_left(run_recipe, tiny_run, tmp_
         "--json",
     )
     assert outcome.status == 0, outcome.err
-    backbone = keras.saving.load_model(pretrained / "model.keras")
+    backbone = keras.saving.load_model(pretrained.folder / "model.keras")
     classifier = keras.saving.load_model(finetuned / "model.keras")
     for before, after in zip(
         backbone.get_weights(), classifier.backbone.get_weights(), strict=True
@@ -115,11 +108,9 @@ def test_evaluate_repeats_what_finetuning_reported(run_recipe, tiny_run, tmp_pat
     np.testing.assert_allclose(evaluated.result["loss"], outcome.result["test_loss"], rtol=1e-5)
 
 
-def test_evaluate_measures_a_pretraining_under_fixed_masks(
-    run_recipe, tiny_run, tmp_path, images_dir
-):
-    pretrain(run_recipe, tiny_run, tmp_path / "run")
-    words = (f"--weights={tmp_path / 'run/checkpoints/last.keras'}", f"--data_dir={images_dir}")
+def test_evaluate_measures_a_pretraining_under_fixed_masks(run_recipe, pretrained, images_dir):
+    checkpoint = pretrained.folder / "checkpoints" / "last.keras"
+    words = (f"--weights={checkpoint}", f"--data_dir={images_dir}")
     losses = [run_recipe("evaluate", *words, "--json").result["loss"] for _ in range(2)]
     assert losses[0] == losses[1]
     assert np.isfinite(losses[0])
@@ -127,12 +118,15 @@ def test_evaluate_measures_a_pretraining_under_fixed_masks(
 
 def test_half_precision_is_a_flag(run_recipe, tiny_run, tmp_path):
     folder = tmp_path / "run"
-    outcome = pretrain(run_recipe, tiny_run, folder, "--precision=bfloat16", "--epochs=1")
+    words = (*tiny_run, f"--output_dir={folder}", "--precision=bfloat16", "--epochs=1", "--json")
+    outcome = run_recipe("pretrain", *words)
+    assert outcome.status == 0, outcome.err
     assert np.isfinite(outcome.result["loss"])
     backbone = keras.saving.load_model(folder / "model.keras")
     assert backbone.dtype_policy.name == "mixed_bfloat16"
 
 
+@pytest.mark.one_backend
 def test_a_dry_run_writes_nothing(run_recipe, tiny_run, tmp_path):
     folder = tmp_path / "run"
     outcome = run_recipe("pretrain", *tiny_run, f"--output_dir={folder}", "--dry_run")
@@ -142,9 +136,9 @@ def test_a_dry_run_writes_nothing(run_recipe, tiny_run, tmp_path):
     assert not folder.exists()
 
 
-def test_progress_says_images_a_second_and_time_left(run_recipe, tiny_run, tmp_path):
-    outcome = pretrain(run_recipe, tiny_run, tmp_path / "run")
-    last = [line for line in outcome.err.splitlines() if line.startswith("pretraining")][-1]
+def test_progress_says_images_a_second_and_time_left(pretrained):
+    said = pretrained.outcome.err
+    last = [line for line in said.splitlines() if line.startswith("pretraining")][-1]
     assert "epoch 2/2" in last
     assert "images/s" in last
     assert "0:00 left" in last

@@ -9,6 +9,7 @@ import keras_convnextv2 as kc
 from tests.recipes.one_line import assert_one_line
 
 
+@pytest.mark.one_backend
 def test_help_lists_the_flags_and_the_commands(run_recipe):
     for name in ("pretrain", "finetune", "evaluate", "demo"):
         outcome = run_recipe(name, "--help")
@@ -16,33 +17,39 @@ def test_help_lists_the_flags_and_the_commands(run_recipe):
         assert "--output_dir" in outcome.out or name == "evaluate"
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["pretrain", "finetune", "evaluate", "demo"])
 def test_unknown_flag(run_recipe, name):
     outcome = run_recipe(name, "--batch_sise=3")
     assert_one_line(outcome, name, "batch_sise", ". See --help.")
 
 
+@pytest.mark.one_backend
 def test_a_typo_in_the_variant_comes_before_what_is_wrong_with_the_images(run_recipe, tmp_path):
     words = (f"--output_dir={tmp_path / 'run'}", "--variant=attto", "--batch_size=1000000")
     outcome = run_recipe("pretrain", *words)
     assert_one_line(outcome, "pretrain", "atto, femto", "'attto'")
 
 
+@pytest.mark.one_backend
 def test_a_word_that_is_no_flag(run_recipe, tmp_path):
     outcome = run_recipe("pretrain", f"--output_dir={tmp_path / 'run'}", "photographs")
     assert_one_line(outcome, "pretrain", "'photographs'", "--name=value")
 
 
+@pytest.mark.one_backend
 def test_missing_output_dir(run_recipe):
     assert_one_line(run_recipe("pretrain"), "pretrain", "--output_dir")
 
 
+@pytest.mark.one_backend
 def test_missing_data_folder(run_recipe, tmp_path):
     missing = tmp_path / "nowhere"
     outcome = run_recipe("pretrain", f"--output_dir={tmp_path / 'run'}", f"--data_dir={missing}")
     assert_one_line(outcome, "pretrain", str(missing), "does not exist")
 
 
+@pytest.mark.one_backend
 def test_empty_data_folder(run_recipe, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -74,6 +81,7 @@ def test_unreadable_image_is_named(run_recipe, tmp_path, content):
     assert_one_line(outcome, "pretrain", str(broken))
 
 
+@pytest.mark.one_backend
 def test_size_that_the_stride_does_not_divide(run_recipe, tiny_run, tmp_path):
     words = [*tiny_run, f"--output_dir={tmp_path / 'run'}", "--image_size=20x24"]
     outcome = run_recipe("pretrain", *words)
@@ -81,6 +89,7 @@ def test_size_that_the_stride_does_not_divide(run_recipe, tiny_run, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("flag", "parts"),
     [
@@ -124,11 +133,13 @@ def test_weights_of_another_variant(run_recipe, images_dir, tmp_path):
     assert_one_line(outcome, "finetune", "widths 4,6,8,12", "widths 8,8,8,8")
 
 
+@pytest.mark.one_backend
 def test_missing_weights(run_recipe, images_dir, tmp_path):
     words = (*finetune_words(images_dir, tmp_path), f"--weights={tmp_path / 'nothing.keras'}")
     assert_one_line(run_recipe("finetune", *words), "finetune", "nothing.keras", "no file")
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("content", "problem"), [(b"", "is empty"), (b"not a model", "begins with b'not a mo'")]
 )
@@ -146,6 +157,7 @@ def test_weights_that_are_another_kind_of_model(run_recipe, images_dir, tmp_path
     assert_one_line(run_recipe("finetune", *words), "finetune", "Sequential", "ConvNeXtV2Backbone")
 
 
+@pytest.mark.one_backend
 def test_more_labels_than_there_are(run_recipe, images_dir, tmp_path):
     words = (*finetune_words(images_dir, tmp_path), "--labels_per_class=9")
     assert_one_line(run_recipe("finetune", *words), "finetune", "'boot'", "8", "9")
@@ -177,6 +189,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_what_was_saved(
     assert not (folder / "model.keras").exists()
 
 
+@pytest.mark.one_backend
 def test_the_demo_replaces_no_folder_but_its_own(run_recipe, tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
     outcome = run_recipe("demo", f"--output_dir={tmp_path}")

@@ -17,16 +17,6 @@ MEAN, STD = [0.5] * 3, [0.3] * 3
 
 
 @pytest.fixture
-def finetuned(run_recipe, tiny_run, tmp_path):
-    folder = tmp_path / "run"
-    words = [word for word in tiny_run if not word.startswith("--decoder")]
-    # A rate at which it learns: probabilities that are all alike have no range to compare by.
-    outcome = run_recipe("finetune", *words, "--learning_rate=0.02", f"--output_dir={folder}")
-    assert outcome.status == 0, outcome.err
-    return folder
-
-
-@pytest.fixture
 def untrained(tmp_path):
     """Makes the .keras file of a classifier with random weights."""
 
@@ -48,11 +38,11 @@ def test_a_run_is_exported_with_its_normalisation_and_compared(
     path = tmp_path / "model.onnx"
     outcome = run_recipe(
         "export",
-        *(f"--weights={finetuned}", f"--output={path}", f"--data_dir={images_dir}"),
+        *(f"--weights={finetuned.folder}", f"--output={path}", f"--data_dir={images_dir}"),
         *("--include_preprocessing", "--batch_size=2", "--activation=softmax", "--json"),
     )
     assert outcome.status == 0, outcome.err
-    words = (f"--weights={finetuned}", f"--data_dir={images_dir}", "--json")
+    words = (f"--weights={finetuned.folder}", f"--data_dir={images_dir}", "--json")
     accuracy = run_recipe("evaluate", *words).result["accuracy"]
     report = outcome.result
     assert report["artefact"] == str(path) and report["format"] == "onnx"
@@ -68,6 +58,7 @@ def test_a_run_is_exported_with_its_normalisation_and_compared(
     np.testing.assert_allclose((taken["mean"], taken["std"]), (MEAN, STD), rtol=1e-6)
 
 
+@pytest.mark.one_backend
 def test_the_runs_normalisation_goes_before_that_of_the_images_tried(
     run_recipe, finetuned, images_dir, tmp_path
 ):
@@ -77,7 +68,7 @@ def test_the_runs_normalisation_goes_before_that_of_the_images_tried(
         with np.load(images_dir / f"{split}.npz") as arrays:
             brighter = {**arrays, "mean": arrays["mean"] + 0.2, "class_names": list("abc")}
             np.savez(other / f"{split}.npz", **brighter)
-    words = (f"--weights={finetuned}", f"--data_dir={other}")
+    words = (f"--weights={finetuned.folder}", f"--data_dir={other}")
     outcome = run_recipe("export", *words, f"--output={tmp_path / 'a.onnx'}", "--json")
     assert outcome.status == 0, outcome.err
     assert "not of the model's classes" in outcome.err
@@ -90,11 +81,12 @@ def test_the_runs_normalisation_goes_before_that_of_the_images_tried(
     assert (taken[1]["mean"], taken[1]["std"]) == ([0.1, 0.2, 0.3], [0.5, 0.6, 0.7])
 
 
+@pytest.mark.one_backend
 def test_int8_is_calibrated_by_the_training_images(run_recipe, finetuned, images_dir, tmp_path):
     path = tmp_path / "model.tflite"
     outcome = run_recipe(
         "export",
-        *(f"--weights={finetuned}", f"--output={path}", f"--data_dir={images_dir}"),
+        *(f"--weights={finetuned.folder}", f"--output={path}", f"--data_dir={images_dir}"),
         *("--precision=int8", "--keep_failed", "--trial_images=4"),
     )
     assert outcome.status == 0, outcome.err
@@ -109,11 +101,9 @@ def test_int8_is_calibrated_by_the_training_images(run_recipe, finetuned, images
     assert open_artefact(path)(np.zeros((1, 16, 24, 3), "float32")).shape == (1, 3)
 
 
-def test_a_pretraining_gives_its_backbone_of_any_size(run_recipe, tiny_run, tmp_path):
-    folder, path = tmp_path / "run", tmp_path / "model.tflite"
-    done = run_recipe("pretrain", *tiny_run, "--epochs=1", f"--output_dir={folder}")
-    assert done.status == 0, done.err
-    words = (f"--weights={folder}", f"--output={path}", "--image_size=any")
+def test_a_pretraining_gives_its_backbone_of_any_size(run_recipe, pretrained, tmp_path):
+    path = tmp_path / "model.tflite"
+    words = (f"--weights={pretrained.folder}", f"--output={path}", "--image_size=any")
     outcome = run_recipe("export", *words)
     assert outcome.status == 0, outcome.err
     assert "own size" not in outcome.err
@@ -122,6 +112,7 @@ def test_a_pretraining_gives_its_backbone_of_any_size(run_recipe, tiny_run, tmp_
     assert artefact(np.zeros((1, 24, 40, 3), "float32")).shape == (1, 3, 5, 12)
 
 
+@pytest.mark.one_backend
 def test_a_size_that_is_not_the_models_own_is_remarked(run_recipe, untrained, tmp_path):
     words = (f"--weights={untrained()}", "--image_size=64x48")
     outcome = run_recipe("export", *words, f"--output={tmp_path / 'model.onnx'}")
@@ -130,6 +121,7 @@ def test_a_size_that_is_not_the_models_own_is_remarked(run_recipe, untrained, tm
     assert open_artefact(tmp_path / "model.onnx").metadata["input"]["shape"] == [None, 64, 48, 3]
 
 
+@pytest.mark.one_backend
 def test_a_model_without_a_size_is_exported_at_224_pixels(run_recipe, tmp_path):
     backbone = kc.ConvNeXtV2Backbone(kc.Variant((1, 1, 1, 1), (4, 4, 4, 4)), (None, None, 3))
     backbone.save(tmp_path / "any.keras")
@@ -138,6 +130,7 @@ def test_a_model_without_a_size_is_exported_at_224_pixels(run_recipe, tmp_path):
     assert open_artefact(tmp_path / "model.onnx").metadata["input"]["shape"] == [None, 224, 224, 3]
 
 
+@pytest.mark.one_backend
 def test_a_keras_file_of_a_grey_model_and_the_embedded_images(run_recipe, untrained, tmp_path):
     words = (f"--weights={untrained(channels=1)}", f"--output={tmp_path / 'model.keras'}")
     outcome = run_recipe("export", *words, "--trial_images=3", "--json")
@@ -146,6 +139,7 @@ def test_a_keras_file_of_a_grey_model_and_the_embedded_images(run_recipe, untrai
     assert kc.from_preset(tmp_path / "model.keras").num_classes == 3
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
@@ -167,6 +161,7 @@ def test_what_cannot_be(run_recipe, untrained, tmp_path, monkeypatch, words, par
     assert sorted(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.one_backend
 def test_a_backbone_has_no_activation(run_recipe, tmp_path):
     backbone = kc.ConvNeXtV2Backbone(kc.Variant((1, 1, 1, 1), (4, 4, 4, 4)), (32, 32, 3))
     backbone.save(tmp_path / "backbone.keras")
@@ -175,12 +170,14 @@ def test_a_backbone_has_no_activation(run_recipe, tmp_path):
     assert_one_line(outcome, "export", "--activation", "backbone")
 
 
+@pytest.mark.one_backend
 def test_images_of_other_channels(run_recipe, untrained, images_dir, tmp_path):
     words = (f"--weights={untrained(channels=1)}", f"--data_dir={images_dir}")
     outcome = run_recipe("export", *words, f"--output={tmp_path / 'model.onnx'}")
     assert_one_line(outcome, "export", "images of 1 channels", "have 3")
 
 
+@pytest.mark.one_backend
 def test_a_failed_trial_is_one_line(run_recipe, untrained, tmp_path, monkeypatch):
     from keras_convnextv2.export import check
 

@@ -10,6 +10,8 @@ import pytest
 
 from recipes import huge_pages
 
+pytestmark = pytest.mark.one_backend
+
 PROGRAM = """if True:
     import json, os, resource, sys
     from recipes import huge_pages

@@ -31,12 +31,14 @@ def test_a_backend_that_is_not_installed(tmp_path):
     assert any(f"KERAS_BACKEND={other}" in line for other in others)
 
 
+@pytest.mark.one_backend
 def test_a_package_that_is_ours_still_shows_where_it_is_missed(tmp_path):
     done = run_without("numpy", tmp_path)
     assert done.returncode != 0
     assert "Traceback" in done.stderr and "numpy" in done.stderr
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["theano", "TensorFlow2"])
 def test_a_backend_that_does_not_exist(tmp_path, monkeypatch, name):
     monkeypatch.setenv("KERAS_BACKEND", name)

@@ -11,6 +11,9 @@ from recipes.images import EMBEDDED_IMAGES
 from recipes.neighbours.scenes import make_scenes, mean_iou, share_found
 from tests.recipes.one_line import assert_one_line
 
+# That their tasks train our backbone on each backend is tested in tests/export.
+pytestmark = pytest.mark.one_backend
+
 TINY = ("--depths=1,1,1,1", "--widths=8,12,16,24", "--image_size=64x64", "--json")
 SEGMENTERS = ("segment_with_keras_cv", "segment_with_keras_hub")
 DETECTORS = ("detect_with_keras_cv", "detect_with_keras_hub")

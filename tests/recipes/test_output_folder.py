@@ -5,6 +5,8 @@ import pytest
 
 from tests.recipes.one_line import assert_one_line
 
+pytestmark = pytest.mark.one_backend
+
 
 def test_an_output_folder_of_another_run_is_left_alone(run_recipe, tiny_run, tmp_path):
     folder = tmp_path / "run"
@@ -46,15 +48,6 @@ def test_what_a_run_saved_is_never_overwritten(run_recipe, tiny_run, tmp_path, n
     assert (folder / "settings.flags").read_text() == "--epochs=9\n"
 
 
-@pytest.fixture
-def finetuned(run_recipe, tiny_run, tmp_path):
-    folder = tmp_path / "finetuned"
-    words = [word for word in tiny_run if not word.startswith("--decoder")]
-    outcome = run_recipe("finetune", *words, f"--output_dir={folder}", "--epochs=1")
-    assert outcome.status == 0, outcome.err
-    return folder
-
-
 def rename_classes(images_dir, names):
     for path in (images_dir / "train.npz", images_dir / "test.npz"):
         arrays = dict(np.load(path))
@@ -63,6 +56,6 @@ def rename_classes(images_dir, names):
 
 def test_class_names_that_differ_are_refused(run_recipe, finetuned, images_dir):
     rename_classes(images_dir, ["boot", "dress", "coat"])
-    for weights in (finetuned, finetuned / "checkpoints" / "last.keras"):
+    for weights in (finetuned.folder, finetuned.folder / "checkpoints" / "last.keras"):
         outcome = run_recipe("evaluate", f"--weights={weights}", f"--data_dir={images_dir}")
         assert_one_line(outcome, "evaluate", "class 1", "'coat'", "'dress'", "another order")

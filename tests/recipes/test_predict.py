@@ -175,6 +175,7 @@ def test_predictions_agree_with_evaluate(run_recipe, classifier, onnx_file, phot
     np.testing.assert_allclose(np.mean(right), evaluated.result["accuracy"], rtol=1e-6)
 
 
+@pytest.mark.one_backend
 def test_text_shows_the_first_classes_of_each_file(run_recipe, onnx_file, photographs):
     files = paths_of(photographs)[:2]
     words = (f"--model={onnx_file}", f"--images={files[1]},{files[0]},{files[1]}")
@@ -188,6 +189,7 @@ def test_text_shows_the_first_classes_of_each_file(run_recipe, onnx_file, photog
     assert float(lines[1].split()[0]) >= float(lines[2].split()[0])
 
 
+@pytest.mark.one_backend
 def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(
     run_recipe, onnx_file, photographs, tmp_path
 ):
@@ -211,6 +213,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(
         assert saved["probabilities"].shape == (1, 3)
 
 
+@pytest.mark.one_backend
 def test_files_of_a_folder_that_are_no_images_are_counted(run_recipe, onnx_file, photographs):
     outcome = run_recipe("predict", f"--model={onnx_file}", f"--images={photographs}")
     assert "no images by their names, left out: 1\n" in outcome.err  # notes.txt
@@ -219,6 +222,7 @@ def test_files_of_a_folder_that_are_no_images_are_counted(run_recipe, onnx_file,
     assert "no images" not in outcome.err
 
 
+@pytest.mark.one_backend
 def test_where_nothing_can_be_read(run_recipe, onnx_file, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"words")
     outcome = run_recipe("predict", f"--model={onnx_file}", f"--images={tmp_path}")
@@ -248,11 +252,9 @@ def test_a_backbone_shows_its_features_and_writes_them(
 
 
 def test_the_checkpoint_of_a_pretraining_gives_its_backbones_features(
-    run_recipe, tiny_run, images_dir, photographs, tmp_path
+    run_recipe, pretrained, photographs, tmp_path
 ):
-    folder = tmp_path / "run"
-    done = run_recipe("pretrain", *tiny_run, "--epochs=1", f"--output_dir={folder}")
-    assert done.status == 0, done.err
+    folder = pretrained.folder
     words = (f"--images={paths_of(photographs)[0]}", "--json")
     of_run, of_checkpoint = (
         run_recipe("predict", f"--model={path}", *words).result
@@ -295,6 +297,7 @@ def test_a_grey_model_is_given_grey_and_its_runs_normalisation(
     assert_predicted(run_recipe("predict", *words), paths, expected)
 
 
+@pytest.mark.one_backend
 def test_a_run_whose_images_are_gone_is_taken_for_one_of_image_files(
     run_recipe, classifier, photographs, tmp_path
 ):
@@ -326,6 +329,7 @@ def test_probabilities_of_the_models_own_are_not_changed(
     assert_predicted(run_recipe("predict", *words), paths, expected)
 
 
+@pytest.mark.one_backend
 def test_any_size_needs_the_flag_and_classes_without_names_have_numbers(
     run_recipe, make_model, photographs, tmp_path
 ):
@@ -344,6 +348,7 @@ def test_any_size_needs_the_flag_and_classes_without_names_have_numbers(
         assert list(classes)[0] == f"class {row.argmax()}"
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("flag", "parts"),
     [
@@ -363,6 +368,7 @@ def test_flags_that_cannot_be(run_recipe, onnx_file, photographs, flag, parts):
     assert_one_line(run_recipe("predict", *words), "predict", *parts)
 
 
+@pytest.mark.one_backend
 def test_nothing_is_overwritten(run_recipe, onnx_file, photographs, tmp_path):
     (tmp_path / "old.npz").write_text("precious")
     words = (f"--model={onnx_file}", f"--images={photographs}")
@@ -371,17 +377,20 @@ def test_nothing_is_overwritten(run_recipe, onnx_file, photographs, tmp_path):
     assert (tmp_path / "old.npz").read_text() == "precious"
 
 
+@pytest.mark.one_backend
 def test_a_folder_without_images(run_recipe, onnx_file, tmp_path):
     outcome = run_recipe("predict", f"--model={onnx_file}", f"--images={tmp_path}")
     assert_one_line(outcome, "predict", str(tmp_path), "no images")
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("flag", ["--mean=0.5", "--std=0.1,0.1,x", "--std=0.1,0.1,0"])
 def test_a_normalisation_that_cannot_be(run_recipe, classifier, photographs, flag):
     words = (f"--model={classifier[1]}", f"--images={photographs}", "--mean=0,0,0", "--std=1,1,1")
     assert_one_line(run_recipe("predict", *words, flag), "predict", "--std")
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["model.onnx", "model.tflite", "model.xml", "model.pt2"])
 def test_a_damaged_artefact(run_recipe, photographs, tmp_path, name):
     (tmp_path / name).write_bytes(b"this is no model" * 10)
@@ -389,6 +398,7 @@ def test_a_damaged_artefact(run_recipe, photographs, tmp_path, name):
     assert_one_line(run_recipe("predict", *words), "predict", name)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("name", "package", "extra"),
     [

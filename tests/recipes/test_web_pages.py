@@ -12,6 +12,8 @@ from keras_convnextv2.export import export_model
 from tests.recipes.one_line import assert_one_line
 from tests.reference.random_weights import randomize
 
+pytestmark = pytest.mark.one_backend
+
 
 @pytest.fixture(scope="module")
 def export(tmp_path_factory):

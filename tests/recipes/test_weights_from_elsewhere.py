@@ -8,6 +8,9 @@ import keras_convnextv2 as kc
 from tests.recipes.one_line import assert_one_line
 from tests.reference.random_weights import randomize
 
+# That such files load on each backend is tested in tests/weights.
+pytestmark = pytest.mark.one_backend
+
 
 @pytest.fixture
 def classifier():

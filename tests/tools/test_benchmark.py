@@ -1,5 +1,6 @@
 import json
 import re
+import types
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 import keras_convnextv2 as kc
 from keras_convnextv2.layers import ops
+from keras_convnextv2.layers.fast import operations
 from tests.reference.processes import run_python
 from tests.reference.random_weights import named_weights, randomize
 from tools import depthwise_steps
@@ -32,6 +34,12 @@ def benchmark(*words):
         (["--contenders=litert"], "'litert' does not run pretrain"),
         (["--task=depthwise", "--contenders=transformers"], "does not run depthwise"),
         (["--task=inference", "--contenders=onnx-int8"], "'onnx-int8' has no option int8"),
+        (
+            ["--contenders=transformers-plain", "--task=finetune"],
+            "has no option plain for finetune",
+        ),
+        (["--contenders=torch-plain-without_gelu_grn"], "has -plain, which leaves out all"),
+        (["--contenders=jax-without_rest"], r"is without \['rest'\], which the table .* has: "),
         (["--variant=gigantic"], "--variant is one of atto, .*Received: gigantic"),
         (["--mask_ratio=1.5"], "--mask_ratio=1.5"),
         (["--mask_ratio=0.99", "--image_size=96"], "leaves 0 of 9 patches visible"),
@@ -43,6 +51,23 @@ def test_what_cannot_be_timed_is_refused_in_one_line(words, text, run_program):
     assert done.status != 0
     assert re.search(text, done.err.splitlines()[-1])
     assert "Traceback" not in done.err
+
+
+@pytest.mark.one_backend
+def test_a_contender_keeps_all_fast_paths_but_those_it_is_without(monkeypatch):
+    from tools import contenders  # which defines flags: here, not where files are collected
+
+    asked = {"task": "depthwise", "variant": "atto", "image_size": 32, "batch_size": 1}
+    flags = types.SimpleNamespace(**asked, mask_ratio=0.5)
+    monkeypatch.setattr(contenders, "FLAGS", flags)
+    first, second, *others = operations()
+    for name, fast_paths in (
+        ("torch", "auto"),
+        ("torch-plain", "off"),
+        (f"torch-without_{first}", sorted([second, *others])),
+        (f"torch-without_{first}-without_{second}", sorted(others)),
+    ):
+        assert contenders.settings_of(name)["fast_paths"] == fast_paths
 
 
 @pytest.mark.one_backend
@@ -63,9 +88,9 @@ def test_artefacts_are_timed_in_their_own_runtimes(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.one_backend  # contenders are processes with backends of their own
 def test_this_library_and_a_peer_are_timed_side_by_side(tmp_path):
-    backend = keras.backend.backend()
-    contenders = [f"{backend}-visible", f"{backend}-dense-bfloat16", "pytorch"]
+    contenders = ["tensorflow-visible", "jax-dense-bfloat16", "torch-visible", "pytorch"]
     done = benchmark(
         f"--contenders={','.join(contenders)}",
         "--image_size=64",
@@ -87,9 +112,9 @@ def test_this_library_and_a_peer_are_timed_side_by_side(tmp_path):
     assert report["matmul_gflops"]["bfloat16"] > 0
 
 
+@pytest.mark.one_backend
 def test_depthwise_convolutions_are_timed_alone(tmp_path):
-    backend = keras.backend.backend()
-    contenders = [f"{backend}-convolution", backend]
+    contenders = ["torch-plain", "tensorflow", "jax", "torch"]
     words = ("--image_size=32", "--batch_size=2", "--repetitions=1", "--steps=1")
     output = tmp_path / "report.json"
     done = benchmark(

@@ -14,6 +14,8 @@ from keras_convnextv2.weights.sizes import Decoder, Sizes
 from tests.reference.layouts import FOLDER, custom_layout, layout
 from tests.reference.minkowski_fcmae import make_checkpoint
 
+pytestmark = pytest.mark.one_backend
+
 NAMED = [
     (library, size)
     for library in ("official", "timm", "transformers")

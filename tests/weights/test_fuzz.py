@@ -10,10 +10,10 @@ import pytest
 
 from tests.reference.small_files import KINDS, write_small_files
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.one_backend]
 ROOT = Path(__file__).parents[2]
-SEED = "2026-11-25"  # with the backend's name, so that each run of the three has other files
-FILES_PER_KIND = 1500
+SEED = "2026-11-25"
+FILES_PER_KIND = 4500
 
 
 @pytest.fixture(scope="module")

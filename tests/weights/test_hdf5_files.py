@@ -10,6 +10,8 @@ import pytest
 import keras_convnextv2 as kc
 from keras_convnextv2.weights.hdf5_file import Window, stored_tensors
 
+pytestmark = pytest.mark.one_backend
+
 NAME = "layers/dense/vars/1"  # of the head's bias
 
 

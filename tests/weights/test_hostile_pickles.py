@@ -23,6 +23,8 @@ from tests.reference.written_pickles import (
     tensor,
 )
 
+pytestmark = pytest.mark.one_backend
+
 WRITER = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 EXTENSION = 241  # a code for `os.mkdir` in copyreg's registry
 

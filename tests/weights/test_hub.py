@@ -24,6 +24,8 @@ from tests.reference.hub_server import COMMIT, serve_repository
 from tests.reference.layouts import custom_layout, random_checkpoint
 from tests.reference.load_from_hub import sums
 
+pytestmark = pytest.mark.one_backend
+
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "timm/convnextv2_test"
 HANDLE = f"hf://{NAME}"

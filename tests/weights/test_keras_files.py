@@ -47,6 +47,7 @@ def assert_same_weights(model, expected):
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["model.keras", "model.pt"])
 def test_a_file_that_was_cut_is_named_with_what_to_do(name, tmp_path, make_fcmae):
     path, backbone = tmp_path / name, make_fcmae().backbone
@@ -59,6 +60,7 @@ def test_a_file_that_was_cut_is_named_with_what_to_do(name, tmp_path, make_fcmae
         kc.from_preset(path)
 
 
+@pytest.mark.one_backend
 def test_an_archive_whose_end_tells_of_other_disks_is_damaged(tmp_path, make_fcmae):
     path = tmp_path / "model.pt"
     kc.save_weights(make_fcmae().backbone, path, format="official")
@@ -106,6 +108,7 @@ def test_what_is_saved_comes_back(kind, options, tmp_path, make_fcmae):
             weight.assign(0 * weight)
 
 
+@pytest.mark.one_backend
 def test_a_weights_file_that_does_not_tell_its_depths_is_refused_with_the_way_out(
     tmp_path, make_fcmae
 ):
@@ -161,6 +164,7 @@ def zipped(entries, compression=zipfile.ZIP_STORED):
     return out.getvalue()
 
 
+@pytest.mark.one_backend
 def test_zipped_anew_it_loads(saved, tmp_path):
     (tmp_path / "file.keras").write_bytes(zipped(entries_of(saved["model.keras"])))
     assert kc.from_preset(tmp_path / "file.keras").class_names == ("a", "b", "c")
@@ -176,6 +180,7 @@ def with_config(saved, change):
 BILLIONS = [10**9] * 4
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
@@ -211,6 +216,7 @@ def test_arguments_that_no_backbone_has_are_refused(name, value, message, saved,
     refuse(with_config(saved, change), message)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -229,6 +235,7 @@ def test_a_config_of_another_form_is_refused(text, message, saved, refuse):
     refuse(zipped({**entries_of(saved["model.keras"]), "config.json": text}), message)
 
 
+@pytest.mark.one_backend
 def test_another_model_is_refused(tmp_path, refuse):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     model.save(tmp_path / "other.keras")
@@ -241,6 +248,7 @@ def run_code(path):
     return keras.saving.serialize_keras_object(layer)
 
 
+@pytest.mark.one_backend
 def test_code_in_a_config_is_not_run(saved, refuse, tmp_path):
     code = run_code(str(tmp_path / "run"))
 
@@ -259,6 +267,7 @@ def test_code_in_a_config_is_not_run(saved, refuse, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.one_backend
 def test_an_activation_that_keras_does_not_have_is_refused(saved, refuse):
     def change(config):
         config["config"]["activation"] = "os.system"
@@ -266,6 +275,7 @@ def test_an_activation_that_keras_does_not_have_is_refused(saved, refuse):
     refuse(with_config(saved, change), "No model can be built")
 
 
+@pytest.mark.one_backend
 def test_compressed_entries_are_refused(saved, refuse):
     entries = entries_of(saved["model.keras"])
     refuse(zipped(entries, zipfile.ZIP_DEFLATED), "config.json is compressed")
@@ -273,6 +283,7 @@ def test_compressed_entries_are_refused(saved, refuse):
     refuse(zipped(bomb, zipfile.ZIP_DEFLATED), "config.json is compressed")
 
 
+@pytest.mark.one_backend
 def test_a_size_that_is_not_that_of_the_stored_bytes_is_refused(saved, refuse):
     entries = {**entries_of(saved["model.keras"]), "config.json": b"\x11" * 7777}
     size = (7777).to_bytes(4, "little")
@@ -283,6 +294,7 @@ def test_a_size_that_is_not_that_of_the_stored_bytes_is_refused(saved, refuse):
     refuse(content[: start - 4] + b"\xff\xff\xff\x7f" * 2 + content[start + 4 :], "overlap")
 
 
+@pytest.mark.one_backend
 def test_a_missing_or_doubled_entry_is_refused(saved, refuse):
     entries = entries_of(saved["model.keras"])
     refuse(zipped({"model.weights.h5": entries["model.weights.h5"]}), "no entry 'config.json'")
@@ -290,6 +302,7 @@ def test_a_missing_or_doubled_entry_is_refused(saved, refuse):
     refuse(content.replace(b"Config.json", b"config.json"), "several entries of one name")
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["config.json", "model.weights.h5"])
 def test_a_flipped_bit_is_found_by_the_checksum(name, saved, refuse):
     content = bytearray(saved["model.keras"])
@@ -299,6 +312,7 @@ def test_a_flipped_bit_is_found_by_the_checksum(name, saved, refuse):
     refuse(bytes(content), f"the checksum of {name} is another")
 
 
+@pytest.mark.one_backend
 def test_a_list_of_entries_longer_than_any_model_s_is_not_read(refuse):
     size = 5 * 2**20
     counts = b"\1\0" * 2  # entries

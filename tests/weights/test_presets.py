@@ -23,6 +23,7 @@ def make_classifier(num_classes, image_shape=(32, 48, 3), **options):
     return model
 
 
+@pytest.mark.one_backend
 def test_the_table_has_the_hub_s_26_names():
     assert len(kc.PRESETS) == 26
     for handle, preset in kc.PRESETS.items():
@@ -36,6 +37,7 @@ def test_the_table_has_the_hub_s_26_names():
         assert preset.image_size == (int(size) if size.isdigit() else 224)
 
 
+@pytest.mark.one_backend
 def test_a_larger_model_is_more_accurate():
     accuracies = [
         kc.PRESETS[f"hf://timm/convnextv2_{size}.fcmae_ft_in1k"].top_1
@@ -65,6 +67,7 @@ def test_a_keras_file_brings_its_arguments(tmp_path):
         assert getattr(copy.backbone, name) == getattr(model.backbone, name)
 
 
+@pytest.mark.one_backend
 def test_the_folder_of_a_run_brings_what_its_model_has(tmp_path):
     make_classifier(2, class_names=["boot", "coat"]).save(tmp_path / "model.keras")
     assert kc.from_preset(tmp_path).class_names == ("boot", "coat")
@@ -80,6 +83,7 @@ def test_the_class_names_of_a_classifier_follow_its_head(tmp_path):
     assert named.class_names == ("boot", "coat")
 
 
+@pytest.mark.one_backend
 def test_class_names_of_another_number_are_not_taken(tmp_path):
     kc.save_weights(make_classifier(3), tmp_path / "a.safetensors", "timm")
     tensors = safetensors.numpy.load_file(tmp_path / "a.safetensors")
@@ -87,6 +91,7 @@ def test_class_names_of_another_number_are_not_taken(tmp_path):
     assert kc.from_preset(tmp_path / "b.safetensors").class_names is None
 
 
+@pytest.mark.one_backend
 def test_timm_s_folder_has_what_create_model_asks_for(tmp_path, rng):
     checkpoint = random_checkpoint(layout("timm", "atto"), rng)
     safetensors.numpy.save_file(checkpoint, tmp_path / "a.safetensors")
@@ -103,6 +108,7 @@ def test_timm_s_folder_has_what_create_model_asks_for(tmp_path, rng):
     assert copy.backbone.image_shape == (64, 96, 3)
 
 
+@pytest.mark.one_backend
 def test_the_licence_is_printed_once_and_stays_with_the_weights(tmp_path, rng, capsys):
     checkpoint = random_checkpoint(layout("timm", "atto"), rng)
     path = tmp_path / "a.safetensors"
@@ -115,6 +121,7 @@ def test_the_licence_is_printed_once_and_stays_with_the_weights(tmp_path, rng, c
         assert file.metadata()["licence"] == "cc-by-nc-4.0"
 
 
+@pytest.mark.one_backend
 def test_weights_that_may_be_meta_s_and_name_no_licence_get_a_word(tmp_path, rng, capsys):
     checkpoint = random_checkpoint(custom_layout("official", DEPTHS, WIDTHS), rng)
     safetensors.numpy.save_file(checkpoint, tmp_path / "own.safetensors")
@@ -133,6 +140,7 @@ def nothing_printed_yet():
     _print_once.cache_clear()
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("size", [64, (64, 96, 3), (8, 96), (64, "wide")])
 def test_an_image_size_that_cannot_be(size, tmp_path):
     kc.save_weights(make_classifier(2), tmp_path / "a.safetensors")
@@ -146,6 +154,7 @@ def test_a_model_for_images_of_any_size(tmp_path):
     assert model.backbone.image_shape == (None, 96, 3)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("names", "message"),
     [(["a"], "must be 2 strings"), ("ab", "must be 2 strings"), ([1, 2], "must be 2 strings")],

@@ -14,6 +14,8 @@ from keras_convnextv2.weights.errors import WeightsError
 from keras_convnextv2.weights.files import open_weights
 from keras_convnextv2.weights.pickled_tensors import STORAGE_TYPES
 
+pytestmark = pytest.mark.one_backend
+
 DTYPES = tuple(STORAGE_TYPES)
 IS_ZIP = pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
 
