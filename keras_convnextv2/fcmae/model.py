@@ -15,6 +15,7 @@ from keras_convnextv2.fcmae.inputs import (
 from keras_convnextv2.fcmae.loss import hidden_patch_loss, normalize_patches
 from keras_convnextv2.fcmae.patches import patchify, unpatchify
 from keras_convnextv2.fcmae.reconstruction import reconstruct
+from keras_convnextv2.insides import KeptVariables
 from keras_convnextv2.layers import ops
 from keras_convnextv2.layers.regions import MaskedMap, VisibleStrip
 from keras_convnextv2.models import ConvNeXtV2Backbone
@@ -25,7 +26,7 @@ from keras_convnextv2.training.optimizers import adamw
 
 
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
-class FCMAE(keras.Model):
+class FCMAE(KeptVariables, keras.Model):
     """Fully convolutional masked autoencoder: self-supervised pretraining of a backbone.
 
     Hides `mask_ratio` of each image's patches, encodes the visible ones with the backbone,
@@ -259,9 +260,6 @@ class FCMAE(keras.Model):
         """As `keras.Model.predict`."""
         with steps.keep_weights(self):
             return super().predict(*arguments, **options)
-
-    def _purge_model_variables(self, **groups):
-        """Keras on JAX would empty the variables here, and lose them if the first step raises."""
 
     def train_step(self, *arguments):
         return steps.train_step(self, *arguments)

@@ -1,5 +1,7 @@
 """How a model was compiled, as its `.keras` file says it."""
 
+from keras_convnextv2.insides import auto_jit_compile
+
 
 def portable_compile_config(model, config):
     """A model's compile config, with "auto" where `jit_compile` is what "auto" means here.
@@ -11,6 +13,6 @@ def portable_compile_config(model, config):
         model: a compiled model.
         config: dict, of `keras.Model.get_compile_config`; empty where the model is not compiled.
     """
-    if config and config["jit_compile"] == model._resolve_auto_jit_compile():
+    if config and config["jit_compile"] == auto_jit_compile(model):
         return {**config, "jit_compile": "auto"}
     return config

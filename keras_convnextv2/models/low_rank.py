@@ -5,6 +5,8 @@ Keras keeps their kernel as it was and adds the product of two narrow matrices t
 
 import keras
 
+from keras_convnextv2.insides import layers_within
+
 
 class MergedKernel:
     """The kernel of a linear layer with LoRA as one weight: what the layer computes with.
@@ -39,7 +41,7 @@ class MergedKernel:
 
 def merged_kernels(model):
     """{id of the kernel's variable: `MergedKernel`} of the layers with LoRA."""
-    layers = [layer for layer in model._flatten_layers() if getattr(layer, "lora_enabled", False)]
+    layers = [layer for layer in layers_within(model) if getattr(layer, "lora_enabled", False)]
     return {id(kernel.variable): kernel for kernel in map(MergedKernel, layers)}
 
 

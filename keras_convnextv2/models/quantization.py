@@ -7,6 +7,8 @@ weights.
 
 import keras
 
+from keras_convnextv2.insides import layers_within
+
 
 def quantization_config(linear_layers):
     """What `quantize_again` needs.
@@ -36,4 +38,4 @@ def quantize_again(linear_layers, saved):
 
 def is_quantized(model):
     """Whether any layer of a model is quantized."""
-    return any(getattr(layer, "quantization_mode", None) for layer in model._flatten_layers())
+    return any(getattr(layer, "quantization_mode", None) for layer in layers_within(model))

@@ -1,12 +1,15 @@
-"""One training and one evaluation step of FCMAE on each backend.
+"""One training and one evaluation step on each backend, of a model that says what they compute.
 
-Only the way to a gradient and the call that applies it differ. What a step computes is
-`FCMAE.step_loss`, and what it counts and reports is `FCMAE.record_step`; both are shared.
+Only the way to a gradient and the call that applies it differ. What a step computes is the model's
+`step_loss(data)`, what it counts and reports `record_step(data, loss, gradients)`, and a step of
+evaluation is `evaluate_step(data)`; `FCMAE` has them.
 """
 
 import contextlib
 
 import keras
+
+from keras_convnextv2 import insides
 
 
 @contextlib.contextmanager
@@ -14,17 +17,16 @@ def keep_weights(model):
     """Around `fit`, `evaluate` or `predict`: after an error the model has its last weights.
 
     On JAX, Keras (3.15) holds the weights outside the model while it steps, and an error leaves
-    them there. With it goes `FCMAE._purge_model_variables`, for an error before the first step.
+    them there. With it goes `insides.KeptVariables`, for an error before the first step.
     """
     if keras.backend.backend() != "jax":
         yield
         return
-    if getattr(model, "_jax_state_synced", True):
-        model._jax_state = None  # of an earlier call; the weights may have been set since
+    insides.forget_state_of_steps(model)
     try:
         yield
     except BaseException:
-        model.jax_state_sync()
+        insides.weights_from_state_of_steps(model)
         raise
 
 

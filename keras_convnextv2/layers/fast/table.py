@@ -21,7 +21,7 @@ class Entry:
 
     Args:
         function: takes and gives what the operation does; None where the operation is not one of
-            `ops` and who computes it asks.
+            `ops` and who computes it asks; for "adamw" an `AdamWUpdate`.
         dtypes: of the first tensor; None for any.
         fits: of the operation's arguments, whether this way is the faster one for them.
     """
@@ -29,6 +29,23 @@ class Entry:
     function: Callable | None
     dtypes: tuple | None = _FLOATS
     fits: Callable = lambda *arguments: True
+
+
+@dataclasses.dataclass(frozen=True)
+class AdamWUpdate:
+    """A faster update for `KernelDecayAdamW`, in the parts that Keras's optimizer has.
+
+    All take the optimizer, then gradients, variables and the learning rate.
+
+    Args:
+        decay: decays weights before they are updated; None where the update decays, too.
+        update_one: updates one weight.
+        update_all: updates all weights.
+    """
+
+    decay: Callable | None = None
+    update_one: Callable | None = None
+    update_all: Callable | None = None
 
 
 # (operation, backend, device): all were measured on a CPU alone, and are taken on a CPU alone.
@@ -68,8 +85,12 @@ TABLE = {
     ("sum_of_squares", "jax", "cpu"): Entry(on_jax.sum_of_squares),
     ("sum_of_squares", "tensorflow", "cpu"): Entry(on_tensorflow.sum_of_squares),
     ("sum_of_squares", "torch", "cpu"): Entry(on_torch.sum_of_squares),
-    ("adamw", "tensorflow", "cpu"): Entry(None, _ANY),
-    ("adamw", "torch", "cpu"): Entry(None, _ANY),
+    ("adamw", "tensorflow", "cpu"): Entry(
+        AdamWUpdate(decay=on_tensorflow.adamw_decay, update_one=on_tensorflow.adamw_update), _ANY
+    ),
+    ("adamw", "torch", "cpu"): Entry(
+        AdamWUpdate(update_all=on_torch.adamw_update), _ANY, on_torch.takes_adamw
+    ),
 }
 _MIN_WINDOW_SIDE = 4
 _chosen = {"paths": "auto"}

@@ -1,0 +1,98 @@
+"""What the library uses of Keras and of the backends that they do not promise to keep.
+
+Each name was looked up in Keras 3.15, TensorFlow 2.21, JAX 0.10 and torch 2.13, and may go with any
+release. `tests/test_insides.py` fails for each when it goes, and holds that none is used elsewhere.
+"""
+
+import keras
+
+# On torch, Keras swaps its AdamW for one that updates all weights in one call, but not a subclass
+# of it; and it saves that class under a name that no other backend can use. Subclassing what the
+# backend makes of AdamW, under a name of our own, has the fast update and portable files.
+_BackendAdamW = type(keras.optimizers.AdamW.__new__(keras.optimizers.AdamW))
+
+
+class OpenAdamW(_BackendAdamW):
+    """What the backend makes of Keras's AdamW, with names for the steps of an update."""
+
+    def decay_weights(self, variables):
+        """Decays weights before they are updated."""
+        super()._apply_weight_decay(variables)
+
+    def update_weights(self, gradients, variables, learning_rate):
+        """Updates weights, within a replica of TensorFlow or without one."""
+        super()._backend_update_step(gradients, variables, learning_rate)
+
+    def update_at_once(self, gradients, variables, learning_rate):
+        """Updates weights on torch, all in one call."""
+        super()._parallel_update_step(gradients, variables, learning_rate)
+
+    def is_decayed(self, variable):
+        """Whether a weight is decayed."""
+        return self._use_weight_decay(variable)
+
+    def moments(self, variable):
+        """The Keras variables of a weight's first and second moment."""
+        index = self._get_variable_index(variable)
+        return self._momentums[index], self._velocities[index]
+
+    def for_each_replica(self, function, pairs):
+        """On TensorFlow, calls `function(strategy, pairs)` where replicas come together."""
+        import tensorflow as tf
+
+        merge = tf.__internal__.distribute.interim.maybe_merge_call
+        merge(function, self._distribution_strategy, pairs)
+
+    def _apply_weight_decay(self, variables):
+        self.decay_weights(variables)
+
+    def _backend_update_step(self, gradients, variables, learning_rate):
+        self.update_weights(gradients, variables, learning_rate)
+
+    def _parallel_update_step(self, gradients, variables, learning_rate):
+        self.update_at_once(gradients, variables, learning_rate)
+
+
+class KeptVariables:
+    """A model whose variables keep their values while `fit` steps.
+
+    Keras on JAX empties them before the first step, and loses them if that raises.
+    """
+
+    def _purge_model_variables(self, **groups):
+        pass
+
+
+def forget_state_of_steps(model):
+    """On JAX, drops what an earlier `fit` left of its state; weights may have been set since."""
+    if getattr(model, "_jax_state_synced", True):
+        model._jax_state = None
+
+
+def weights_from_state_of_steps(model):
+    """On JAX, gives a model the weights of its last step, which Keras holds outside it."""
+    model.jax_state_sync()
+
+
+def auto_jit_compile(model):
+    """What `jit_compile="auto"` means for a compiled model on this backend."""
+    return model._resolve_auto_jit_compile()
+
+
+def layers_within(model):
+    """A model or a layer, and all layers within it."""
+    return model._flatten_layers()
+
+
+def torch_fused_adamw(*lists, **options):
+    """torch's update of many weights by AdamW, in place, in one call."""
+    import torch
+
+    torch._fused_adamw_(*lists, **options)
+
+
+def torch_gelu_gradient(upstream, x):
+    """The gradient of torch's exact GELU of x."""
+    import torch
+
+    return torch.ops.aten.gelu_backward(upstream, x)
