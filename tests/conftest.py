@@ -16,6 +16,7 @@ import keras_convnextv2 as kc
 from tests.reference.random_weights import randomize
 
 AS_USERS_DO = "TESTS_COMPILE_AS_USERS_DO"
+FAST_PATHS = "TESTS_FAST_PATHS"  # "off": by the plain operations of `layers/ops.py` alone
 
 
 def pytest_configure():
@@ -61,6 +62,19 @@ def restore_dtype_policy():
     policy = keras.config.dtype_policy()
     yield
     keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture(autouse=True)
+def choose_fast_paths():
+    before = kc.set_fast_paths(os.environ.get(FAST_PATHS, "auto"))
+    yield
+    kc.set_fast_paths(before)
+
+
+@pytest.fixture
+def fast_paths():
+    """For tests of the fast paths themselves: they are on, whatever this run is of."""
+    kc.set_fast_paths("auto")
 
 
 @pytest.fixture

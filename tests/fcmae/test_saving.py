@@ -60,12 +60,15 @@ def test_backbone_and_classifier_come_back(tmp_path, make_fcmae, kind):
 
 
 @pytest.mark.slow
-def test_a_loaded_fcmae_goes_on_training_as_if_it_had_not_stopped(tmp_path, make_fcmae):
+@pytest.mark.parametrize("drop_path_rate", [0.0, 0.3])
+def test_a_loaded_fcmae_goes_on_training_as_if_it_had_not_stopped(
+    tmp_path, make_fcmae, drop_path_rate
+):
     def fit(model, epochs):
         options = {"batch_size": 2, "shuffle": False, "verbose": 0}
         return model.fit(IMAGES, epochs=epochs, **options).history["loss"]
 
-    whole, stopped = make_fcmae(), make_fcmae()
+    whole, stopped = (make_fcmae(drop_path_rate=drop_path_rate) for _ in range(2))
     for model in (whole, stopped):
         model.compile(optimizer=adamw(model, 1e-2, 0.5))
     expected = fit(whole, 3)

@@ -13,6 +13,7 @@ from keras_convnextv2.layers.fast import torch as on_torch
 from keras_convnextv2.layers.regions import MaskedMap, WholeMap
 from tests.reference.gradients import gradients_of
 
+pytestmark = pytest.mark.usefixtures("fast_paths")
 METHODS = {"auto": ops.depthwise, "off": ops.depthwise.plain}
 
 

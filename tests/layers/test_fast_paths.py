@@ -23,11 +23,7 @@ HIDDEN = np.array([[[1, 0, 1, 0], [0, 1, 0, 1]], [[0, 0, 1, 1], [1, 0, 0, 1]]], 
 K = 4  # visible patches of each
 
 
-@pytest.fixture(autouse=True)
-def restore_fast_paths():
-    before = set_fast_paths()
-    yield
-    set_fast_paths(before)
+pytestmark = pytest.mark.usefixtures("fast_paths")
 
 
 def cases():

@@ -87,6 +87,7 @@ def test_it_is_the_layer_of_keras(rng):
 
 
 @pytest.mark.parametrize(("channels", "by_matrices_on"), [(3, {"jax"}), (64, BACKENDS)])
+@pytest.mark.usefixtures("fast_paths")
 def test_on_a_cpu_patches_of_many_numbers_are_matrices(rng, monkeypatch, channels, by_matrices_on):
     backend = keras.backend.backend()
     x = rng.normal(size=(1, 4, 4, channels)).astype("float32")

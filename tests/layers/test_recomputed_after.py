@@ -9,6 +9,8 @@ from keras_convnextv2.layers.fast import jax_order
 from keras_convnextv2.layers.fast.custom_gradient import recomputed_after
 from keras_convnextv2.layers.regions import WholeMap
 
+pytestmark = pytest.mark.usefixtures("fast_paths")
+
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("first", [0.0, 1.0, -1.0, np.nan, np.inf])

@@ -10,6 +10,7 @@ from keras_convnextv2.layers.fast import operations, set_fast_paths
 from keras_convnextv2.layers.regions import VisibleStrip
 from tests.reference.gradients import gradients_of
 
+pytestmark = pytest.mark.usefixtures("fast_paths")
 to_numpy = keras.ops.convert_to_numpy
 
 

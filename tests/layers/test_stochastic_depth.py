@@ -4,6 +4,7 @@ import pytest
 
 import keras_convnextv2 as kc
 from keras_convnextv2.layers.seeds import derive_seed
+from tests.reference.processes import run_python
 
 
 def draw(layer, x):
@@ -84,3 +85,54 @@ def test_derived_seeds_are_distinct_31_bit_numbers():
 def test_a_rate_outside_0_to_1_is_refused(rate):
     with pytest.raises(ValueError, match=f"at least 0 and less than 1. Received: {rate}"):
         kc.StochasticDepth(rate)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.weights.h5"])
+def test_files_keep_the_number_of_draws(tmp_path, name):
+    """A run that goes on draws what it would have drawn."""
+
+    def make():
+        depth = kc.StochasticDepth(0.5, seed=3, name="depth")
+        return keras.Sequential([keras.Input((1,)), depth])
+
+    model = make()
+    drawn = [kept(model) for _ in range(3)]
+    assert (drawn[1] != drawn[2]).any()
+    stopped = make()
+    kept(stopped), kept(stopped)
+    if name.endswith(".keras"):
+        stopped.save(tmp_path / name)
+        loaded = keras.saving.load_model(tmp_path / name)
+    else:
+        stopped.save_weights(tmp_path / name)
+        loaded = make()
+        loaded.load_weights(tmp_path / name)
+    np.testing.assert_array_equal(kept(loaded), drawn[2])
+
+
+TWO_REPLICAS = """
+import keras, numpy as np, tensorflow as tf
+import keras_convnextv2 as kc
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+images = np.zeros((4, 16, 24, 3), "float32")
+variant = kc.Variant((1, 1, 1, 1), (4, 6, 8, 12))
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    backbone = kc.ConvNeXtV2Backbone(variant, (16, 24, 3), stem_stride=1, drop_path_rate=0.1)
+    models = kc.FCMAE(backbone, decoder_width=8), kc.ConvNeXtV2Classifier(backbone, 2)
+    models[0].compile(optimizer="sgd")
+    models[1].compile(optimizer="sgd", loss="mse")
+for model in models:
+    try:
+        model.fit(images, np.zeros((4, 2)), verbose=0)
+    except ValueError as error:
+        print("refused" if "are not drawn for 2 replicas" in str(error) else error)
+"""
+
+if keras.backend.backend() == "tensorflow":
+
+    @pytest.mark.slow
+    def test_several_replicas_are_refused_since_each_would_draw_the_same():
+        done = run_python("-c", TWO_REPLICAS)
+        assert done.stdout.split() == ["refused", "refused"], done.stdout + done.stderr[-3000:]
