@@ -158,7 +158,7 @@ def test_no_file_is_named_after_nothing_in_particular():
         ("fcmae.model", "def f():\n    __import__('tensorflow')", "backends belong in"),
         ("layers.fast.torch", "import torch", "inside the function"),
         ("layers.fast.torch", "class A:\n    import torch", "inside the function"),
-        ("fcmae.train_steps", "if True:\n    from jax import lax", "inside the function"),
+        ("training.steps", "if True:\n    from jax import lax", "inside the function"),
         ("data.sources", "from PIL import Image", "inside the function"),
         (
             "data.sources",
