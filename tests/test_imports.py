@@ -108,6 +108,7 @@ def package_modules() -> list[pathlib.Path]:
     return sorted((REPOSITORY / PACKAGE).rglob("*.py"))
 
 
+@pytest.mark.one_backend
 def test_every_module_of_the_package_keeps_the_rules():
     paths = package_modules()
     assert len(paths) > len(ROOMS), f"expected at least a module a room, found {len(paths)}"
@@ -120,12 +121,14 @@ def test_every_module_of_the_package_keeps_the_rules():
     assert not messages, "\n".join(messages)
 
 
+@pytest.mark.one_backend
 def test_no_file_is_named_after_nothing_in_particular():
     folders = (PACKAGE, "recipes", "tools", "tests")
     paths = [path for folder in folders for path in (REPOSITORY / folder).rglob("*.py")]
     assert [path for path in paths if path.name in DUMPING_GROUNDS] == []
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("module", "source", "reason"),
     [
@@ -174,6 +177,7 @@ def test_a_source_that_breaks_a_rule_is_reported(module, source, reason):
     assert reason in message
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("module", "source"),
     [
@@ -196,6 +200,7 @@ def test_a_source_that_keeps_the_rules_passes(module, source):
     assert broken_rules(source, name, is_package=module in ("", "layers.fast")) == []
 
 
+@pytest.mark.one_backend
 def test_a_relative_import_counts_from_the_package_for_its_own_init():
     source = "from .. import models"
     as_package = broken_rules(source, f"{PACKAGE}.layers", is_package=True)

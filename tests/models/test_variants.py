@@ -24,14 +24,17 @@ def test_parameter_count_equals_the_published_one(name):
     assert sum(int(np.prod(weight.shape)) for weight in model.weights) == PARAMETERS[name]
 
 
+@pytest.mark.one_backend
 def test_the_table_holds_these_variants():
     assert list(kc.VARIANTS) == list(PARAMETERS)
 
 
+@pytest.mark.one_backend
 def test_a_variant_may_be_written_with_lists():
     assert kc.Variant([1, 1, 2, 1], [4, 6, 8, 12]) == kc.Variant((1, 1, 2, 1), (4, 6, 8, 12))
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("bad", [(1, 1, 2), (1, 1, 0, 1), (1, 1, 2.0, 1), 3, "1121"])
 @pytest.mark.parametrize("argument", ["depths", "widths"])
 def test_a_variant_needs_four_positive_ints(argument, bad):
@@ -40,6 +43,7 @@ def test_a_variant_needs_four_positive_ints(argument, bad):
         kc.Variant(**sizes)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("variant", ["attto", 5, {"depths": (1, 1, 2, 1)}])
 def test_an_unknown_variant_is_refused_with_the_names_there_are(variant):
     with pytest.raises(ValueError, match="one of atto, femto, .*, huge, or a Variant.*Received: "):
