@@ -49,6 +49,8 @@ def read_keras(path):
         normalisation = normalisation_of(config["backbone"].get("normalisation"))
         weights.check()
         tensors = stored_tensors(path, Window(path, weights.offset, weights.size))
+        if config.get("decoder") is not None:  # somebody's own, which only Keras can load
+            tensors = {name: t for name, t in tensors.items() if not name.startswith("decoder/")}
     except WeightsError as error:
         raise WeightsError(f"{path} was refused: {error}") from error
     except Exception as error:  # damaged bytes make json, zipfile and struct raise anything

@@ -1,6 +1,7 @@
 """The weights of our models by name."""
 
 from keras_convnextv2.fcmae import FCMAE
+from keras_convnextv2.fcmae.decoder import FCMAEDecoder
 from keras_convnextv2.models import ConvNeXtV2Backbone, ConvNeXtV2Classifier
 from keras_convnextv2.models.low_rank import merged_kernels
 from keras_convnextv2.models.named_variables import named_variables
@@ -12,7 +13,7 @@ def sizes_of(model):
     """The `Sizes` of a backbone, a classifier or an FCMAE.
 
     Raises:
-        ValueError: for any other model.
+        ValueError: for any other model, or an FCMAE with another decoder than the paper's.
     """
     if not isinstance(model, (ConvNeXtV2Backbone, ConvNeXtV2Classifier, FCMAE)):
         raise ValueError(
@@ -22,6 +23,11 @@ def sizes_of(model):
     backbone = getattr(model, "backbone", model)
     decoder = None
     if isinstance(model, FCMAE):
+        if not isinstance(model.decoder, FCMAEDecoder):
+            raise ValueError(
+                "Weights are known by name for the paper's decoder alone. Received an FCMAE with "
+                f"{type(model.decoder).__name__}: take its `backbone`, or save it as a .keras file."
+            )
         decoder = Decoder(model.decoder_width, model.decoder_depth, model.decoder.num_values)
     return Sizes(
         variant=backbone.variant,

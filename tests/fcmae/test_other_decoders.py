@@ -87,3 +87,13 @@ def test_sizes_of_the_papers_decoder_beside_another_are_refused():
     )
     with pytest.raises(ValueError, match="`decoder_width` and `decoder_depth` are those of"):
         kc.FCMAE(backbone, decoder=TwoStages(48), decoder_width=8)
+
+
+def test_weights_by_name_are_those_of_its_backbone(rng, tmp_path):
+    fcmae, _ = make_pair()
+    with pytest.raises(ValueError, match="paper's decoder alone.*TwoStages.*take its `backbone`"):
+        kc.save_weights(fcmae, tmp_path / "weights.safetensors")
+    fcmae.save(tmp_path / "model.keras")
+    images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
+    backbone = kc.from_preset(tmp_path / "model.keras")
+    np.testing.assert_array_equal(compute(backbone, images), compute(fcmae.backbone, images))
