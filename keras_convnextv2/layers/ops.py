@@ -87,8 +87,9 @@ def move_rows(x, numbers, back):
 
     Args:
         x: (B, N, D).
-        numbers: int32 (B, M), each number below N at most once; N stands for zeros.
-        back: int32 (B, N), the numbers of the move the other way; M stands for zeros.
+        numbers: int32 (B, M), each number below N at most once. N stands for zeros, and is there
+            only if M > N: all of the fewer rows are among the more.
+        back: int32 (B, N), the numbers of the move the other way.
     """
     batch, _, values = keras.ops.shape(x)
     nothing = keras.ops.zeros((batch, 1, values), x.dtype)

@@ -248,12 +248,17 @@ def move_rows(x, numbers, back):
     """As `ops.move_rows`; the gradient is the move back, where that of a gather is a scatter."""
 
     def forward(x):
-        return jax_shifted.rows_or_zeros(x, numbers), ()
+        return _moved(x, numbers), ()
 
     def gradient(upstream, *_):
-        return (jax_shifted.rows_or_zeros(upstream, back),)
+        return (_moved(upstream, back),)
 
     return custom_gradient(forward, gradient)(x)
+
+
+def _moved(x, numbers):
+    has_zeros = numbers.shape[1] > x.shape[1]
+    return jax_shifted.rows_or_zeros(x, numbers) if has_zeros else take_rows(x, numbers)
 
 
 def take_rows(x, numbers):
