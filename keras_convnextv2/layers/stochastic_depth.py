@@ -55,7 +55,8 @@ class StochasticDepth(keras.layers.Layer):
             store["draws"] = keras.ops.convert_to_numpy(self.seed_generator.state)
 
     def load_own_variables(self, store):
-        if self.rate > 0:
+        # A model without stochastic depth may have written the file.
+        if self.rate > 0 and "draws" in list(store.keys()):
             self.seed_generator.state.assign(store["draws"])
 
     def compute_output_shape(self, input_shape):

@@ -110,6 +110,16 @@ def test_files_keep_the_number_of_draws(tmp_path, name):
     np.testing.assert_array_equal(kept(loaded), drawn[2])
 
 
+def test_weights_of_a_model_without_it_load_into_one_with_it(tmp_path, make_fcmae):
+    plain, dropping = make_fcmae(), make_fcmae(drop_path_rate=0.3, weights_seed=1)
+    plain.save_weights(tmp_path / "model.weights.h5")
+    dropping.load_weights(tmp_path / "model.weights.h5")
+    for one, other in zip(plain.get_weights(), dropping.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    dropping.save_weights(tmp_path / "model.weights.h5")
+    plain.load_weights(tmp_path / "model.weights.h5")
+
+
 TWO_REPLICAS = """
 import keras, numpy as np, tensorflow as tf
 import keras_convnextv2 as kc
