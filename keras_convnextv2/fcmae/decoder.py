@@ -9,8 +9,8 @@ from keras_convnextv2.layers.pointwise import at_each_position
 class FCMAEDecoder(keras.layers.Layer):
     """From the encoder's visible features to the pixels of every patch.
 
-    A linear layer to `width` channels, one learned mask token at all hidden positions,
-    `depth` ConvNeXt V2 blocks on the full grid, a linear layer to the patch's values.
+    A linear layer maps to `width` channels, one learned mask token stands at all hidden positions,
+    `depth` ConvNeXt V2 blocks see the whole map, and a linear layer maps to each position's values.
     Source: arXiv 2301.00808, section 3.
 
     Args:
@@ -20,7 +20,7 @@ class FCMAEDecoder(keras.layers.Layer):
 
     Call arguments:
         features: list of the stage outputs, features of the region; the last alone is taken.
-        region: of the last stage, one of `layers.regions`, with the mask `region.hidden`.
+        region: of the last stage, one of `layers.regions`.
         training: bool.
 
     Returns:

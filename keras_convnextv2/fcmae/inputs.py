@@ -69,6 +69,19 @@ def _nearest(size, patch_size):
     return max(round(size / patch_size), 1) * patch_size
 
 
+def pixels_of_a_position(prediction, image_shape):
+    """S, of a decoder's prediction (B, H / S, W / S, S * S * C) for images (H, W, C)."""
+    height, width, channels = image_shape
+    rows, columns, values = prediction.shape[1:]
+    side = height // rows
+    if (rows * side, columns * side, side * side * channels) != (height, width, values):
+        raise ValueError(
+            "A decoder must give (B, H / S, W / S, S * S * C), for each position its square of "
+            f"pixels. Received shape {tuple(prediction.shape)} for images of shape {image_shape}."
+        )
+    return side
+
+
 def split_dict(images):
     """Images and masks (or None) of a dict."""
     unknown = set(images) - {"images", "hidden"}

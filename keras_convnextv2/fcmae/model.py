@@ -9,6 +9,7 @@ from keras_convnextv2.fcmae.inputs import (
     checked_hidden,
     checked_images,
     patch_grid,
+    pixels_of_a_position,
     split_dict,
     unpack,
 )
@@ -56,8 +57,8 @@ class FCMAE(KeptVariables, keras.Model):
             their standard deviation, or the pixels as they are.
         encoder_path: "visible" computes the visible patches alone, "dense" the whole map with
             hidden positions kept at zero. The results are equal. With "visible", `encode`,
-            `loss_on` and a call compute visible patches for masks from outside too, which must
-            hide the same number in each image; "dense" takes any.
+            `loss_on` and a call compute visible patches for masks from outside too, which, as those
+            of `reconstruct`, must hide the same number in each image; "dense" takes any.
         seed: int, of the masks.
         patch_size: optional int, the side of a patch in pixels, a multiple of the backbone's total
             stride, which it is by default.
@@ -115,13 +116,15 @@ class FCMAE(KeptVariables, keras.Model):
         self._evaluate_seed = masking.stream_seed(seed, "evaluate")
 
         self._has_paper_decoder = decoder is None
-        self.decoder = decoder or FCMAEDecoder(
-            backbone.total_stride**2 * backbone.image_shape[-1],
-            width=decoder_width,
-            depth=decoder_depth,
-            dtype=self.dtype_policy,
-            name="decoder",
-        )
+        if decoder is None:
+            decoder = FCMAEDecoder(
+                backbone.total_stride**2 * backbone.image_shape[-1],
+                width=decoder_width,
+                depth=decoder_depth,
+                dtype=self.dtype_policy,
+                name="decoder",
+            )
+        self.decoder = decoder
         if not self.decoder.built:
             self.decoder.build([tuple(x.shape) for x in backbone.pyramid_outputs.values()])
         # Own count of training steps: an optimizer that accumulates gradients counts fewer.
@@ -160,7 +163,7 @@ class FCMAE(KeptVariables, keras.Model):
             training: bool, for stochastic depth.
 
         Returns:
-            (B, H / stride, W / stride, C_last) by the total stride, zero where hidden.
+            (B, H / S, W / S, C_last), S being the total stride; zero where hidden.
         """
         features, region = self._encode(images, self.region_for(hidden), training)
         return region.to_map(features[-1])
@@ -179,6 +182,8 @@ class FCMAE(KeptVariables, keras.Model):
              "hidden": (B, h, w)}.
         """
         if isinstance(images, dict):
+            if hidden is not None:
+                raise ValueError("Give masks in the dict or as `hidden`, not both.")
             images, hidden = split_dict(images)
             region = self._region_in_step(images, hidden)
         elif hidden is None:
@@ -358,7 +363,7 @@ class FCMAE(KeptVariables, keras.Model):
         features, last = self._encode(images, region, training)
         prediction = self.decoder(features, region=last, training=training)
         prediction = keras.ops.cast(prediction, "float32")
-        side = self.backbone.image_shape[0] // prediction.shape[1]
+        side = pixels_of_a_position(prediction, self.backbone.image_shape)
         if side == self.patch_size:
             return prediction
         return patchify(unpatchify(prediction, side), self.patch_size)

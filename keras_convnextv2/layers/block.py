@@ -20,7 +20,9 @@ class ConvNeXtV2Block(RegionLayer):
         x + StochasticDepth(Linear(GRN(GELU(Linear(LayerNorm(DepthwiseConv7x7(x)))))))
 
     The linear layers widen C to 4C and back. Only the depthwise convolution and GRN look beyond
-    one position, so only they ask the region. Source: arXiv 2301.00808, section 4, figure 5.
+    one position, so only they ask the region (in `masked_depthwise_conv` and `ops.grn`). `spec` may
+    put another response in GRN's place, and a LayerScale before the stochastic depth.
+    Source: arXiv 2301.00808, section 4, figure 5.
 
     Args:
         width: int, the number of channels C, of the input too.
@@ -48,6 +50,8 @@ class ConvNeXtV2Block(RegionLayer):
         self.drop_path_rate = drop_path_rate
         self.seed = seed
         self.spec = BlockSpec(**spec) if isinstance(spec, dict) else spec  # of a config
+        if not isinstance(self.spec, BlockSpec):
+            raise ValueError(f"`spec` must be a BlockSpec. Received: {spec!r}")
         dtype = self.dtype_policy
         self.depthwise = MaskedDepthwiseConv2D(dtype=dtype, name="depthwise")
         self.norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name="norm")

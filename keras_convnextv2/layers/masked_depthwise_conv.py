@@ -1,6 +1,6 @@
 import keras
 
-from keras_convnextv2.layers.fast.table import gains_from_jit
+from keras_convnextv2.layers.fast.backend import gains_from_jit
 from keras_convnextv2.layers.initializers import weight_initializer
 from keras_convnextv2.layers.region_layer import RegionLayer
 from keras_convnextv2.layers.regions import region_of
@@ -11,8 +11,8 @@ class MaskedDepthwiseConv2D(RegionLayer):
     """Depthwise convolution, stride 1, "same" padding, that can treat positions as absent.
 
     With a mask it equals a submanifold sparse convolution: hidden positions contribute nothing
-    and receive nothing, not even the bias. That is had by zeroing the input before and the output
-    after a dense convolution (ConvNeXt V2, arXiv 2301.00808, section 3 and appendix).
+    and receive nothing, not even the bias. A dense convolution gives this if its input is zeroed
+    before and its output after (ConvNeXt V2, arXiv 2301.00808, section 3 and appendix).
 
     Args:
         kernel_size: odd int, side of the square kernel.
@@ -23,7 +23,7 @@ class MaskedDepthwiseConv2D(RegionLayer):
         hidden: in place of `region`, (B, h, w), 1 = hidden, with h dividing H and w dividing W.
 
     Returns:
-        The shape of `x`, zero at hidden positions.
+        The shape of `x`; of a map, zero at hidden positions.
     """
 
     def __init__(self, kernel_size=7, **kwargs):

@@ -2,7 +2,8 @@
 
 This is what the library computes, on every backend and device. `fast` holds other ways to the same
 numbers, which are taken in place of these where they were measured to be faster; `fast/table.py`
-says where. With `set_fast_paths("off")` nothing but this file is used.
+says where, and beside these has a faster update of AdamW and the windows of a strip (`regions`).
+With `set_fast_paths("off")` nothing but this file is used, and Keras's own AdamW.
 
 Features are (B, H, W, C); a `region` (`layers/regions.py`) says what of them is visible.
 """
@@ -10,6 +11,7 @@ Features are (B, H, W, C); a `region` (`layers/regions.py`) says what of them is
 import keras
 
 from keras_convnextv2.layers.fast.table import fast_where_possible
+from keras_convnextv2.layers.grn_formula import guarded_root, response
 
 
 @fast_where_possible
@@ -58,9 +60,9 @@ def grn(x, gamma, beta, epsilon, region):
     saturates instead of overflowing. `gamma` and `beta` are float32 (C,).
     """
     norm = norm_over_positions(x, region)  # (B, 1, 1, C)
-    response = norm / (keras.ops.mean(norm, axis=-1, keepdims=True) + epsilon)
+    scaled, _ = response(keras.ops, norm, epsilon)
     # One multiply and one add over the map: gamma * (x * N) + beta + x.
-    y = keras.ops.cast(x, "float32") * (1.0 + gamma * response) + beta
+    y = keras.ops.cast(x, "float32") * (1.0 + gamma * scaled) + beta
     if keras.backend.standardize_dtype(x.dtype) == "float16":
         y = keras.ops.clip(y, -65504.0, 65504.0)
     return keras.ops.cast(y, x.dtype)
@@ -76,9 +78,7 @@ def norm_over_positions(x, region):
     """The root of the sum of squares over an image's visible positions, float32 (B, 1, 1, C)."""
     squares = keras.ops.square(region.clean(keras.ops.cast(x, "float32")))
     energy = keras.ops.sum(squares, axis=(1, 2), keepdims=True)
-    # The gradient of a square root is infinite at 0, where an all-zero channel puts it.
-    silent = keras.ops.equal(energy, 0.0)
-    return keras.ops.where(silent, 0.0, keras.ops.sqrt(keras.ops.where(silent, 1.0, energy)))
+    return guarded_root(keras.ops, energy)
 
 
 @fast_where_possible
@@ -87,8 +87,8 @@ def move_rows(x, numbers, back):
 
     Args:
         x: (B, N, D).
-        numbers: int32 (B, M), each number below N at most once. N stands for zeros, and is there
-            only if M > N: all of the fewer rows are among the more.
+        numbers: int32 (B, M), each number below N at most once. The number N stands for a row of
+            zeros. It may occur only if M > N; then each of the N rows is among the M.
         back: int32 (B, N), the numbers of the move the other way.
     """
     batch, _, values = keras.ops.shape(x)

@@ -1,8 +1,8 @@
 """Where the features of a batch of images are.
 
-A layer that looks beyond one position asks its region: a depthwise convolution for the neighbours,
-a response for sums over an image. All else in a block works on each position alone. There are three
-regions, and a block computes the same in the last two:
+A layer that looks beyond one position asks its region: `masked_depthwise_conv` for neighbours, a
+response for sums over an image. All else in a block works on each position alone. There are three
+regions, and with the last two a block gives the same values at visible positions:
 
 - `WholeMap`: features (B, H, W, C), nothing hidden. Fine-tuning, inference and export.
 - `MaskedMap`: features (B, H, W, C) of which patches are hidden. What hidden positions hold is
@@ -22,10 +22,10 @@ from keras_convnextv2.layers import ops
 from keras_convnextv2.layers.fast import table
 
 
-class WholeMap:
-    """The whole map (B, H, W, C), of which nothing is hidden."""
+class Region:
+    """What a layer asks; here as where nothing is hidden."""
 
-    hidden = None  # (B, h, w), 1 = hidden, where there is a mask
+    hidden = None  # (B, h, w), what is not 0 is hidden, where there is a mask
 
     def at(self, x):
         """The region for features `x`, whatever their size."""
@@ -52,7 +52,10 @@ class WholeMap:
         return keras.ops.sum(keras.ops.cast(self.clean(x), "float32"), axis=(1, 2), keepdims=True)
 
     def count(self, x):
-        """The number of visible positions of each image, float32, to divide a sum by."""
+        """The number of visible positions to divide a sum by, float32, () or (B, 1, 1, 1).
+
+        It is 1 for an image that is all hidden, so that nothing is divided by 0.
+        """
         _, height, width, _ = keras.ops.shape(x)
         return keras.ops.cast(height * width, "float32")
 
@@ -66,71 +69,65 @@ class WholeMap:
         return ops.depthwise(self.clean(x), kernel)
 
 
-class MaskedMap(WholeMap):
+class WholeMap(Region):
+    """The whole map (B, H, W, C), of which nothing is hidden."""
+
+
+class MaskedMap(Region):
     """The whole map (B, H, W, C), of which patches are hidden.
 
     Args:
         hidden: (B, h, w), any dtype, what is not 0 is hidden; h divides H and w divides W.
+
+    Raises:
+        ValueError: the mask is of another rank. Other methods raise where it is for another number
+            of images, or its grid does not divide the feature map.
     """
 
     def __init__(self, hidden):
+        _check_rank(hidden)
         self.hidden = hidden
-        if len(hidden.shape) != 3:
-            raise ValueError(
-                f"`hidden` must have shape (batch, height, width), one value a patch, 1 = hidden. "
-                f"Received shape {tuple(hidden.shape)}."
-            )
+        self._spread = None  # over the positions of features of one size, see `at`
 
     def at(self, x):
-        """This region with its mask spread over the positions of `x`.
-
-        Raises:
-            ValueError: the mask is for another number of images, or its grid does not divide the
-                feature map.
-        """
-        return MaskedMap(self._hidden_at(x))
+        region = MaskedMap(self.hidden)
+        region._spread = self._hidden_at(x)
+        return region
 
     def enter(self, images):
         return self.clean(images)
+
+    def hidden_positions(self, x):
+        return keras.ops.expand_dims(self._hidden_at(x), -1)
 
     def clean(self, x):
         # A selection rather than a product, so that a NaN or Inf is gone too.
         return keras.ops.where(self.hidden_positions(x), keras.ops.zeros((), x.dtype), x)
 
-    def hidden_positions(self, x):
-        return keras.ops.expand_dims(self._hidden_at(x), -1)
-
     def count(self, x):
         visible = keras.ops.logical_not(self._hidden_at(x))  # (B, H, W)
         counts = keras.ops.sum(keras.ops.cast(visible, "float32"), axis=(1, 2))
-        return keras.ops.reshape(counts, (-1, 1, 1, 1))
+        return keras.ops.reshape(keras.ops.maximum(counts, 1.0), (-1, 1, 1, 1))
 
     def _hidden_at(self, x):
         """Boolean (B, H, W) for features (B, H, W, C)."""
+        if self._spread is not None and self._spread.shape[1:3] == x.shape[1:3]:
+            return self._spread
+        check_batches(self.hidden, x)
+        _check_grid(self.hidden, x)
         hidden = self.hidden
-        check_batches(hidden, x)
         for axis, (size, cells) in enumerate(zip(x.shape[1:3], hidden.shape[1:3], strict=True), 1):
-            if size is None or cells is None:
-                raise ValueError(
-                    f"A mask needs a feature map of known size. Received feature shape "
-                    f"{tuple(x.shape)} and `hidden` shape {tuple(hidden.shape)}."
-                )
-            if size % cells:
-                raise ValueError(
-                    f"The grid of `hidden` must divide the feature map. Received `hidden` shape "
-                    f"{tuple(self.hidden.shape)} for feature shape {tuple(x.shape)}: {cells} does "
-                    f"not divide {size}."
-                )
             hidden = keras.ops.repeat(hidden, size // cells, axis) if size != cells else hidden
         return keras.ops.cast(hidden, "bool")
 
 
-class VisibleStrip(WholeMap):
+class VisibleStrip(Region):
     """The visible patches of each image alone, in the order of the grid: (B, K * p, p, C).
 
     Linear layers, LayerNorm, and convolutions within a patch (stem, downsampling) work on a strip
-    as on a map, and a sum over an image is one over its strip. Only the depthwise convolution looks
-    beyond a patch: it goes by the map and back, or by windows, each patch with what is around it.
+    as on a map, and a sum over an image is one over its strip: nothing of a strip is hidden. Only
+    the depthwise convolution looks beyond a patch. It goes by the map and back, or by windows, each
+    patch with what is around it.
 
     A row of a patch, p positions, lies in one piece of memory in the map as in the strip: to move
     patches is to copy such segments by their number. Numbers count within an image, so a batch that
@@ -138,25 +135,36 @@ class VisibleStrip(WholeMap):
     region is made.
 
     Args:
-        hidden: (B, h, w), what is not 0 is hidden; each image has `num_visible` zeros.
+        hidden: (B, h, w), what is not 0 is hidden. Each image must have `num_visible` zeros; this
+            is not looked at, since a compiled step could not.
         num_visible: int, K.
         kernel_size: int, of the depthwise convolution that may go by windows.
 
     Attributes:
-        to_strip: int32 (B, K * p), the number of each segment of the strip among the H * w of the
-            map. Numbers are there for features of one size, see `at`.
-        from_strip: int32 (B, H * w), the number of each segment of the map among the K * p of the
+        strip_numbers: int32 (B, K * p), the number of each segment of the strip among the H * w of
+            the map. Numbers are there for features of one size, see `at`.
+        map_numbers: int32 (B, H * w), the number of each segment of the map among the K * p of the
             strip, or K * p where it is hidden.
         windows: int32 (B, K * s * s), s = p + kernel_size - 1: the number of each position of each
             window among the K * p * p of the strip, or K * p * p where it is hidden or beyond the
-            edge; None where the way by the map is taken.
+            edge. `fast` alone reads them; None where the way by the map is taken.
+
+    Raises:
+        ValueError: the mask is of another rank, or K is not from 1 to h * w. `enter` raises where
+            the mask is for another number of images, or its grid does not divide their size.
     """
 
     def __init__(self, hidden, num_visible, kernel_size=7):
+        _check_rank(hidden)
+        self.grid = rows, columns = tuple(hidden.shape[1:])
+        if not 1 <= num_visible <= rows * columns:
+            raise ValueError(
+                f"`num_visible` must be from 1 to {rows * columns}, the patches of an image. "
+                f"Received: {num_visible!r}"
+            )
         self.hidden = hidden
         self.num_visible = num_visible
         self.kernel_size = kernel_size
-        self.grid = rows, columns = tuple(hidden.shape[1:])
         hidden = keras.ops.not_equal(keras.ops.reshape(hidden, (-1, rows * columns)), 0)
         hidden = keras.ops.cast(hidden, "int32")
         # No two cells rank the same: visible before hidden, then by their place.
@@ -167,18 +175,25 @@ class VisibleStrip(WholeMap):
         # Cells beyond the K are left out, so that masks that do not fit address nothing wrong.
         is_left_out = keras.ops.logical_or(hidden == 1, before >= num_visible)
         self._places = keras.ops.where(is_left_out, num_visible, before)  # (B, h * w), 0 to K
-        self.side = None
+        self.side = self.windows = None
 
     def at(self, x):
-        return self._with_side(x.shape[2])
+        side = x.shape[2]
+        if side == self.side:
+            return self
+        region = self._with_side(side)
+        if table.takes_windows(side, self._cells):
+            region.windows = ops.computed_once(region._number_windows())
+        return region
 
     def enter(self, images):
         check_batches(self.hidden, images)
+        _check_grid(self.hidden, images)
         images = keras.ops.convert_to_tensor(images)
         side = images.shape[2] // self.grid[1]
         region, channels = self._with_side(side), images.shape[3]
         segments = ops.reshape(images, (-1, images.shape[1] * self.grid[1], side * channels))
-        strip = ops.move_rows(segments, region.to_strip, region.from_strip)
+        strip = ops.move_rows(segments, region.strip_numbers, region.map_numbers)
         return ops.reshape(strip, (-1, self.num_visible * side, side, channels))
 
     def to_map(self, x):
@@ -187,7 +202,7 @@ class VisibleStrip(WholeMap):
         region = self._with_side(side)
         rows, columns = self.grid
         segments = ops.reshape(x, (-1, self.num_visible * side, side * channels))
-        x = ops.move_rows(segments, region.from_strip, region.to_strip)
+        x = ops.move_rows(segments, region.map_numbers, region.strip_numbers)
         return ops.reshape(x, (-1, rows * side, columns * side, channels))
 
     def hidden_positions(self, x):
@@ -197,20 +212,17 @@ class VisibleStrip(WholeMap):
         return ops.depthwise_on_strip(x, kernel, self.at(x))
 
     def has_windows_for(self, x, kernel):
-        """Whether `windows` are those of a convolution of `x`, a strip, with `kernel`."""
+        """Whether there are windows for a convolution of the strip `x` with `kernel`."""
         is_empty = x.shape[0] == 0  # there is nothing to arrange
         return self.windows is not None and kernel.shape[0] == self.kernel_size and not is_empty
 
     def _with_side(self, side):
-        """This region with the numbers for patches of p = `side` positions a side."""
+        """This region with numbers for patches of p = `side` positions a side."""
         if side == self.side:
             return self
         region = copy.copy(self)
-        region.side = side
+        region.side, region.windows = side, None
         region._number_segments()
-        region.windows = None
-        if table.takes_windows(side, self._cells):
-            region.windows = ops.computed_once(region._number_windows())
         return region
 
     def _number_segments(self):
@@ -219,16 +231,18 @@ class VisibleStrip(WholeMap):
         cells = keras.ops.expand_dims(self._cells, -1)
         row = cells // columns * side + line  # (B, K, p), of the map's H
         numbers = row * columns + cells % columns
-        self.to_strip = ops.computed_once(keras.ops.reshape(numbers, (-1, self.num_visible * side)))
+        self.strip_numbers = ops.computed_once(
+            keras.ops.reshape(numbers, (-1, self.num_visible * side))
+        )
         places = keras.ops.reshape(self._places, (-1, rows, 1, columns)) * side
         places = places + keras.ops.reshape(line, (-1, 1))  # (B, h, p, w)
         places = keras.ops.minimum(places, self.num_visible * side)
-        self.from_strip = ops.computed_once(keras.ops.reshape(places, (-1, rows * side * columns)))
+        self.map_numbers = ops.computed_once(keras.ops.reshape(places, (-1, rows * side * columns)))
 
     def _number_windows(self):
         (rows, columns), side, margin = self.grid, self.side, self.kernel_size // 2
         nowhere = self.num_visible * side * side
-        segments = keras.ops.expand_dims(self.from_strip, -1)
+        segments = keras.ops.expand_dims(self.map_numbers, -1)
         positions = segments * side + keras.ops.arange(side, dtype="int32")
         positions = keras.ops.minimum(positions, nowhere)  # (B, H * w, p), of the map's positions
         positions = keras.ops.reshape(positions, (-1, rows * side * columns * side, 1))
@@ -253,6 +267,30 @@ def region_of(region, hidden):
             raise ValueError("Give `region` or `hidden`, not both.")
         return MaskedMap(hidden)
     return WholeMap() if region is None else region
+
+
+def _check_rank(hidden):
+    if len(hidden.shape) != 3:
+        raise ValueError(
+            f"`hidden` must have shape (batch, height, width), one value a patch, 1 = hidden. "
+            f"Received shape {tuple(hidden.shape)}."
+        )
+
+
+def _check_grid(hidden, x):
+    """Raises a ValueError unless the grid of a mask divides a map (B, H, W, C) of known size."""
+    for size, cells in zip(x.shape[1:3], hidden.shape[1:3], strict=True):
+        if size is None or cells is None:
+            raise ValueError(
+                f"A mask needs a feature map of known size. Received feature shape "
+                f"{tuple(x.shape)} and `hidden` shape {tuple(hidden.shape)}."
+            )
+        if size % cells:
+            raise ValueError(
+                f"The grid of `hidden` must divide the feature map. Received `hidden` shape "
+                f"{tuple(hidden.shape)} for feature shape {tuple(x.shape)}: {cells} does not "
+                f"divide {size}."
+            )
 
 
 def check_batches(hidden, x):

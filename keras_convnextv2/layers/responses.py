@@ -5,13 +5,14 @@
     class Mine(keras.layers.Layer):
         def call(self, x, region):
             mean = region.sum(x) / region.count(x)  # over the visible positions of each image
-            ...
+            return x - keras.ops.cast(mean, x.dtype)
 
 A response is a layer that is called as `response(x, region=region)` with the widened features
-(B, H, W, 4C), or those of a strip, and gives their shape back. `region` is one of
-`layers.regions`: what sums over positions must ask it, or hidden positions count too. It is made
-as `Mine(name=..., dtype=...)`. A model's configuration keeps the name, so whoever loads the model
-registers the class first.
+(B, H, W, 4C), or those of a strip, and gives their shape and dtype back. `region` is one of
+`layers.regions`: what sums over positions must ask it, or hidden positions count too. What it
+writes at hidden positions is not read, but must be finite. It is made as
+`Mine(name=..., dtype=...)`, and builds the layers within it in its own `build`. A model's
+configuration keeps the name, so whoever loads the model registers the class first.
 
 A response may have a method `of_gelu(x, region)` that computes itself of GELU at once.
 """
@@ -34,8 +35,9 @@ def register(name):
 
     def decorate(cls):
         # A module that is loaded again makes its class again.
-        if name in _classes and _classes[name].__qualname__ != cls.__qualname__:
-            raise ValueError(f"The response {name!r} is {_classes[name].__name__} already.")
+        taken = _classes.setdefault(name, cls)
+        if (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(f"The response {name!r} is {taken.__name__} already.")
         _classes[name] = cls
         return cls
 

@@ -4,11 +4,11 @@ import hashlib
 
 import keras
 
-from keras_convnextv2.layers.fast.table import num_replicas, wrapping_dtype
+from keras_convnextv2.layers.fast.backend import num_replicas, wrapping_dtype
 
 # Odd multipliers that keep the inputs of the hash apart (2^32 divided by the golden ratio, and
-# the finalizer's own two), as signed 32-bit numbers. Not NumPy's, which torch's compiler cannot
-# trace.
+# the finalizer's own two), as signed 32-bit numbers. They are Python's: torch's compiler cannot
+# trace NumPy's.
 _GOLDEN = 0x9E3779B9 - 2**32
 _FIRST = 0x85EBCA6B - 2**32
 _SECOND = 0xC2B2AE35 - 2**32

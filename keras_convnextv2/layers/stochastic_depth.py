@@ -1,4 +1,5 @@
 import keras
+import numpy as np
 
 from keras_convnextv2.layers.seeds import global_places, hash_with
 
@@ -7,11 +8,12 @@ from keras_convnextv2.layers.seeds import global_places, hash_with
 class StochasticDepth(keras.layers.Layer):
     """Drops the whole residual branch of an image with probability `rate` (drop path).
 
-    In training an image keeps its branch with probability 1 - rate, scaled by 1 / (1 - rate);
-    otherwise the layer is the identity. Source: arXiv 1603.09382. What is dropped follows from the
-    seed, the number of draws before, and the image's place in the batch, equal on every backend.
-    `.keras` and `.weights.h5` files keep the number of draws, so that a run that goes on draws what
-    it would have drawn.
+    In training an image keeps its branch with probability 1 - rate, scaled by 1 / (1 - rate). Out
+    of training the layer is the identity. Source: arXiv 1603.09382.
+
+    What is dropped follows from the seed, the number of draws before, and the image's place in the
+    batch, equal on every backend. `.keras` and `.weights.h5` files keep the number of draws, so
+    that a run that goes on draws what it would have drawn.
 
     Args:
         rate: float in [0, 1).
@@ -57,7 +59,10 @@ class StochasticDepth(keras.layers.Layer):
     def load_own_variables(self, store):
         # A model without stochastic depth may have written the file.
         if self.rate > 0 and "draws" in list(store.keys()):
-            self.seed_generator.state.assign(store["draws"])
+            seed, count = np.asarray(store["draws"])
+            if self.seed is not None:
+                seed = keras.ops.convert_to_numpy(self.seed_generator.state)[0]
+            self.seed_generator.state.assign(np.stack([seed, count]))
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -31,7 +31,7 @@ class KernelDecayAdamW(OpenAdamW):
     def decay_weights(self, variables):
         """As Keras's; nothing where the faster update decays, too."""
         if self._fast_update(variables) is None and any(map(self.is_decayed, variables)):
-            super().decay_weights(variables)  # which on torch fails where there are none
+            super().decay_weights(variables)  # Keras's fails on torch if there are none
 
     def update_weights(self, gradients, variables, learning_rate):
         fast = self._fast_update(variables)

@@ -97,3 +97,13 @@ def test_weights_by_name_are_those_of_its_backbone(rng, tmp_path):
     images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
     backbone = kc.from_preset(tmp_path / "model.keras")
     np.testing.assert_array_equal(compute(backbone, images), compute(fcmae.backbone, images))
+
+
+def test_a_prediction_of_another_shape_is_refused(rng):
+    backbone = kc.ConvNeXtV2Backbone(
+        kc.Variant((1, 1, 1, 1), (4, 6, 8, 12)), (16, 24, 3), stem_stride=1
+    )
+    fcmae = kc.FCMAE(backbone, decoder=TwoStages(50))
+    images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
+    with pytest.raises(ValueError, match=r"S \* S \* C.*Received shape \(2, 4, 6, 50\)"):
+        fcmae.loss_on(images, np.array([[[1, 0, 1], [1, 1, 0]]] * 2))

@@ -78,7 +78,7 @@ def arguments(rng, operation, channels, size):
     if operation == "move_rows":
         strip = strip_of(3)
         arrays = (normal((2, HIDDEN[0].size * 3, channels)),)
-        return arrays, lambda function, x: function(x, strip.to_strip, strip.from_strip)
+        return arrays, lambda function, x: function(x, strip.strip_numbers, strip.map_numbers)
     if operation == "reshape":
         return (normal((2, 3, 5, channels)),), lambda function, x: function(x, (-1, channels))
     if operation == "sum_of_squares":
@@ -109,7 +109,7 @@ def test_an_entry_equals_its_plain_twin(rng, operation, dtype, channels, kernel)
         return keras.ops.cast(keras.ops.cast(values, given), "float32")
 
     given = dtype
-    dtype_of_fast, fast = results(ENTRIES[operation].function, dtype)
+    dtype_of_fast, fast = results(ENTRIES[operation].way, dtype)
     set_fast_paths("off")
     dtype_of_plain, plain = results(getattr(ops, operation).plain, dtype)
     assert dtype_of_fast == dtype_of_plain
@@ -127,7 +127,7 @@ def test_an_entry_of_numbers_gives_the_same_numbers(rng, operation):
     numbers = keras.ops.convert_to_tensor(rng.integers(0, 7, (3, 11)).astype("int32"))
     values = keras.ops.convert_to_tensor(rng.integers(0, 99, (3, 7, 2)).astype("int32"))
     given = (values, numbers) if operation == "take_rows" else (numbers,)
-    fast = to_numpy(ENTRIES[operation].function(*given))
+    fast = to_numpy(ENTRIES[operation].way(*given))
     np.testing.assert_array_equal(fast, to_numpy(getattr(ops, operation).plain(*given)))
     if operation == "take_rows":
         expected = np.stack([v[n] for v, n in zip(*map(to_numpy, given), strict=True)])
@@ -141,10 +141,10 @@ def to_numpy(x):
 def test_a_way_is_taken_on_the_device_and_the_dtypes_it_was_measured_for(monkeypatch):
     x = keras.ops.zeros((2, 4, 6, 88))
     kernel = keras.ops.zeros((7, 7, 88, 1))
-    assert table.find("depthwise", x, kernel) is ENTRIES["depthwise"].function
+    assert table.find("depthwise", x, kernel) is ENTRIES["depthwise"].way
     assert table.find("depthwise", keras.ops.cast(x, "int32"), kernel) is None
     assert table.takes_windows(4, x) and not table.takes_windows(3, x)
-    monkeypatch.setattr(table, "_device", lambda _: "gpu")
+    monkeypatch.setattr(table, "device", lambda _: "gpu")
     assert all(table.find(name, x, kernel) is None for name in ENTRIES)
     assert not table.takes_windows(4, x)
 
@@ -155,7 +155,7 @@ def test_off_takes_none_and_names_take_those_alone():
     assert kc.set_fast_paths("off") == "auto"
     assert all(table.find(name, x, kernel) is None for name in ENTRIES)
     assert kc.set_fast_paths({"depthwise", "windows"}) == "off"
-    assert table.find("depthwise", x, kernel) is ENTRIES["depthwise"].function
+    assert table.find("depthwise", x, kernel) is ENTRIES["depthwise"].way
     assert table.find("depthwise_on_strip", x, kernel) is None
     assert table.takes_windows(4, x)
     assert kc.set_fast_paths() == {"depthwise", "windows"}

@@ -7,7 +7,7 @@ import pytest
 from keras_convnextv2.layers import MaskedDepthwiseConv2D, ops
 from keras_convnextv2.layers.fast import jax as on_jax
 from keras_convnextv2.layers.fast import operations, set_fast_paths
-from keras_convnextv2.layers.regions import VisibleStrip
+from keras_convnextv2.layers.regions import MaskedMap, VisibleStrip, WholeMap
 from tests.reference.gradients import gradients_of
 
 pytestmark = pytest.mark.usefixtures("fast_paths")
@@ -161,3 +161,37 @@ def test_an_empty_batch_has_no_windows():
     total = lambda: keras.ops.sum(layer(x, strip))  # noqa: E731
     for gradient in gradients_of(total, layer.trainable_weights):
         assert not gradient.any()
+
+
+@pytest.mark.parametrize("num_visible", [0, 7])
+def test_a_strip_has_at_least_one_patch_and_no_more_than_there_are(rng, num_visible):
+    with pytest.raises(ValueError, match=f"from 1 to 6.*Received: {num_visible}"):
+        place_visible(random_hidden(rng, 2, 3, 2, num_visible=4), num_visible)
+
+
+@pytest.mark.parametrize("shape", [(2, 10, 8, 3), (2, 12, 9, 3)])
+def test_images_that_the_grid_does_not_divide_enter_no_strip(rng, shape):
+    strip = place_visible(random_hidden(rng, 2, 3, 2, num_visible=4), 4)
+    with pytest.raises(ValueError, match="`hidden` must divide the feature map"):
+        strip.enter(np.zeros(shape, "float32"))
+
+
+def test_sums_and_counts_are_of_the_visible_positions_of_each_image(rng):
+    hidden = random_hidden(rng, 2, 3, 2, num_visible=4)
+    x = rng.normal(size=(2, 12, 8, 3)).astype("float32")
+    visible = 1 - np.kron(hidden, np.ones((1, 4, 4)))[..., None]
+    strip, masked = place_visible(hidden, 4), MaskedMap(hidden)
+    for region, features in ((strip, strip.enter(x)), (masked, keras.ops.convert_to_tensor(x))):
+        expected = (x * visible).sum(axis=(1, 2), keepdims=True)
+        np.testing.assert_allclose(to_numpy(region.sum(features)), expected, rtol=1e-4, atol=1e-5)
+        assert (to_numpy(region.count(features)) == 4 * 16).all()
+    assert (to_numpy(MaskedMap(np.ones_like(hidden)).count(x)) == 1).all()  # to divide by
+    assert to_numpy(WholeMap().count(x)) == 96
+
+
+def test_images_are_not_numbered_in_windows(rng):
+    """Those of pixels would be many, and nobody convolves them."""
+    strip = place_visible(random_hidden(rng, 2, 3, 2, num_visible=4), 4)
+    assert strip._with_side(32).windows is None
+    x = keras.ops.zeros((2, 16, 4, 1))
+    assert strip.at(x).windows is not None and strip.at(x).at(x).windows is not None

@@ -80,6 +80,20 @@ def test_it_trains_is_saved_and_loaded(rng, tmp_path):
         np.testing.assert_array_equal(compute(model, images), compute(fcmae.backbone, images))
 
 
+def test_an_image_that_is_all_hidden_has_finite_gradients(rng):
+    block = kc.ConvNeXtV2Block(4, spec=kc.BlockSpec("centred"))
+    x = rng.normal(size=(2, 4, 6, 4)).astype("float32")
+    block.build(x.shape)
+    randomize(block, rng)
+    hidden = np.array([[[1, 1, 1], [1, 1, 1]], [[1, 0, 1], [0, 1, 1]]], "int32")
+    visible = 1 - np.kron(hidden, np.ones((1, 2, 2)))[..., None]
+    visible = keras.ops.convert_to_tensor(visible.astype("float32"))
+    gradients = gradients_of(
+        lambda: keras.ops.sum(block(x, hidden=hidden) * visible), block.trainable_weights
+    )
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
 def test_a_subclass_of_grn_is_not_computed_as_grn(rng):
     @responses.register("half of GRN")
     class Half(kc.GlobalResponseNormalization):

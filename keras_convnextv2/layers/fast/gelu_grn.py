@@ -13,10 +13,11 @@ import math
 import keras
 
 from keras_convnextv2.layers.fast.custom_gradient import custom_gradient, recomputed_after
+from keras_convnextv2.layers.grn_formula import guarded_root, response
 
 
 def recomputing(gelu, x, gamma, beta, epsilon, region):
-    """As `ops.gelu_grn`, computed in float32; GELU by the function that is given."""
+    """As `ops.gelu_grn`, computed in float32; `gelu` is the exact GELU as a backend has it."""
     return custom_gradient(
         functools.partial(_forward, gelu, epsilon=epsilon, region=region),
         functools.partial(_gradient, epsilon=epsilon, region=region),
@@ -28,33 +29,29 @@ def normal_cdf(x):
     return 0.5 * (1.0 + keras.ops.erf(x * math.sqrt(0.5)))
 
 
-def guarded_root(ops, energy):
-    """The square root, with a gradient of 0 at 0; `ops` is `keras.ops` or torch."""
-    silent = energy == 0.0
-    return ops.where(silent, 0.0, ops.sqrt(ops.where(silent, 1.0, energy)))
+def through_response(numpy, inner, gamma, norm, epsilon):
+    """The gradient through response = norm / (mean of norm over channels + epsilon).
 
+    Args:
+        numpy: `keras.ops` or torch.
+        inner: the sum over positions of upstream * activated, (B, 1, 1, C).
+        gamma: (C,).
+        norm: the root of the sum of squares of `activated`, (B, 1, 1, C).
+        epsilon: float.
 
-def response(ops, norm, epsilon):
-    """The norm over its mean over channels plus epsilon, and that divisor."""
-    mean = ops.mean(norm, axis=-1, keepdims=True) + epsilon
-    return norm / mean, mean
-
-
-def through_response(ops, inner, gamma, norm, epsilon):
-    """The gain, the factor of GELU's output in the gradient for itself, the gradient for gamma.
-
-    Through response = norm / (mean of norm over channels + epsilon), and norm = |activated|.
-    `inner` is the sum of upstream * activated over positions; all but gamma are (B, 1, 1, C).
+    Returns:
+        The gain 1 + gamma * response, what `activated` is multiplied by in its own gradient beside
+        upstream * gain, and the gradient for gamma.
     """
-    normalized, mean = response(ops, norm, epsilon)
-    gamma_gradient = ops.sum(inner * normalized, axis=(0, 1, 2))
+    scaled, divisor = response(numpy, norm, epsilon)
+    gamma_gradient = numpy.sum(inner * scaled, axis=(0, 1, 2))
     response_gradient = inner * gamma
-    norm_gradient = response_gradient / mean - ops.mean(
+    norm_gradient = response_gradient / divisor - numpy.mean(
         response_gradient * norm, axis=-1, keepdims=True
-    ) / ops.square(mean)
+    ) / numpy.square(divisor)
     silent = norm == 0.0
-    factor = ops.where(silent, 0.0, norm_gradient / ops.where(silent, 1.0, norm))
-    return 1.0 + gamma * normalized, factor, gamma_gradient
+    factor = numpy.where(silent, 0.0, norm_gradient / numpy.where(silent, 1.0, norm))
+    return 1.0 + gamma * scaled, factor, gamma_gradient
 
 
 def _forward(gelu, x, gamma, beta, epsilon, region):
@@ -66,7 +63,7 @@ def _forward(gelu, x, gamma, beta, epsilon, region):
     return ops.cast(activated * gain + beta, x.dtype), (norm,)
 
 
-def _gradient(upstream, tensors, kept, needed, epsilon, region):
+def _gradient(upstream, tensors, kept, _, epsilon, region):
     ops = keras.ops
     (x, gamma, _), (norm,) = tensors, kept
     wide_x = ops.cast(recomputed_after(upstream, x), "float32")

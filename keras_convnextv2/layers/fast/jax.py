@@ -14,7 +14,7 @@ from keras_convnextv2.layers.fast.jax_order import on_cpu_or_not
 
 
 def device(tensor):
-    """The kind of device that computes: JAX settles which when a program is lowered."""
+    """JAX's default device; a program may still be lowered for another."""
     import jax
 
     return jax.default_backend()
@@ -137,7 +137,7 @@ def linear(x, kernel, bias):
 
     rows = x.reshape(-1, x.shape[-1])
     y = custom_gradient(forward, gradient)(rows, kernel, bias)
-    return y.reshape(*x.shape[:-1], -1)
+    return y.reshape(*x.shape[:-1], kernel.shape[1])
 
 
 def _product(x, y, axes):

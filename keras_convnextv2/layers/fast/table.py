@@ -9,10 +9,11 @@ import keras
 from keras_convnextv2.layers.fast import jax as on_jax
 from keras_convnextv2.layers.fast import tensorflow as on_tensorflow
 from keras_convnextv2.layers.fast import torch as on_torch
+from keras_convnextv2.layers.fast.backend import device
 
 _FLOATS = ("float32", "bfloat16", "float16")
-_WIDE = ("float32", "bfloat16")  # float16 must saturate, which the plain way does
-_ANY = None
+_WITHOUT_FLOAT16 = ("float32", "bfloat16")  # which must saturate, as the plain way does
+_ANY = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,14 +21,14 @@ class Entry:
     """A faster way for one operation of `ops` on one backend and device.
 
     Args:
-        function: takes and gives what the operation does; None where the operation is not one of
-            `ops` and who computes it asks; for "adamw" an `AdamWUpdate`.
-        dtypes: of the first tensor; None for any.
+        way: a function that takes and gives what the operation of `ops` does. Of "adamw", which
+            the optimizer asks for, it is an `AdamWUpdate`; of "windows", see `takes_windows`, True.
+        dtypes: of the first tensor; none for any.
         fits: of the operation's arguments, whether this way is the faster one for them.
     """
 
-    function: Callable | None
-    dtypes: tuple | None = _FLOATS
+    way: object
+    dtypes: tuple = _FLOATS
     fits: Callable = lambda *arguments: True
 
 
@@ -35,7 +36,7 @@ class Entry:
 class AdamWUpdate:
     """A faster update for `KernelDecayAdamW`, in the parts that Keras's optimizer has.
 
-    All take the optimizer, then gradients, variables and the learning rate.
+    Each takes the optimizer, a gradient and a variable or lists of them, and the learning rate.
 
     Args:
         decay: decays weights before they are updated; None where the update decays, too.
@@ -56,9 +57,9 @@ TABLE = {
     ("depthwise_on_strip", "jax", "cpu"): Entry(on_jax.depthwise_on_strip),
     ("depthwise_on_strip", "tensorflow", "cpu"): Entry(on_tensorflow.depthwise_on_strip),
     ("depthwise_on_strip", "torch", "cpu"): Entry(on_torch.depthwise_on_strip),
-    ("windows", "jax", "cpu"): Entry(None, _ANY),
-    ("windows", "tensorflow", "cpu"): Entry(None, _ANY),
-    ("windows", "torch", "cpu"): Entry(None, _ANY),
+    ("windows", "jax", "cpu"): Entry(True, _ANY),
+    ("windows", "tensorflow", "cpu"): Entry(True, _ANY),
+    ("windows", "torch", "cpu"): Entry(True, _ANY),
     ("patch_convolution", "jax", "cpu"): Entry(
         on_jax.patch_convolution, fits=on_jax.is_of_known_size
     ),
@@ -71,9 +72,9 @@ TABLE = {
     ("linear", "jax", "cpu"): Entry(on_jax.linear, ("bfloat16",)),
     ("linear", "torch", "cpu"): Entry(on_torch.linear),
     ("layer_norm", "torch", "cpu"): Entry(on_torch.layer_norm),
-    ("gelu_grn", "jax", "cpu"): Entry(on_jax.gelu_grn, _WIDE),
-    ("gelu_grn", "tensorflow", "cpu"): Entry(on_tensorflow.gelu_grn, _WIDE),
-    ("gelu_grn", "torch", "cpu"): Entry(on_torch.gelu_grn, _WIDE),
+    ("gelu_grn", "jax", "cpu"): Entry(on_jax.gelu_grn, _WITHOUT_FLOAT16),
+    ("gelu_grn", "tensorflow", "cpu"): Entry(on_tensorflow.gelu_grn, _WITHOUT_FLOAT16),
+    ("gelu_grn", "torch", "cpu"): Entry(on_torch.gelu_grn, _WITHOUT_FLOAT16),
     ("take_rows", "jax", "cpu"): Entry(on_jax.take_rows, _ANY),
     ("take_rows", "tensorflow", "cpu"): Entry(on_tensorflow.take_rows, _ANY),
     ("take_rows", "torch", "cpu"): Entry(on_torch.take_rows, _ANY),
@@ -134,25 +135,24 @@ def operations():
 
 
 def find(operation, *arguments):
-    """The faster way to an operation for these arguments, or None."""
-    entry = _entry(operation, arguments[0])
-    return entry.function if entry is not None and entry.fits(*arguments) else None
+    """The faster way to an operation for these arguments, or None.
 
-
-def _entry(operation, tensor):
-    """The `Entry` for an operation on a tensor, or on a list of tensors of one kind; or None."""
+    The first argument, a tensor or a list of tensors of one kind, tells the device and the dtype.
+    """
     paths = _chosen["paths"]
     if paths == "off" or (paths != "auto" and operation not in paths):
         return None
+    tensor = arguments[0]
     if isinstance(tensor, (list, tuple)):
         if not tensor:
             return None
         tensor = tensor[0]
-    entry = TABLE.get((operation, keras.backend.backend(), _device(tensor)))
-    if entry is None or entry.dtypes is None:
-        return entry
-    dtype = keras.backend.standardize_dtype(tensor.dtype)
-    return entry if dtype in entry.dtypes else None
+    entry = TABLE.get((operation, keras.backend.backend(), device(tensor)))
+    if entry is None:
+        return None
+    if entry.dtypes and keras.backend.standardize_dtype(tensor.dtype) not in entry.dtypes:
+        return None
+    return entry.way if entry.fits(*arguments) else None
 
 
 def fast_where_possible(plain):
@@ -182,34 +182,4 @@ def takes_windows(side, numbers):
         side: int, p.
         numbers: a tensor on the device that will compute.
     """
-    return side >= _MIN_WINDOW_SIDE and _entry("windows", numbers) is not None
-
-
-def gains_from_jit():
-    """Whether Keras should compile a model of ours when it is left to choose.
-
-    TensorFlow on a CPU is the exception: XLA computes a depthwise 7x7 tens of times slower there
-    than TensorFlow's own kernel.
-    """
-    return keras.backend.backend() != "tensorflow" or on_tensorflow.device(None) != "cpu"
-
-
-def wrapping_dtype():
-    """The dtype of integers in which sums and products of 32 bits may be wrapped around.
-
-    int32 wraps around by itself, but not in what torch's compiler makes of it: C++ may do anything
-    then, and wrote beyond its array.
-    """
-    return "int64" if keras.backend.backend() == "torch" else "int32"
-
-
-def num_replicas():
-    """The number of replicas that run what is computed here, under `tf.distribute`."""
-    return on_tensorflow.num_replicas() if keras.backend.backend() == "tensorflow" else 1
-
-
-def _device(tensor):
-    """The kind of device that computes with `tensor`: "cpu", "cuda", "gpu", "tpu" ..."""
-    modules = {"jax": on_jax, "tensorflow": on_tensorflow, "torch": on_torch}
-    module = modules.get(keras.backend.backend())
-    return module.device(tensor) if module else None
+    return side >= _MIN_WINDOW_SIDE and find("windows", numbers) is not None

@@ -13,6 +13,7 @@ from keras_convnextv2.insides import torch_fused_adamw, torch_gelu_gradient
 from keras_convnextv2.layers.fast import gelu_grn as fused
 from keras_convnextv2.layers.fast.custom_gradient import custom_gradient
 from keras_convnextv2.layers.fast.depthwise import with_own_gradient
+from keras_convnextv2.layers.grn_formula import guarded_root, response
 
 # Numbers in a row of a patch from which on a product of matrices is faster than a convolution.
 _WIDE_ROW = 128
@@ -89,8 +90,8 @@ def _gelu_grn(x, gamma, beta, epsilon, region):
 
     activated = torch.nn.functional.gelu(x)
     energy = region.clean(activated).float().square().sum((1, 2), keepdim=True)
-    norm = fused.guarded_root(torch, energy)
-    gain = 1.0 + gamma * fused.response(torch, norm, epsilon)[0]
+    norm = guarded_root(torch, energy)
+    gain = 1.0 + gamma * response(torch, norm, epsilon)[0]
     y = torch.addcmul(beta.to(x.dtype), activated, gain.to(x.dtype))
     return y, (activated, norm)
 
@@ -140,11 +141,11 @@ def takes_patches(x, kernel):
     """Whether `patch_convolution` is the faster way here, and possible."""
     import torch
 
+    if torch.compiler.is_exporting():
+        return False
     # torch (2.13) does not compile a convolution of open sizes when it is called as here: it cannot
     # order the strides of the gradient.
-    return not torch.compiler.is_exporting() and not (
-        torch.compiler.is_compiling() and not _has_wide_rows(kernel)
-    )
+    return _has_wide_rows(kernel) or not torch.compiler.is_compiling()
 
 
 def _has_wide_rows(kernel):
