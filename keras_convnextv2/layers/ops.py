@@ -105,12 +105,6 @@ def take_rows(x, numbers):
 
 
 @fast_where_possible
-def computed_once(numbers):
-    """`numbers`, int32, unchanged: what is computed once and read many times."""
-    return numbers
-
-
-@fast_where_possible
 def reshape(x, shape):
     """x in another shape."""
     return keras.ops.reshape(x, shape)

@@ -58,13 +58,12 @@ TABLE = {
     ("depthwise_on_strip", "tensorflow", "cpu"): Entry(on_tensorflow.depthwise_on_strip),
     ("depthwise_on_strip", "torch", "cpu"): Entry(on_torch.depthwise_on_strip),
     ("windows", "jax", "cpu"): Entry(True, _ANY),
-    ("windows", "tensorflow", "cpu"): Entry(True, _ANY),
     ("windows", "torch", "cpu"): Entry(True, _ANY),
     ("patch_convolution", "jax", "cpu"): Entry(
         on_jax.patch_convolution, fits=on_jax.is_of_known_size
     ),
     ("patch_convolution", "tensorflow", "cpu"): Entry(
-        on_tensorflow.patch_convolution, fits=on_tensorflow.has_wide_rows
+        on_tensorflow.patch_convolution, ("bfloat16",), on_tensorflow.has_wide_rows
     ),
     ("patch_convolution", "torch", "cpu"): Entry(
         on_torch.patch_convolution, fits=on_torch.takes_patches
@@ -75,16 +74,10 @@ TABLE = {
     ("gelu_grn", "jax", "cpu"): Entry(on_jax.gelu_grn, _WITHOUT_FLOAT16),
     ("gelu_grn", "tensorflow", "cpu"): Entry(on_tensorflow.gelu_grn, _WITHOUT_FLOAT16),
     ("gelu_grn", "torch", "cpu"): Entry(on_torch.gelu_grn, _WITHOUT_FLOAT16),
-    ("take_rows", "jax", "cpu"): Entry(on_jax.take_rows, _ANY),
-    ("take_rows", "tensorflow", "cpu"): Entry(on_tensorflow.take_rows, _ANY),
     ("take_rows", "torch", "cpu"): Entry(on_torch.take_rows, _ANY),
-    ("move_rows", "jax", "cpu"): Entry(on_jax.move_rows, _ANY),
     ("move_rows", "tensorflow", "cpu"): Entry(on_tensorflow.move_rows, _ANY),
     ("move_rows", "torch", "cpu"): Entry(on_torch.move_rows, _ANY),
-    ("computed_once", "jax", "cpu"): Entry(on_jax.computed_once, _ANY),
     ("reshape", "torch", "cpu"): Entry(on_torch.reshape, _ANY),
-    ("sum_of_squares", "jax", "cpu"): Entry(on_jax.sum_of_squares),
-    ("sum_of_squares", "tensorflow", "cpu"): Entry(on_tensorflow.sum_of_squares),
     ("sum_of_squares", "torch", "cpu"): Entry(on_torch.sum_of_squares),
     ("adamw", "tensorflow", "cpu"): Entry(
         AdamWUpdate(decay=on_tensorflow.adamw_decay, update_one=on_tensorflow.adamw_update), _ANY

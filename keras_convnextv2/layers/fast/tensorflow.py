@@ -30,27 +30,14 @@ def num_replicas():
 
 
 def depthwise(x, kernel):
-    """As `ops.depthwise`; the kernel's gradient as a wide convolution, see `_wide_gradient`."""
+    """As `ops.depthwise`; the kernel's gradient as a wide convolution, see `_gradient_of_maps`."""
     return with_own_gradient(_convolution, _gradient_of_maps)(x, kernel)
 
 
 def depthwise_on_strip(x, kernel, strip):
-    """As `ops.depthwise_on_strip`: by windows where the strip has them, else by the map."""
-    if not strip.has_windows_for(x, kernel):
-        ways = (_convolution, _gradient_of_maps, strip.to_map, strip.enter)
-        return with_own_gradient(*ways)(x, kernel)
-    import tensorflow as tf
-
-    def convolve(x, kernel):
-        y = _convolution(_windows(strip, x), kernel, "VALID")
-        return tf.reshape(y, tf.shape(x))
-
-    def kernel_gradient(x, upstream, size):
-        side = x.shape[2]
-        patches = tf.reshape(upstream, (-1, side, side, upstream.shape[3]))
-        return _wide_gradient(_windows(strip, x, batch_last=True), patches, size, margin=0)
-
-    return with_own_gradient(convolve, kernel_gradient)(x, kernel)
+    """As `ops.depthwise_on_strip`; the map is not kept for the gradient, but made again."""
+    ways = (_convolution, _gradient_of_maps, strip.to_map, strip.enter)
+    return with_own_gradient(*ways)(x, kernel)
 
 
 def _convolution(x, kernel, padding="SAME"):
@@ -60,12 +47,6 @@ def _convolution(x, kernel, padding="SAME"):
 
 
 def _gradient_of_maps(x, upstream, size):
-    import tensorflow as tf
-
-    return _wide_gradient(tf.transpose(x, (1, 2, 0, 3)), upstream, size, margin=size // 2)
-
-
-def _wide_gradient(x, upstream, size, margin):
     """The gradient of a depthwise convolution's kernel as a wide depthwise convolution.
 
         gradient[i, j, c] = sum over b, h, w of padded_x[h + i, w + j, b, c] * upstream[b, h, w, c]
@@ -75,10 +56,8 @@ def _wide_gradient(x, upstream, size, margin):
     fast as the gradient when it is asked for that.
 
     Args:
-        x: (H + k - 1 - 2 * margin, W + k - 1 - 2 * margin, B, C), the images last but one.
-        upstream: (B, H, W, C).
+        x, upstream: (B, H, W, C).
         size: int, k.
-        margin: int, how many zeros are to be added at each side of `x`.
 
     Returns:
         (k, k, C, 1), float32.
@@ -87,20 +66,19 @@ def _wide_gradient(x, upstream, size, margin):
 
     def gradient():
         batch, height, width, channels = tf.unstack(tf.shape(upstream))
-        inner = size - 1 - 2 * margin
-        wide = tf.reshape(x, (1, height + inner, width + inner, batch * channels))
-        if margin:
-            wide = tf.pad(wide, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+        wide = tf.reshape(tf.transpose(x, (1, 2, 0, 3)), (1, height, width, batch * channels))
+        margin = (size // 2, size // 2)
+        wide = tf.pad(wide, ((0, 0), margin, margin, (0, 0)))
         kernel = tf.reshape(tf.transpose(upstream, (1, 2, 0, 3)), (height, width, -1, 1))
         y = _convolution(wide, kernel, "VALID")
         y = tf.reshape(tf.cast(y, "float32"), (size, size, batch, channels))
         return tf.reduce_sum(y, axis=2)[..., None]
 
-    if x.shape[2]:
+    if x.shape[0]:
         return gradient()
     # An empty batch would be a convolution of no channels, which there is not.
     nothing = tf.zeros((size, size, x.shape[3], 1))
-    return tf.cond(tf.shape(x)[2] > 0, gradient, lambda: nothing)
+    return tf.cond(tf.shape(x)[0] > 0, gradient, lambda: nothing)
 
 
 def gelu_grn(x, gamma, beta, epsilon, region):
@@ -144,62 +122,17 @@ def move_rows(x, numbers, back):
 
 
 def _moved(x, numbers):
-    has_zeros = numbers.shape[1] > x.shape[1]
-    return _rows_or_zeros(x, numbers) if has_zeros else take_rows(x, numbers)
-
-
-def take_rows(x, numbers):
-    """As `ops.take_rows`."""
-    import tensorflow as tf
-
-    return tf.gather(x, numbers, batch_dims=1)
-
-
-def _rows_or_zeros(x, numbers):
-    """The rows of x (B, N, D) by their numbers (B, M), N standing for zeros."""
+    """The rows of x (B, N, D) by their numbers (B, M); N, there only if M > N, is for zeros."""
     import tensorflow as tf
 
     num_rows, values = x.shape[1:]
-    rows = tf.gather(_with_zeros(x), _flat(numbers, num_rows))
-    return tf.reshape(rows, (-1, numbers.shape[1], values))
-
-
-def _windows(strip, x, batch_last=False):
-    """The windows of `x`, features of a `VisibleStrip`: (B * K, s, s, C), or (s, s, B * K, C)."""
-    import tensorflow as tf
-
-    side, channels = x.shape[2] + strip.kernel_size - 1, x.shape[3]
-    x = tf.reshape(x, (-1, strip.num_visible * x.shape[2] ** 2, channels))
-    numbers = tf.reshape(_flat(strip.windows, x.shape[1]), (-1, side, side))
-    if batch_last:
-        numbers = tf.transpose(numbers, (1, 2, 0))
-    return tf.gather(_with_zeros(x), numbers)
-
-
-def _with_zeros(x):
-    """The rows of all images, and a row of zeros."""
-    import tensorflow as tf
-
-    return tf.concat([tf.reshape(x, (-1, x.shape[2])), tf.zeros((1, x.shape[2]), x.dtype)], axis=0)
-
-
-def _flat(numbers, num_rows):
-    """Numbers (B, M) within images of `num_rows` rows as numbers of all rows, (B * M,)."""
-    import tensorflow as tf
-
-    batch = tf.shape(numbers)[0]
-    flat = numbers + tf.range(batch)[:, None] * num_rows
-    return tf.reshape(tf.where(numbers < num_rows, flat, batch * num_rows), (-1,))
-
-
-def sum_of_squares(tensors):
-    """As `ops.sum_of_squares`: vectors joined, and each tensor in one pass."""
-    import tensorflow as tf
-
-    vectors = [tf.cast(x, "float32") for x in tensors if len(x.shape) == 1]
-    others = [tf.cast(x, "float32") for x in tensors if len(x.shape) != 1]
-    joined = [tf.concat(vectors, axis=0)] if vectors else []
-    return sum((2.0 * tf.nn.l2_loss(x) for x in [*others, *joined]), start=tf.zeros(()))
+    rows = tf.reshape(x, (-1, values))
+    first = tf.range(tf.shape(numbers)[0])[:, None] * num_rows
+    flat = numbers + first  # of the rows of all images
+    if numbers.shape[1] > num_rows:
+        flat = tf.where(numbers < num_rows, flat, tf.shape(rows)[0])
+        rows = tf.concat([rows, tf.zeros((1, values), x.dtype)], axis=0)
+    return tf.gather(rows, flat)
 
 
 def adamw_decay(optimizer, gradients, variables, learning_rate):

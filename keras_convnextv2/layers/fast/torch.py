@@ -64,7 +64,10 @@ def _gradient_of_maps(x, upstream, size):
 
 
 def _wide_gradient(x, upstream, size, margin):
-    """As `fast.tensorflow._wide_gradient`, which says how: (k, k, C, 1), float32."""
+    """As `fast.tensorflow._gradient_of_maps` has it, which says how: (k, k, C, 1), float32.
+
+    `x` is (H + k - 1 - 2 * margin, W + k - 1 - 2 * margin, B, C), without `margin` zeros a side.
+    """
     from torch.nn.functional import conv2d
 
     rows, columns, batch, channels = x.shape
@@ -182,19 +185,16 @@ def move_rows(x, numbers, back):
 
 
 def _moved(x, numbers):
-    has_zeros = numbers.shape[1] > x.shape[1]
-    return _rows_or_zeros(x, numbers) if has_zeros else take_rows(x, numbers)
+    """The rows of x (B, N, D) by their numbers (B, M); N, there only if M > N, is for zeros."""
+    if numbers.shape[1] <= x.shape[1]:
+        return take_rows(x, numbers)
+    rows = _with_zeros(x).index_select(0, _flat(numbers, x.shape[1]))
+    return rows.reshape(*numbers.shape, x.shape[2])
 
 
 def take_rows(x, numbers):
     """As `ops.take_rows`."""
     rows = x.reshape(-1, x.shape[2]).index_select(0, _flat(numbers, x.shape[1]))
-    return rows.reshape(*numbers.shape, x.shape[2])
-
-
-def _rows_or_zeros(x, numbers):
-    """The rows of x (B, N, D) by their numbers (B, M), N standing for zeros."""
-    rows = _with_zeros(x).index_select(0, _flat(numbers, x.shape[1]))
     return rows.reshape(*numbers.shape, x.shape[2])
 
 
