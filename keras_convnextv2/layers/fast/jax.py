@@ -1,5 +1,7 @@
 """Faster ways on JAX, for CPUs.
 
+"A step without it takes 1.05x" is measured in docs/performance.md, "What each path gains".
+
 What was chosen because JAX's default backend is a CPU may still be lowered for another device: the
 convolutions and products then become XLA's own, which is settled when a program is lowered.
 """
@@ -25,12 +27,18 @@ def is_of_known_size(x, *_):
 
 
 def depthwise(x, kernel):
-    """As `ops.depthwise`: a sum of shifted products. XLA's own takes tens of times as long."""
+    """As `ops.depthwise`: a sum of shifted products. XLA's own takes tens of times as long.
+
+    A step without it takes 1.45x (pretraining atto, where the decoder's alone is of a map).
+    """
     return with_own_gradient(*_on_maps())(x, kernel)
 
 
 def depthwise_on_strip(x, kernel, strip):
-    """As `ops.depthwise_on_strip`: by windows where the strip has them, else by the map."""
+    """As `ops.depthwise_on_strip`: by windows where the strip has them, else by the map.
+
+    A step without it takes 1.07x (pretraining atto), without windows 1.05x (tiny).
+    """
     if not strip.has_windows_for(x, kernel):
         return with_own_gradient(*_on_maps(), strip.to_map, strip.enter)(x, kernel)
     convolve, kernel_gradient = _on_windows()
@@ -113,7 +121,11 @@ def _own_kernel_gradient_by_windows(windows, gradient, size):
 
 
 def gelu_grn(x, gamma, beta, epsilon, region):
-    """As `ops.gelu_grn`; GELU by erf, where `jax.nn.gelu`, by erfc, takes three times as long."""
+    """As `ops.gelu_grn`; GELU by erf, where `jax.nn.gelu`, by erfc, takes three times as long.
+
+    A step without it takes 1.11x the time and 1.39x the memory (pretraining tiny), 1.15x and 1.47x
+    (fine-tuning atto).
+    """
     return fused.recomputing(lambda x: x * fused.normal_cdf(x), x, gamma, beta, epsilon, region)
 
 
@@ -121,7 +133,8 @@ def linear(x, kernel, bias):
     """As `ops.linear`, for bfloat16: products asked for in float32, rounded once.
 
     A product of two such matrices that is to be bfloat16 itself, XLA on a CPU computes in float32
-    from widened copies; one that is to be float32 goes to the processor's own instructions.
+    from widened copies; one that is to be float32 goes to the processor's own instructions. A step
+    without it takes 1.53x (pretraining tiny).
     """
 
     def forward(x, kernel, bias):
@@ -172,7 +185,10 @@ def _product_on_cpu(x, y):
 
 
 def patch_convolution(x, kernel):
-    """As `ops.patch_convolution`, as a product of matrices."""
+    """As `ops.patch_convolution`, as a product of matrices.
+
+    A step without it takes 1.06x (fine-tuning atto), 1.15x (pretraining tiny in bfloat16).
+    """
 
     def forward(x, kernel):
         return on_cpu_or_not(_product_of_patches, _patch_convolution)(x, kernel), ()

@@ -1,4 +1,7 @@
-"""Faster ways on TensorFlow, for CPUs."""
+"""Faster ways on TensorFlow, for CPUs.
+
+"A step without it takes 1.05x" is measured in docs/performance.md, "What each path gains".
+"""
 
 import functools
 
@@ -30,12 +33,18 @@ def num_replicas():
 
 
 def depthwise(x, kernel):
-    """As `ops.depthwise`; the kernel's gradient as a wide convolution, see `_gradient_of_maps`."""
+    """As `ops.depthwise`; the kernel's gradient as a wide convolution, see `_gradient_of_maps`.
+
+    A step without it takes 1.07x (fine-tuning atto).
+    """
     return with_own_gradient(_convolution, _gradient_of_maps)(x, kernel)
 
 
 def depthwise_on_strip(x, kernel, strip):
-    """As `ops.depthwise_on_strip`; the map is not kept for the gradient, but made again."""
+    """As `ops.depthwise_on_strip`; the map is not kept for the gradient, but made again.
+
+    A step without it takes 1.35x the memory (pretraining tiny).
+    """
     ways = (_convolution, _gradient_of_maps, strip.to_map, strip.enter)
     return with_own_gradient(*ways)(x, kernel)
 
@@ -82,7 +91,10 @@ def _gradient_of_maps(x, upstream, size):
 
 
 def gelu_grn(x, gamma, beta, epsilon, region):
-    """As `ops.gelu_grn`; TensorFlow knows its GELU after a linear layer, as one operation."""
+    """As `ops.gelu_grn`; TensorFlow knows its GELU after a linear layer, as one operation.
+
+    A step without it takes 1.60x the memory (pretraining tiny), 1.55x (fine-tuning atto).
+    """
     import tensorflow as tf
 
     gelu = functools.partial(tf.nn.gelu, approximate=False)
@@ -90,13 +102,16 @@ def gelu_grn(x, gamma, beta, epsilon, region):
 
 
 def has_wide_rows(x, kernel):
-    """Whether patches have rows of many numbers, as the strips of visible patches do."""
+    """Whether a row of a patch has many numbers."""
     side, _, channels, _ = kernel.shape
     return None not in x.shape[1:] and side * channels >= _WIDE_ROW
 
 
 def patch_convolution(x, kernel):
-    """As `ops.patch_convolution`, as a product of matrices."""
+    """As `ops.patch_convolution`, as a product of matrices.
+
+    A step in bfloat16 without it takes 1.04x (pretraining tiny); in float32 it gains nothing.
+    """
     import tensorflow as tf
 
     _, height, width, channels = x.shape
@@ -110,7 +125,10 @@ def patch_convolution(x, kernel):
 
 
 def move_rows(x, numbers, back):
-    """As `ops.move_rows`; the gradient is the move back, where that of a gather is a scatter."""
+    """As `ops.move_rows`; the gradient is the move back, where that of a gather is a scatter.
+
+    A step without it takes 1.03x (pretraining tiny).
+    """
 
     def forward(x):
         return _moved(x, numbers), ()
@@ -163,7 +181,11 @@ def adamw_decay(optimizer, gradients, variables, learning_rate):
 
 
 def adamw_update(optimizer, gradient, variable, learning_rate):
-    """Updates one weight of an `OpenAdamW`, going over it once."""
+    """Updates one weight of an `OpenAdamW`, going over it once.
+
+    A step without this and `adamw_decay` takes 1.31x the memory (pretraining tiny), without the
+    latter's order alone 1.17x.
+    """
     import tensorflow as tf
 
     step = tf.cast(optimizer.iterations + 1, variable.dtype)

@@ -3,6 +3,8 @@
 Keras (3.15) looks at shapes and arguments before each operation, and takes up to eight times as
 long as torch for a depthwise convolution: what is called often goes to torch directly. torch runs
 each operation as a pass over the features, so there are as few as it has.
+
+"A step without it takes 1.05x" is measured in docs/performance.md, "What each path gains".
 """
 
 import functools
@@ -25,17 +27,27 @@ def device(tensor):
 
 
 def reshape(x, shape):
-    """As `ops.reshape`: Keras's searches the shape for symbolic tensors."""
+    """As `ops.reshape`: Keras's searches the shape for symbolic tensors.
+
+    A step without it takes 1.07x (pretraining atto at 64 pixels).
+    """
     return x.reshape(shape)
 
 
 def depthwise(x, kernel):
-    """As `ops.depthwise`; the kernel's gradient as a wide convolution, see `_wide_gradient`."""
+    """As `ops.depthwise`; the kernel's gradient as a wide convolution, see `_wide_gradient`.
+
+    A step without it takes 1.08x (fine-tuning atto).
+    """
     return with_own_gradient(_convolution, _gradient_of_maps)(x, kernel)
 
 
 def depthwise_on_strip(x, kernel, strip):
-    """As `ops.depthwise_on_strip`: by windows where the strip has them, else by the map."""
+    """As `ops.depthwise_on_strip`: by windows where the strip has them, else by the map.
+
+    A step without it takes 1.07x the time and 1.23x the memory (pretraining tiny), without windows
+    1.05x and 1.09x.
+    """
     if not strip.has_windows_for(x, kernel):
         ways = (_convolution, _gradient_of_maps, strip.to_map, strip.enter)
         return with_own_gradient(*ways)(x, kernel)
@@ -81,7 +93,10 @@ def _wide_gradient(x, upstream, size, margin):
 
 
 def gelu_grn(x, gamma, beta, epsilon, region):
-    """As `ops.gelu_grn`, in the dtype of x but for the statistics."""
+    """As `ops.gelu_grn`, in the dtype of x but for the statistics.
+
+    A step without it takes 1.06x (pretraining tiny), in bfloat16 1.24x, and up to 1.44x the memory.
+    """
     options = {"epsilon": epsilon, "region": region}
     return custom_gradient(
         functools.partial(_gelu_grn, **options), functools.partial(_gelu_grn_gradient, **options)
@@ -126,14 +141,20 @@ def _sum_over_positions(x):
 
 
 def layer_norm(x, gamma, beta, epsilon):
-    """As `ops.layer_norm`; torch widens bfloat16 to float32 as it reads it, Keras before."""
+    """As `ops.layer_norm`; torch widens bfloat16 to float32 as it reads it, Keras before.
+
+    A step without it takes 1.04x (pretraining atto at 64 pixels).
+    """
     import torch
 
     return torch.nn.functional.layer_norm(x, x.shape[-1:], gamma, beta, epsilon)
 
 
 def linear(x, kernel, bias):
-    """As `ops.linear`; the product adds the bias at once."""
+    """As `ops.linear`; the product adds the bias at once.
+
+    A step without it takes 1.04x (pretraining atto at 64 pixels).
+    """
     import torch
 
     y = torch.addmm(bias, x.reshape(-1, x.shape[-1]), kernel)
@@ -156,7 +177,10 @@ def _has_wide_rows(kernel):
 
 
 def patch_convolution(x, kernel):
-    """As `ops.patch_convolution`: of patches with wide rows, as a product of matrices."""
+    """As `ops.patch_convolution`: of patches with wide rows, as a product of matrices.
+
+    A step without it takes 1.04x (pretraining tiny), and 1.10x the memory (fine-tuning atto).
+    """
     import torch
 
     if not _has_wide_rows(kernel):
@@ -173,7 +197,10 @@ def patch_convolution(x, kernel):
 
 
 def move_rows(x, numbers, back):
-    """As `ops.move_rows`; the gradient is the move back, where that of a gather is a scatter."""
+    """As `ops.move_rows`; the gradient is the move back, where that of a gather is a scatter.
+
+    A step without it takes 1.03x (pretraining tiny).
+    """
 
     def forward(x):
         return _moved(x, numbers), ()
@@ -193,7 +220,7 @@ def _moved(x, numbers):
 
 
 def take_rows(x, numbers):
-    """As `ops.take_rows`."""
+    """As `ops.take_rows`. A step without it takes 1.05x (pretraining atto at 64 pixels)."""
     rows = x.reshape(-1, x.shape[2]).index_select(0, _flat(numbers, x.shape[1]))
     return rows.reshape(*numbers.shape, x.shape[2])
 
@@ -227,7 +254,10 @@ def _flat(numbers, num_rows):
 
 
 def sum_of_squares(tensors):
-    """As `ops.sum_of_squares`: vectors joined, and each tensor in one pass."""
+    """As `ops.sum_of_squares`: vectors joined, and each tensor in one pass.
+
+    A step without it takes 1.18x (pretraining atto at 64 pixels).
+    """
     import torch
 
     vectors = [x.float() for x in tensors if x.dim() == 1]
@@ -247,7 +277,10 @@ def takes_adamw(values):
 
 
 def adamw_update(optimizer, gradients, variables, learning_rate):
-    """Decays and updates all weights of an `OpenAdamW`, in one pass where Keras has eleven."""
+    """Decays and updates all weights of an `OpenAdamW`, in one pass where Keras has eleven.
+
+    A step without it takes 1.09x (pretraining tiny).
+    """
     import torch
 
     # Keras corrects the moments' bias in the learning rate, before epsilon is added; told of a
