@@ -234,7 +234,7 @@ def test_on_a_cpu_the_kernels_gradient_is_our_own_and_only_where_it_is_needed(rn
     backend = keras.backend.backend()
     module, name = {
         "jax": (jax_kernel_gradient, "by_map"),
-        "tensorflow": (on_tensorflow, "_gradient_of_maps"),
+        "tensorflow": (on_tensorflow, "_wide_gradient"),
         "torch": (on_torch, "_wide_gradient"),
     }[backend]
     uses, real = [], getattr(module, name)

@@ -12,7 +12,6 @@ from tests.reference.gradients import gradients_of
 
 pytestmark = pytest.mark.usefixtures("fast_paths")
 to_numpy = keras.ops.convert_to_numpy
-HAS_WINDOWS = keras.backend.backend() != "tensorflow"
 
 
 def place_visible(hidden, num_visible, kernel_size=7):
@@ -125,7 +124,7 @@ def compare_windows_to_the_map(rng, side, margin, channels, dtype):
     before = set_fast_paths(set(operations()) - {"windows"})
     by_map = place_visible(hidden, 7, size).at(strip)
     set_fast_paths(before)
-    assert by_windows.has_windows_for(strip, layer.kernel) == (HAS_WINDOWS and margin > 0)
+    assert by_windows.has_windows_for(strip, layer.kernel) == (margin > 0)
     assert by_map.windows is None
     results = []
     for where in (by_windows, by_map):
@@ -143,15 +142,13 @@ def compare_windows_to_the_map(rng, side, margin, channels, dtype):
         np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max())
 
 
-if HAS_WINDOWS:
-
-    def test_windows_are_used_without_the_map_but_those_of_another_size_are_not(rng, monkeypatch):
-        x, kernel = keras.ops.zeros((2, 16, 4, 3)), keras.ops.zeros((7, 7, 3, 1))
-        strip = place_visible(random_hidden(rng, 2, 3, 2, num_visible=4), 4).at(x)
-        monkeypatch.setattr(VisibleStrip, "to_map", None)
-        monkeypatch.setattr(VisibleStrip, "enter", None)
-        assert ops.depthwise_on_strip(x, kernel, strip).shape == x.shape
-        assert not strip.has_windows_for(x, keras.ops.zeros((5, 5, 3, 1)))
+def test_windows_are_used_without_the_map_but_those_of_another_size_are_not(rng, monkeypatch):
+    x, kernel = keras.ops.zeros((2, 16, 4, 3)), keras.ops.zeros((7, 7, 3, 1))
+    strip = place_visible(random_hidden(rng, 2, 3, 2, num_visible=4), 4).at(x)
+    monkeypatch.setattr(VisibleStrip, "to_map", None)
+    monkeypatch.setattr(VisibleStrip, "enter", None)
+    assert ops.depthwise_on_strip(x, kernel, strip).shape == x.shape
+    assert not strip.has_windows_for(x, keras.ops.zeros((5, 5, 3, 1)))
 
 
 def test_an_empty_batch_has_no_windows():
@@ -196,6 +193,6 @@ def test_images_are_not_numbered_in_windows(rng):
     strip = place_visible(random_hidden(rng, 2, 3, 2, num_visible=4), 4)
     assert strip._with_side(32).windows is None
     x = keras.ops.zeros((2, 16, 4, 1))
-    assert (strip.at(x).windows is not None) == HAS_WINDOWS
+    assert strip.at(x).windows is not None
     placed = strip.at(x)
     assert placed.at(x) is placed

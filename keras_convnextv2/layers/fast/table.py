@@ -58,6 +58,7 @@ TABLE = {
     ("depthwise_on_strip", "tensorflow", "cpu"): Entry(on_tensorflow.depthwise_on_strip),
     ("depthwise_on_strip", "torch", "cpu"): Entry(on_torch.depthwise_on_strip),
     ("windows", "jax", "cpu"): Entry(True, _ANY),
+    ("windows", "tensorflow", "cpu"): Entry(True, _ANY),
     ("windows", "torch", "cpu"): Entry(True, _ANY),
     ("patch_convolution", "jax", "cpu"): Entry(
         on_jax.patch_convolution, fits=on_jax.is_of_known_size

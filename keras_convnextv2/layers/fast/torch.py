@@ -76,10 +76,7 @@ def _gradient_of_maps(x, upstream, size):
 
 
 def _wide_gradient(x, upstream, size, margin):
-    """As `fast.tensorflow._gradient_of_maps` has it, which says how: (k, k, C, 1), float32.
-
-    `x` is (H + k - 1 - 2 * margin, W + k - 1 - 2 * margin, B, C), without `margin` zeros a side.
-    """
+    """As `fast.tensorflow._wide_gradient`, which says how: (k, k, C, 1), float32."""
     from torch.nn.functional import conv2d
 
     rows, columns, batch, channels = x.shape
