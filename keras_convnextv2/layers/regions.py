@@ -183,7 +183,7 @@ class VisibleStrip(Region):
             return self
         region = self._with_side(side)
         if table.takes_windows(side, self._cells):
-            region.windows = region._number_windows()
+            region.windows = ops.computed_once(region._number_windows())
         return region
 
     def enter(self, images):
@@ -231,11 +231,13 @@ class VisibleStrip(Region):
         cells = keras.ops.expand_dims(self._cells, -1)
         row = cells // columns * side + line  # (B, K, p), of the map's H
         numbers = row * columns + cells % columns
-        self.strip_numbers = keras.ops.reshape(numbers, (-1, self.num_visible * side))
+        numbers = keras.ops.reshape(numbers, (-1, self.num_visible * side))
+        self.strip_numbers = ops.computed_once(numbers)
         places = keras.ops.reshape(self._places, (-1, rows, 1, columns)) * side
         places = places + keras.ops.reshape(line, (-1, 1))  # (B, h, p, w)
         places = keras.ops.minimum(places, self.num_visible * side)
-        self.map_numbers = keras.ops.reshape(places, (-1, rows * side * columns))
+        numbers = keras.ops.reshape(places, (-1, rows * side * columns))
+        self.map_numbers = ops.computed_once(numbers)
 
     def _number_windows(self):
         (rows, columns), side, margin = self.grid, self.side, self.kernel_size // 2

@@ -16,7 +16,7 @@ ENTRIES = {
     if backend == keras.backend.backend() and hasattr(ops, operation)
 }
 WITH_KERNELS = ("depthwise", "depthwise_on_strip", "patch_convolution")
-OF_NUMBERS = ("take_rows",)  # it has no gradient
+OF_NUMBERS = ("take_rows", "computed_once")  # they have no gradient
 CHANNELS, KERNELS = (1, 3, 7, 80, 88), (3, 5, 7, 9)
 PATCH_SIDES = {3: 1, 5: 2, 7: 3, 9: 4}
 HIDDEN = np.array([[[1, 0, 1, 0], [0, 1, 0, 1]], [[0, 0, 1, 1], [1, 0, 0, 1]]], "int32")
@@ -129,6 +129,8 @@ def test_rows_are_taken_within_each_image(rng, paths):
     found = ops.take_rows(*(keras.ops.convert_to_tensor(a, "int32") for a in (values, numbers)))
     expected = np.stack([v[n] for v, n in zip(values, numbers, strict=True)])
     np.testing.assert_array_equal(to_numpy(found), expected)
+    numbers = keras.ops.convert_to_tensor(numbers, "int32")
+    np.testing.assert_array_equal(to_numpy(ops.computed_once(numbers)), to_numpy(numbers))
 
 
 def to_numpy(x):

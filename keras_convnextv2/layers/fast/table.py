@@ -75,10 +75,14 @@ TABLE = {
     ("gelu_grn", "jax", "cpu"): Entry(on_jax.gelu_grn, _WITHOUT_FLOAT16),
     ("gelu_grn", "tensorflow", "cpu"): Entry(on_tensorflow.gelu_grn, _WITHOUT_FLOAT16),
     ("gelu_grn", "torch", "cpu"): Entry(on_torch.gelu_grn, _WITHOUT_FLOAT16),
+    ("take_rows", "jax", "cpu"): Entry(on_jax.take_rows, _ANY),
     ("take_rows", "torch", "cpu"): Entry(on_torch.take_rows, _ANY),
     ("move_rows", "tensorflow", "cpu"): Entry(on_tensorflow.move_rows, _ANY),
     ("move_rows", "torch", "cpu"): Entry(on_torch.move_rows, _ANY),
     ("reshape", "torch", "cpu"): Entry(on_torch.reshape, _ANY),
+    ("computed_once", "jax", "cpu"): Entry(on_jax.computed_once, _ANY),
+    ("sum_of_squares", "jax", "cpu"): Entry(on_jax.sum_of_squares),
+    ("sum_of_squares", "tensorflow", "cpu"): Entry(on_tensorflow.sum_of_squares),
     ("sum_of_squares", "torch", "cpu"): Entry(on_torch.sum_of_squares),
     ("adamw", "tensorflow", "cpu"): Entry(
         AdamWUpdate(decay=on_tensorflow.adamw_decay, update_one=on_tensorflow.adamw_update), _ANY
