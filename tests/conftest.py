@@ -24,6 +24,7 @@ def pytest_configure():
     if "XLA_FLAGS" not in os.environ and not compiles_as_users_do():
         # Its other way to emit a fused loop takes half the time to compile.
         os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false"
+    kc.set_fast_paths(os.environ.get(FAST_PATHS, "auto"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,8 +66,9 @@ def restore_dtype_policy():
 
 
 @pytest.fixture(autouse=True)
-def choose_fast_paths():
-    before = kc.set_fast_paths(os.environ.get(FAST_PATHS, "auto"))
+def restore_fast_paths():
+    before = kc.set_fast_paths()
+    kc.set_fast_paths(before)
     yield
     kc.set_fast_paths(before)
 

@@ -180,3 +180,32 @@ def test_a_choice_changes_no_result_of_a_layer(rng):
     default = layer(x)
     kc.set_fast_paths("off")
     np.testing.assert_allclose(*map(to_numpy, (layer(x), default)), atol=1e-6)
+
+
+if keras.backend.backend() == "torch":  # elsewhere a compiled step leaves out what nobody takes
+
+    @pytest.mark.parametrize(("trained", "num_sums"), [("x", 1), ("gamma", 1), ("beta", 1)])
+    def test_gelu_with_grn_computes_no_gradient_of_what_is_frozen(
+        rng, monkeypatch, trained, num_sums
+    ):
+        import torch
+
+        from keras_convnextv2.layers.fast import torch as on_torch
+
+        sums, slopes = [], []
+        real_sum, real_slope = on_torch._sum_over_positions, on_torch.torch_gelu_gradient
+        monkeypatch.setattr(
+            on_torch, "_sum_over_positions", lambda x: sums.append(1) or real_sum(x)
+        )
+        monkeypatch.setattr(
+            on_torch, "torch_gelu_gradient", lambda *a: slopes.append(1) or real_slope(*a)
+        )
+        shapes = {"x": (2, 3, 4, 5), "gamma": (5,), "beta": (5,)}
+        tensors = {
+            name: torch.tensor(rng.normal(size=shape), dtype=torch.float32)
+            for name, shape in shapes.items()
+        }
+        tensors[trained].requires_grad_()
+        ops.gelu_grn(*tensors.values(), 1e-6, WholeMap()).sum().backward()
+        assert tensors[trained].grad is not None
+        assert (len(sums), len(slopes)) == (num_sums, trained == "x")
