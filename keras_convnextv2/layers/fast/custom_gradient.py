@@ -38,6 +38,18 @@ def custom_gradient(function, gradient):
     return lambda *tensors: with_gradient(*map(tf.convert_to_tensor, tensors))
 
 
+def with_move_back(move, x, numbers, back):
+    """`move(x, numbers)`, whose gradient is the move back, where that of a gather is a scatter."""
+
+    def forward(x):
+        return move(x, numbers), ()
+
+    def gradient(upstream, *_):
+        return (move(upstream, back),)
+
+    return custom_gradient(forward, gradient)(x)
+
+
 def recomputed_after(upstream, x):
     """`x`, but so that what a gradient computes from it is not what was computed before.
 
