@@ -38,5 +38,6 @@ def _in_float32(model, image_shape, output):
         copied = ConvNeXtV2Classifier(copied, model.num_classes, activation=activation)
     weights = named_weights(model)
     for name, weight in named_weights(copied).items():
-        weight.assign(keras.ops.cast(weights[name].value, "float32"))
+        # As NumPy's: JAX would share an array, and a step gives its memory away.
+        weight.assign(keras.ops.convert_to_numpy(weights[name].value).astype("float32"))
     return copied
