@@ -53,14 +53,13 @@ class OpenAdamW(_BackendAdamW):
         self.update_at_once(gradients, variables, learning_rate)
 
 
-class KeptVariables:
-    """A model whose variables keep their values while `fit` steps.
+def keep_variables(model_class):
+    """Decorates a class of models: variables keep their values while `fit` steps.
 
     Keras on JAX empties them before the first step, and loses them if that raises.
     """
-
-    def _purge_model_variables(self, **groups):
-        pass
+    model_class._purge_model_variables = lambda self, **groups: None
+    return model_class
 
 
 def forget_state_of_steps(model):
@@ -82,6 +81,11 @@ def auto_jit_compile(model):
 def layers_within(model):
     """A model or a layer, and all layers within it."""
     return model._flatten_layers()
+
+
+def layers_directly_within(layer):
+    """The layers that a layer holds, without those within them."""
+    return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
 def torch_fused_adamw(*lists, **options):

@@ -68,16 +68,35 @@ def model_flags(backbone):
 def copy_weights(source, target):
     """Copies the weights of one backbone to another of the same variant.
 
-    Raises:
-        ValueError: naming both, where the variant, the stem or the channels differ.
-    """
-    from keras_convnextv2.weights.model_weights import sizes_of
+    Where the images have other channels, a line on standard error says so.
 
-    if sizes_of(source) != sizes_of(target):
+    Raises:
+        ValueError: naming both, where the variant or the stem differ.
+    """
+    import dataclasses
+    import sys
+
+    import keras
+
+    from keras_convnextv2.weights.model_weights import named_weights, sizes_of
+    from keras_convnextv2.weights.stem_channels import STEM_KERNEL, for_channels
+
+    own, wanted = sizes_of(source), sizes_of(target)
+    if dataclasses.replace(own, channels=wanted.channels) != wanted:
         raise ValueError(
-            f"--weights holds a model of {sizes_of(source).describe()}; the flags and images ask "
-            f"for one of {sizes_of(target).describe()}. Leave the model's flags out, or name "
-            "other weights."
+            f"--weights holds a model of {own.describe()}; the flags and images ask for one of "
+            f"{wanted.describe()}. Leave the model's flags out, or name other weights."
         )
-    target.set_weights(source.get_weights())
+    if own.channels != wanted.channels:
+        print(
+            f"--weights is of images of {own.channels} channel(s), the images have "
+            f"{wanted.channels}: the stem's kernel is summed, or repeated and scaled, for them.",
+            file=sys.stderr,
+        )
+    weights = named_weights(target)
+    for name, weight in named_weights(source).items():
+        value = weight.value
+        if name == STEM_KERNEL:
+            value = for_channels(keras.ops.convert_to_numpy(value), wanted.channels)
+        weights[name].assign(value)
     target.licence = source.licence

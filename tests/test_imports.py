@@ -18,7 +18,7 @@ ROOMS = {
     "insides": set(),  # one file, of names that Keras and the backends do not promise to keep
     "layers": {"insides"},
     "training": {"insides", "layers"},  # for the optimizer's fast paths
-    "models": {"insides", "layers"},
+    "models": {"insides", "layers", "training"},  # for what happens around a step
     "fcmae": {"insides", "layers", "models", "training"},  # for the step and the default optimizer
     "weights": {"layers", "models", "fcmae"},
     "export": {"layers", "models", "fcmae", "weights", "data"},  # for the images of the trial
@@ -31,6 +31,7 @@ BACKEND_HOMES = (
     "insides",
     "layers.fast",
     "training.distribution",
+    "training.raw_pixels",
     "training.steps",
     "export",
 )

@@ -16,18 +16,21 @@ from keras_convnextv2.fcmae.inputs import (
 from keras_convnextv2.fcmae.loss import hidden_patch_loss, normalize_patches
 from keras_convnextv2.fcmae.patches import patchify, unpatchify
 from keras_convnextv2.fcmae.reconstruction import reconstruct
-from keras_convnextv2.insides import KeptVariables
+from keras_convnextv2.insides import keep_variables
 from keras_convnextv2.layers import ops
 from keras_convnextv2.layers.regions import MaskedMap, VisibleStrip
 from keras_convnextv2.models import ConvNeXtV2Backbone
 from keras_convnextv2.models.compile_config import portable_compile_config
+from keras_convnextv2.models.frozen_layers import freeze_again, frozen_layers
 from keras_convnextv2.training import steps
 from keras_convnextv2.training.callback_list import watched
 from keras_convnextv2.training.optimizers import adamw
+from keras_convnextv2.training.raw_pixels import look_at_images
 
 
+@keep_variables
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
-class FCMAE(KeptVariables, keras.Model):
+class FCMAE(keras.Model):
     """Fully convolutional masked autoencoder: self-supervised pretraining of a backbone.
 
     Hides `mask_ratio` of each image's patches, encodes the visible ones with the backbone,
@@ -251,20 +254,23 @@ class FCMAE(KeptVariables, keras.Model):
         if self.optimizer is not None and not self.optimizer.built:
             # Not in the first step: where that raises, TensorFlow could make no variables later.
             self.optimizer.build(self.trainable_variables)
+        x = look_at_images(self, x)
         with steps.keep_weights(self):
             return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
-    def evaluate(self, *arguments, sample_weight=None, **options):
+    def evaluate(self, x=None, *arguments, sample_weight=None, **options):
         """As `keras.Model.evaluate`."""
         if sample_weight is not None:
             raise ValueError(NO_SAMPLE_WEIGHTS)
+        x = look_at_images(self, x)
         with steps.keep_weights(self):
-            return super().evaluate(*arguments, **options)
+            return super().evaluate(x, *arguments, **options)
 
-    def predict(self, *arguments, **options):
+    def predict(self, x, *arguments, **options):
         """As `keras.Model.predict`."""
+        x = look_at_images(self, x)
         with steps.keep_weights(self):
-            return super().predict(*arguments, **options)
+            return super().predict(x, *arguments, **options)
 
     def train_step(self, *arguments):
         return steps.train_step(self, *arguments)
@@ -304,7 +310,9 @@ class FCMAE(KeptVariables, keras.Model):
         return {"loss": self.loss_tracker.result()}
 
     def get_config(self):
+        frozen = frozen_layers([self.decoder])
         return {
+            **({"frozen": frozen} if frozen else {}),
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "mask_ratio": self.mask_ratio,
             "decoder_width": self.decoder_width,
@@ -327,7 +335,11 @@ class FCMAE(KeptVariables, keras.Model):
             for name in ("backbone", "decoder")
             if config.get(name) is not None
         }
-        return cls(**{**config, **parts})
+        config = {**config, **parts}
+        frozen = config.pop("frozen", [])
+        fcmae = cls(**config)
+        freeze_again([fcmae.decoder], frozen)
+        return fcmae
 
     def region_for(self, hidden):
         """The region of masks from outside (B, h, w), checked; outside a compiled step.

@@ -29,7 +29,24 @@ def depthwise_on_strip(x, kernel, strip):
 @fast_where_possible
 def patch_convolution(x, kernel):
     """The convolution with kernel (p, p, C, D) of stride p: of patches that do not overlap."""
+    side, _, channels, num_filters = kernel.shape
+    if is_one_column(x, kernel):
+        rows = x.shape[1] // side
+        patches = reshape(x[:, : rows * side, :side], (-1, rows, side * side * channels))
+        y = keras.ops.matmul(patches, reshape(kernel, (-1, num_filters)))
+        return keras.ops.expand_dims(y, 2)
     return keras.ops.conv(x, kernel, strides=kernel.shape[0], data_format="channels_last")
+
+
+def is_one_column(x, kernel):
+    """Whether a map is one patch wide, as the strip of visible patches is in the end.
+
+    Its patches lie one after the other, so their convolution is a product as they are. It must be:
+    oneDNN's convolution in bfloat16, on processors with AMX, gives NaN for narrow maps of few
+    channels.
+    """
+    height, width = x.shape[1:3]
+    return None not in (height, width) and width // kernel.shape[0] == 1
 
 
 @fast_where_possible

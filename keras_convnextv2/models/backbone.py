@@ -6,14 +6,15 @@ from keras_convnextv2.layers import ConvNeXtV2Block
 from keras_convnextv2.layers.patch_convolution import PatchConvolution
 from keras_convnextv2.layers.regions import WholeMap
 from keras_convnextv2.layers.seeds import derive_seed
-from keras_convnextv2.models.compile_config import portable_compile_config
+from keras_convnextv2.models.frozen_layers import freeze_again, frozen_layers
+from keras_convnextv2.models.functional_model import FunctionalModel
 from keras_convnextv2.models.normalisation import checked_normalisation
 from keras_convnextv2.models.quantization import quantization_config, quantize_again
 from keras_convnextv2.models.variants import NUM_STAGES, resolve_variant
 
 
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
-class ConvNeXtV2Backbone(keras.Model):
+class ConvNeXtV2Backbone(FunctionalModel):
     """ConvNeXt V2 without a head, as a functional model.
 
     Stem (convolution of `stem_stride`, LayerNorm), then four stages of `ConvNeXtV2Block`, with
@@ -44,6 +45,9 @@ class ConvNeXtV2Backbone(keras.Model):
         pyramid_level_inputs: {"P2": name, ...}, of the layer that makes each of these.
         licence: of the weights that `load_weights` or `from_preset` loaded, as "cc-by-nc-4.0",
             or None. `.keras` files keep it.
+        training_image_size: of a backbone for images of any size, (height, width) of those that its
+            weights were trained on, where what `load_weights` or `from_preset` read says it; else
+            None. `.keras` files keep it.
         normalisation: (mean, std) of the images in 0..1 that the weights were trained on, a tuple
             of a float a channel each, or None where it is not known. `.keras` files keep it.
     """
@@ -82,18 +86,27 @@ class ConvNeXtV2Backbone(keras.Model):
         self.drop_path_rate = drop_path_rate
         self.seed = seed
         self.total_stride = total_stride
-        first_level = int(math.log2(stem_stride))
-        self.pyramid_outputs = {
-            f"P{level}": feature for level, feature in enumerate(features, first_level)
-        }
-        # The same by layer, as tasks of keras-cv ask for it.
-        self.pyramid_level_inputs = {
-            f"P{first_level + stage}": f"stage{stage}_block{depth - 1}"
-            for stage, depth in enumerate(sizes.depths)
-        }
+        self._stage_outputs = tuple(features)
         self.licence = None
+        self.training_image_size = None
         self.normalisation = None
         self._config_variant = variant
+
+    @property
+    def pyramid_outputs(self):
+        return dict(zip(self._pyramid_levels(), self._stage_outputs, strict=True))
+
+    @property
+    def pyramid_level_inputs(self):
+        # The same by layer, as tasks of keras-cv ask for it.
+        last_blocks = (
+            f"stage{stage}_block{depth - 1}" for stage, depth in enumerate(self.variant.depths)
+        )
+        return dict(zip(self._pyramid_levels(), last_blocks, strict=True))
+
+    def _pyramid_levels(self):
+        first = int(math.log2(self.stem_stride))
+        return [f"P{first + stage}" for stage in range(NUM_STAGES)]
 
     @property
     def normalisation(self):
@@ -128,10 +141,14 @@ class ConvNeXtV2Backbone(keras.Model):
         variant = self._config_variant
         if not isinstance(variant, str):
             variant = self.variant.get_config()
-        quantization = quantization_config(self._linear_layers())
+        of_some = {
+            "quantization": quantization_config(self._linear_layers()),
+            "frozen": frozen_layers(self.layers),
+            "licence": self.licence,
+            "training_image_size": list(self.training_image_size or ()),
+        }
         return {
-            **({"quantization": quantization} if quantization else {}),
-            **({"licence": self.licence} if self.licence else {}),
+            **{name: value for name, value in of_some.items() if value},
             "normalisation": self.normalisation and list(map(list, self.normalisation)),
             "variant": variant,
             "image_shape": list(self.image_shape),
@@ -143,17 +160,17 @@ class ConvNeXtV2Backbone(keras.Model):
             "trainable": self.trainable,
         }
 
-    def get_compile_config(self):
-        return portable_compile_config(self, super().get_compile_config())
-
     @classmethod
     def from_config(cls, config):
         config = dict(config)
-        quantization = config.pop("quantization", {})
+        quantization, frozen = config.pop("quantization", {}), config.pop("frozen", [])
         licence, normalisation = config.pop("licence", None), config.pop("normalisation", None)
+        training_image_size = config.pop("training_image_size", None)
         backbone = cls(**config)
         backbone.licence, backbone.normalisation = licence, normalisation
+        backbone.training_image_size = training_image_size and tuple(training_image_size)
         quantize_again(backbone._linear_layers(), quantization)
+        freeze_again(backbone.layers, frozen)
         return backbone
 
     def _linear_layers(self):

@@ -2,12 +2,13 @@ import keras
 
 from keras_convnextv2.layers.initializers import weight_initializer
 from keras_convnextv2.models.backbone import ConvNeXtV2Backbone
-from keras_convnextv2.models.compile_config import portable_compile_config
+from keras_convnextv2.models.frozen_layers import freeze_again, frozen_layers
+from keras_convnextv2.models.functional_model import FunctionalModel
 from keras_convnextv2.models.quantization import quantization_config, quantize_again
 
 
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
-class ConvNeXtV2Classifier(keras.Model):
+class ConvNeXtV2Classifier(FunctionalModel):
     """A backbone with global average pooling, LayerNorm and a linear layer, functional.
 
     The backbone is shared, not copied: training the classifier trains the backbone.
@@ -58,7 +59,10 @@ class ConvNeXtV2Classifier(keras.Model):
         outputs = backbone(inputs)
         for layer in make_head(num_classes, activation, head_init_scale, dtype):
             outputs = layer(outputs)
-        super().__init__(inputs=inputs, outputs=outputs, name=name, trainable=trainable)
+        super().__init__(inputs=inputs, outputs=outputs, name=name)
+        if not trainable:  # to set it to True would train a backbone that is frozen
+            self.trainable = False
+        self.dtype_policy = backbone.dtype_policy  # under float16, `compile` scales the loss
         self.backbone = backbone
         self.num_classes = num_classes
         self.activation = keras.activations.get(activation)
@@ -66,9 +70,12 @@ class ConvNeXtV2Classifier(keras.Model):
         self.class_names = None if class_names is None else tuple(class_names)
 
     def get_config(self):
-        quantization = quantization_config(self._linear_layers())
+        of_some = {
+            "quantization": quantization_config(self._linear_layers()),
+            "frozen": frozen_layers(self.layers_of_head()),
+        }
         return {
-            **({"quantization": quantization} if quantization else {}),
+            **{name: value for name, value in of_some.items() if value},
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "num_classes": self.num_classes,
             "activation": keras.activations.serialize(self.activation),
@@ -78,26 +85,49 @@ class ConvNeXtV2Classifier(keras.Model):
             "trainable": self.trainable,
         }
 
-    def get_compile_config(self):
-        return portable_compile_config(self, super().get_compile_config())
-
     @classmethod
     def from_config(cls, config):
         config = dict(config)
-        quantization = config.pop("quantization", {})
+        quantization, frozen = config.pop("quantization", {}), config.pop("frozen", [])
         backbone = keras.saving.deserialize_keras_object(config["backbone"])
         classifier = cls(**{**config, "backbone": backbone})
         quantize_again(classifier._linear_layers(), quantization)
+        freeze_again(classifier.layers_of_head(), frozen)
         return classifier
+
+    def classify(self, features):
+        """The outputs for the backbone's features: the head alone.
+
+        With it, features and outputs come from one graph, as Grad-CAM needs them:
+
+            features = classifier.backbone.output
+            both = keras.Model(classifier.backbone.input, [features, classifier.classify(features)])
+
+        Args:
+            features: (B, h, w, C), of the backbone; a tensor, or symbolic.
+
+        Returns:
+            (B, num_classes), as a call of the classifier.
+        """
+        for layer in self.layers_of_head():
+            features = layer(features)
+        return features
+
+    def layers_of_head(self):
+        """The layers of the head, in the order in which they run."""
+        return [self.get_layer(name) for name in _HEAD]
 
     def _linear_layers(self):
         return {"head": self.get_layer("head")}
 
 
+_HEAD = ("pool", "norm", "head")
+
+
 def make_head(num_classes, activation=None, init_scale=1.0, dtype=None):
     """The layers of the head, in the order in which they run; arguments are the classifier's."""
     return [
-        keras.layers.GlobalAveragePooling2D(dtype=dtype, name="pool"),
+        keras.layers.GlobalAveragePooling2D(data_format="channels_last", dtype=dtype, name="pool"),
         keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name="norm"),
         keras.layers.Dense(
             num_classes,

@@ -17,7 +17,7 @@ def keep_weights(model):
     """Around `fit`, `evaluate` or `predict`: after an error the model has its last weights.
 
     On JAX, Keras (3.15) holds the weights outside the model while it steps, and an error leaves
-    them there. `insides.KeptVariables` does the same for an error before the first step.
+    them there. `insides.keep_variables` does the same for an error before the first step.
     """
     if keras.backend.backend() != "jax":
         yield

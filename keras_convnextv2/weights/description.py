@@ -58,8 +58,15 @@ class Description:
             )
 
     def describe(self, backbone):
-        """Tells a backbone what its weights are: their licence, and their images' normalisation."""
-        backbone.licence, backbone.normalisation = self.licence, self.normalisation
+        """Tells a backbone of its weights: their licence, their images' size and normalisation.
+
+        A backbone for images of other channels has no normalisation, one of known size no other.
+        """
+        *size, channels = backbone.image_shape
+        backbone.licence = self.licence
+        backbone.training_image_size = self.image_size if None in size else None
+        is_of_channels = self.normalisation and len(self.normalisation[0]) == channels
+        backbone.normalisation = self.normalisation if is_of_channels else None
 
 
 def checked_names(names):

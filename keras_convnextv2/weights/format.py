@@ -25,6 +25,7 @@ class Format:
             None where the library has no name for such a model.
         read_config: optional function of a folder's `config.json` to a `Description`, or None
             where it is another library's.
+        beside: optional regular expression of keys that its training leaves beside a model's.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Format:
     kinds_for: Callable | None = None
     write_config: Callable | None = None
     read_config: Callable | None = None
+    beside: str | None = None
 
     def has(self, weight):
         """Whether the format has a place for a weight."""
@@ -44,6 +46,10 @@ class Format:
         layer, parameter, numbers = _layer_of(weight)
         theirs = self.names[layer].format(*numbers)
         return ".".join(filter(None, (theirs, self._weights(layer)[parameter][0])))
+
+    def is_beside_model(self, key):
+        """Whether a key is known to be of no use to any model here."""
+        return self.beside is not None and re.match(self.beside, key) is not None
 
     def layout(self, weight, sizes=None):
         """The `Layout` of a weight, as models of these sizes are written."""

@@ -57,15 +57,16 @@ def read_keras(path):
         raise WeightsError(f"{path} is damaged or no .keras file: {in_brief(error)}") from error
     variant = config["backbone"]["variant"]
     names = checked_names(config.get("class_names"))
-    shape = config["backbone"].get("image_shape")
-    size = tuple(shape[:2]) if isinstance(shape, list) else None
+    size = config["backbone"].get("image_shape", [])[:2]
+    if len(size) != 2 or None in size:
+        size = config["backbone"].get("training_image_size")
     return Checkpoint(
         path,
         "Keras",
         _under_our_names(path, tensors, variant),
         Description(
             names,
-            size,
+            tuple(size) if isinstance(size, list) else None,
             licence_of(config["backbone"].get("licence")),
             normalisation,
             variant.block,

@@ -80,7 +80,8 @@ class Match:
         missing: weights that are not.
         wrong: descriptions of those of another shape.
         left: keys of the checkpoint that are for none of the weights. Counters, integers without
-            axes as torch's AveragedModel has one, are not among them.
+            axes as torch's AveragedModel has one, are not among them, nor what the format is known
+            to keep beside a model.
     """
 
     found: list
@@ -111,24 +112,30 @@ def match(contents, shapes):
             found.append(weight)
         else:
             wrong.append(f"{key} is {stored}, not {expected[0]}")
-    return Match(found, missing, wrong, [key for key in left if not _is_counter(tensors[key])])
+    left = [
+        key
+        for key in left
+        if not _is_counter(tensors[key]) and not contents.format.is_beside_model(key)
+    ]
+    return Match(found, missing, wrong, left)
 
 
 def _is_counter(tensor):
     return tensor.shape == () and "int" in tensor.dtype
 
 
-def check_whole(contents, sizes):
+def check_whole(contents, sizes, with_others=False):
     """Compares a checkpoint with all that a model of some sizes needs.
 
     Args:
         contents: a `Contents`.
         sizes: the model's `Sizes`; without the head or the decoder of the checkpoint, that is
             left out.
+        with_others: bool, whether keys may stand there that are of no part of a model.
 
     Returns:
-        List of the keys that are left out: of a head or a decoder, or of a LayerNorm that has no
-        head behind it.
+        List of the keys that are left out: of a head or a decoder, of a LayerNorm that has no head
+        behind it, or others.
 
     Raises:
         WeightsError: a weight is missing, of another shape or not of floats, or a key is of no
@@ -136,8 +143,8 @@ def check_whole(contents, sizes):
     """
     result = match(contents, sizes.shapes())
     parts = contents.parts()
-    left_out = [key for key in result.left if key in parts]
-    result = dataclasses.replace(result, left=[key for key in result.left if key not in parts])
+    left_out = [key for key in result.left if with_others or key in parts]
+    result = dataclasses.replace(result, left=[key for key in result.left if key not in left_out])
     message = problem(contents, result, f"a model of {sizes.describe()}")
     if message:
         raise WeightsError(message)
@@ -198,4 +205,6 @@ def _way_out(contents, result):
         f" load_weights(strict=False) leaves {f'its {part}' if part else 'unknown keys'} out."
         for part in left
     ]
+    if "" in left:
+        hints.append(" from_preset(head=False) gives the backbone alone.")
     return "".join(hints)

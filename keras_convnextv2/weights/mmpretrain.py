@@ -18,4 +18,6 @@ MMPRETRAIN = Format(
         "head": "head.fc",
     },
     kinds={"response_norm": response_norm("gamma", "beta", "c")},
+    # Of pretraining by SparK: its decoder, the norms of inner stages, the images' mean.
+    beside=r"(neck|enc_dec_\w+|mask_tokens|data_preprocessor|backbone\.norm[0-2])\b",
 )

@@ -193,9 +193,10 @@ def save_weights(model, path, format="keras", dtype=None):
     backbone = getattr(model, "backbone", model)
     if getattr(model, "activation", keras.activations.linear) is not keras.activations.linear:
         warnings.warn(f"{path} will give logits: the head's activation is left out.", stacklevel=2)
+    size = tuple(backbone.image_shape[:2])
     description = Description(
         class_names=getattr(model, "class_names", None),
-        image_size=tuple(backbone.image_shape[:2]),
+        image_size=backbone.training_image_size if None in size else size,
         licence=backbone.licence,
         normalisation=backbone.normalisation,
     )

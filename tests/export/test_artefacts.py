@@ -320,17 +320,13 @@ DIVIDED = {
         ("tiny", "torch", "any batch"),
         ("atto", "openvino", "any size"),
         ("tiny", "openvino", "fixed"),
-        ("femto", "saved_model", "fixed"),
-        ("pico", "saved_model", "fixed"),
     ],
     "jax": [
         ("atto", "litert", "any size, pixels"),
         ("atto", "onnx", "fixed"),
         ("tiny", "saved_model", "any batch"),
         ("atto", "torch", "any size"),
-        ("tiny", "torch", "fixed"),
         ("atto", "openvino", "fixed"),
-        ("nano", "saved_model", "fixed"),
     ],
     "torch": [
         *(
@@ -342,7 +338,6 @@ DIVIDED = {
         ("tiny", "saved_model", "fixed"),
         ("atto", "torch", "fixed"),
         ("tiny", "openvino", "any size"),
-        ("small", "saved_model", "fixed"),
         *((variant, "litert", "fixed") for variant in ("femto", "pico", "nano", "small", "base")),
     ],
 }

@@ -8,9 +8,9 @@ from keras_convnextv2.layers import ops
 from keras_convnextv2.layers.patch_convolution import PatchConvolution
 from tests.reference.gradients import gradients_of
 
-# Whole patches, and what is left over at the edges: of two pixels and of one. Few and many channels
-# are computed in two ways.
-SHAPES = [(2, 8, 12, 3), (3, 6, 13, 2), (2, 6, 9, 130)]
+# Whole patches, and what is left over at the edges: of two pixels and of one. Few and many
+# channels, and a map of one column, are computed in ways of their own.
+SHAPES = [(2, 8, 12, 3), (3, 6, 13, 2), (2, 6, 9, 130), (2, 9, 5, 3)]
 
 
 def patches(x, side):

@@ -43,6 +43,28 @@ def test_fine_tuning_starts_from_them(run_recipe, classifier, images_dir, tmp_pa
         np.testing.assert_allclose(after, before, atol=1e-12)
 
 
+def test_fine_tuning_on_images_of_other_channels_adapts_the_stem_and_says_so(
+    run_recipe, images_dir, tmp_path
+):
+    grey = kc.ConvNeXtV2Backbone(kc.Variant((1, 1, 1, 1), (4, 6, 8, 12)), (32, 64, 1))
+    randomize(grey, np.random.default_rng(0))
+    kc.save_weights(grey, tmp_path / "grey.safetensors")
+    outcome = run_recipe(
+        "finetune",
+        f"--weights={tmp_path / 'grey.safetensors'}",
+        f"--data_dir={images_dir}",
+        f"--output_dir={tmp_path / 'run'}",
+        "--epochs=1",
+        "--batch_size=8",
+        "--learning_rate=1e-20",  # too small to move a float32 weight
+    )
+    assert outcome.status == 0, outcome.err
+    assert "images of 1 channel(s), the images have 3: the stem's kernel" in outcome.err
+    tuned = keras.saving.load_model(tmp_path / "run" / "model.keras").backbone
+    kernels = [model.get_layer("stem").layers[0].kernel.numpy() for model in (grey, tuned)]
+    np.testing.assert_allclose(kernels[1], kernels[0].repeat(3, axis=2) / 3, rtol=1e-6)
+
+
 def test_evaluation_takes_a_classifier_at_the_size_of_the_flag(
     run_recipe, classifier, images_dir, tmp_path
 ):

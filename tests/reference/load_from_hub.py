@@ -36,7 +36,7 @@ def answer(source, cache, environment):
             return {"error": type(error).__name__, "message": str(error)}
     return {
         "class_names": model.class_names,
-        "image_shape": model.backbone.image_shape,
+        "image_size": model.backbone.training_image_size,
         "sums": sums(named_weights(model)),
     }
 

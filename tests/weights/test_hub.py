@@ -135,7 +135,7 @@ def offline(loaders):
 @pytest.fixture(scope="module")
 def expected(checkpoint):
     """What a process answers that has loaded the model."""
-    return {"class_names": CLASS_NAMES, "image_shape": [64, 96, 3], "sums": sums(checkpoint)}
+    return {"class_names": CLASS_NAMES, "image_size": [64, 96], "sums": sums(checkpoint)}
 
 
 def test_a_model_comes_with_class_names_and_its_licence_is_said_once(online, expected, tmp_path):

@@ -125,7 +125,7 @@ def test_the_encoder_alone_is_a_backbone(checkpoint, path):
         theirs = minkowski_fcmae.as_array(theirs, nothing.shape)
         assert theirs.std() > 0.1
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE)
-    assert kc.from_preset(path).image_shape == (24, 24, 3)  # of the run's arguments
+    assert kc.from_preset(path).training_image_size == (24, 24)  # of the run's arguments
 
 
 def test_a_backbone_takes_the_encoder_and_leaves_the_decoder_out_if_told(checkpoint, path):

@@ -57,7 +57,7 @@ def test_a_folder_of_theirs_gives_their_logits(epsilon, tmp_path):
     reference.save_pretrained(tmp_path)
     model = kc.from_preset(tmp_path)
     assert_close(compute(model, IMAGES), run_reference(reference, IMAGES).logits)
-    assert model.backbone.image_shape == IMAGE_SHAPE
+    assert model.backbone.training_image_size == IMAGE_SHAPE[:2]
     assert model.class_names == CLASS_NAMES
 
 
@@ -104,7 +104,7 @@ def test_placeholders_are_no_class_names_in_either_direction(tmp_path):
     make_reference(VARIANT, 3).save_pretrained(tmp_path / "theirs")
     model = kc.from_preset(tmp_path / "theirs")
     assert model.class_names is None
-    assert model.backbone.image_shape == (224, 224, 3)  # transformers' default
+    assert model.backbone.training_image_size == (224, 224)  # transformers' default
     kc.save_weights(model, tmp_path / "ours", format="transformers")
     assert load(tmp_path / "ours").config.id2label == {n: f"LABEL_{n}" for n in range(3)}
     assert kc.from_preset(tmp_path / "ours").class_names is None

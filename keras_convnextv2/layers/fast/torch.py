@@ -166,11 +166,13 @@ def takes_patches(x, kernel):
         return False
     # torch (2.13) does not compile a convolution of open sizes when it is called as here: it cannot
     # order the strides of the gradient.
-    return _has_wide_rows(kernel) or not torch.compiler.is_compiling()
+    return _is_product(x, kernel) or not torch.compiler.is_compiling()
 
 
-def _has_wide_rows(kernel):
-    return kernel.shape[0] * kernel.shape[2] >= _WIDE_ROW
+def _is_product(x, kernel):
+    """Where rows of patches are wide; and for maps of one column, see `ops.is_one_column`."""
+    side, _, channels, _ = kernel.shape
+    return side * channels >= _WIDE_ROW or x.shape[2] // side == 1
 
 
 def patch_convolution(x, kernel):
@@ -180,7 +182,7 @@ def patch_convolution(x, kernel):
     """
     import torch
 
-    if not _has_wide_rows(kernel):
+    if not _is_product(x, kernel):
         x, kernel = x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1)
         y = torch.nn.functional.conv2d(x, kernel, stride=kernel.shape[2])
         return y.permute(0, 2, 3, 1)

@@ -1,0 +1,112 @@
+"""Images that are pixels still are warned of once, in whatever form they come."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+import keras_convnextv2 as kc
+
+SIZES = kc.Variant((1, 1, 1, 1), (4, 6, 8, 12))
+LOOKS_LIKE_PIXELS = r"The images look like pixels: (float32|uint8) of \d"
+
+
+def make_backbone():
+    return kc.ConvNeXtV2Backbone(SIZES, (16, 24, 3), stem_stride=1)
+
+
+def make_fcmae():
+    fcmae = kc.FCMAE(make_backbone(), decoder_width=8)
+    fcmae.compile()
+    return fcmae
+
+
+@pytest.fixture
+def pixels(rng):
+    return rng.integers(0, 256, (4, 16, 24, 3)).astype("float32")
+
+
+class Sequence(keras.utils.PyDataset):
+    def __init__(self, images):
+        super().__init__()
+        self.images = images
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return (self.images,)
+
+
+def dataset(images):
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices(images).batch(2)
+
+
+def generator(images):
+    yield (images[:2],)
+    yield (images[2:],)
+
+
+def loader(images):
+    import torch
+
+    return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.as_tensor(images)), 2)
+
+
+FORMS = {
+    "array": lambda images: images,
+    "masks": lambda images: {"images": images, "hidden": np.eye(2, 3)[None].repeat(4, 0)},
+    "sequence": Sequence,
+    "dataset": dataset,
+    "generator": generator,
+    "loader": loader,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_pretraining_on_pixels_is_warned_of_once(form, pixels):
+    fcmae = make_fcmae()
+    with pytest.warns(UserWarning, match=LOOKS_LIKE_PIXELS) as caught:
+        fcmae.fit(FORMS[form](pixels), verbose=0)
+        fcmae.fit(FORMS[form](pixels), verbose=0)
+    assert len([w for w in caught if "look like pixels" in str(w.message)]) == 1
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_nothing_is_said_of_normalised_images_and_nothing_lost(form, pixels):
+    images = kc.preprocess(pixels.astype("uint8"))
+    results = []
+    for has_looked in (False, True):
+        keras.utils.set_random_seed(0)
+        fcmae = make_fcmae()
+        fcmae._has_looked_at_images = has_looked
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="The images look like pixels")
+            history = fcmae.fit(FORMS[form](images), shuffle=False, verbose=0)
+        results.append((int(fcmae.step), history.history["loss"]))
+    assert results[0] == results[1]
+
+
+def test_a_classifier_given_uint8_is_told(pixels):
+    classifier = kc.ConvNeXtV2Classifier(make_backbone(), 3)
+    with pytest.warns(UserWarning, match="look like pixels: uint8"):
+        classifier.predict(pixels.astype("uint8"), verbose=0)
+
+
+def test_looking_draws_nothing(rng):
+    class Drawing(Sequence):
+        def __getitem__(self, index):
+            return (self.images + np.random.normal(size=self.images.shape),)
+
+    images = rng.normal(size=(4, 16, 24, 3)).astype("float32")
+    drawn = []
+    for has_looked in (False, True):
+        np.random.seed(1)
+        fcmae = make_fcmae()
+        fcmae._has_looked_at_images = has_looked
+        fcmae.fit(Drawing(images), verbose=0)
+        drawn.append(np.random.normal())
+    assert drawn[0] == drawn[1]
