@@ -8,6 +8,7 @@ from keras_convnextv2.layers.regions import WholeMap
 from keras_convnextv2.layers.seeds import derive_seed
 from keras_convnextv2.models.compile_config import portable_compile_config
 from keras_convnextv2.models.normalisation import checked_normalisation
+from keras_convnextv2.models.pixel_range import checked_pixel_range
 from keras_convnextv2.models.quantization import quantization_config, quantize_again
 from keras_convnextv2.models.variants import NUM_STAGES, resolve_variant
 
@@ -46,6 +47,8 @@ class ConvNeXtV2Backbone(keras.Model):
             or None. `.keras` files keep it.
         normalisation: (mean, std) of the images in 0..1 that the weights were trained on, a tuple
             of a float a channel each, or None where it is not known. `.keras` files keep it.
+        pixel_range: (low, high), the stored values that became 0 and 255 in these images, where
+            they have more than 8 bits; None for others. `.keras` files keep it.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class ConvNeXtV2Backbone(keras.Model):
         }
         self.licence = None
         self.normalisation = None
+        self.pixel_range = None
         self._config_variant = variant
 
     @property
@@ -102,6 +106,14 @@ class ConvNeXtV2Backbone(keras.Model):
     @normalisation.setter
     def normalisation(self, normalisation):
         self._normalisation = checked_normalisation(normalisation, self.image_shape[-1])
+
+    @property
+    def pixel_range(self):
+        return self._pixel_range
+
+    @pixel_range.setter
+    def pixel_range(self, pixel_range):
+        self._pixel_range = checked_pixel_range(pixel_range)
 
     def encode(self, images, region=None, training=False):
         """The stage outputs for images of which patches may be hidden.
@@ -132,6 +144,7 @@ class ConvNeXtV2Backbone(keras.Model):
         return {
             **({"quantization": quantization} if quantization else {}),
             **({"licence": self.licence} if self.licence else {}),
+            **({"pixel_range": list(self.pixel_range)} if self.pixel_range else {}),
             "normalisation": self.normalisation and list(map(list, self.normalisation)),
             "variant": variant,
             "image_shape": list(self.image_shape),
@@ -151,7 +164,9 @@ class ConvNeXtV2Backbone(keras.Model):
         config = dict(config)
         quantization = config.pop("quantization", {})
         licence, normalisation = config.pop("licence", None), config.pop("normalisation", None)
+        pixel_range = config.pop("pixel_range", None)
         backbone = cls(**config)
+        backbone.pixel_range = pixel_range
         backbone.licence, backbone.normalisation = licence, normalisation
         quantize_again(backbone._linear_layers(), quantization)
         return backbone

@@ -121,7 +121,7 @@ def _settings(config, as_saved):
     Raises:
         WeightsError: one of them would name a class or a function.
     """
-    others = {"class_name", "backbone", "licence", "normalisation", "variant"}
+    others = {"class_name", "backbone", "licence", "normalisation", "pixel_range", "variant"}
     if not as_saved:
         others |= {"name", "trainable"}
     settings = {name: value for name, value in config.items() if name not in others}
