@@ -62,5 +62,7 @@ def keep(pixel_range):
 @functools.cache
 def announce(pixel_range):
     """Says which range is used and why, once."""
-    if pixel_range is not None:
-        print(f"pixel range      {pixel_range}", file=sys.stderr)
+    if pixel_range is None:
+        return
+    way_out = "" if FLAGS.pixel_range is not None else "; --pixel_range=LOW,HIGH sets another"
+    print(f"pixel range      {pixel_range}{way_out}", file=sys.stderr)

@@ -27,6 +27,7 @@ class FileFields:
         low, high: the least and the greatest value, where the file says more than `bits` does.
         significant_bits: of PNG's sBIT.
         no_data: the value of pixels without data, by GDAL's field.
+        are_colours: bool, whether three bands are red, green and blue by the file's own word.
         white_is_zero: bool, whether 0 is white.
         planar: bool, whether each band is stored by itself.
         orientation: as in EXIF.
@@ -43,6 +44,7 @@ class FileFields:
     high: float | None = None
     significant_bits: int | None = None
     no_data: float | None = None
+    are_colours: bool = True
     white_is_zero: bool = False
     planar: bool = False
     orientation: int = 1
@@ -60,7 +62,7 @@ class FileFields:
     @property
     def is_plain(self):
         """Whether Pillow reads it as it is."""
-        return not self.has_range and self.channels == 3
+        return not self.has_range and (self.bands == 1 or self.bands == 3 and self.are_colours)
 
     def __str__(self):
         names = {"u": "unsigned", "i": "signed", "f": "float"}
@@ -139,6 +141,7 @@ def _of_tiff(path):
         samples=samples,
         **_range_of_tiff(values, bits, sample),
         no_data=_number(values(42113, None)[0]),
+        are_colours=photometric == _RGB,
         white_is_zero=photometric == _WHITE_IS_ZERO,
         planar=values(284, 1)[0] == 2,
         orientation=int(values(274, 1)[0]),

@@ -27,7 +27,6 @@ from keras_convnextv2.data.pixel_survey import RGB_PIXELS, demand_decoders, surv
 _TABLES = (".csv", ".tsv", ".json", ".xml", ".xlsx", ".parquet")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
 class FileSource(ImageSource):
     """Images in files: `records` are N paths."""
 

@@ -37,7 +37,7 @@ class Folder:
 
     def __init__(self, path, above=frozenset()):
         self.path = os.fspath(path)
-        self.name = os.path.basename(os.path.normpath(self.path))
+        self.name = os.path.basename(os.path.abspath(self.path))
         self._above = above
 
     @property

@@ -122,6 +122,12 @@ def test_many_bands_become_as_many_channels_of_the_range(tmp_path):
     np.testing.assert_array_equal(image, np.round(values * 255 / 10000))
 
 
+def test_three_bands_of_8_bits_that_say_no_colour_become_rgb(tmp_path):
+    values = random_values("uint8", (*SIZE, 3))
+    write_tiff(tmp_path / "a.tif", values)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif", SIZE), values)
+
+
 def test_13_bands_of_8_bits_are_taken_as_they_are(tmp_path):
     values = random_values("uint8", (*SIZE, 13))
     write_tiff(tmp_path / "a.tif", values)
