@@ -87,12 +87,13 @@ def open_folder(folder, split, pixel_range=None):
         ImageSourceError: no images, no such split, classes that differ between the splits, or
             folders that are probably not what was meant.
     """
-    top = enter(Folder(folder))
-    _demand_images(top)
+    named = Folder(folder)
+    _demand_images(named)
+    top = enter(named)
     splits = find_splits(top)
     if splits:
         return _open_split(top, splits, split, pixel_range)
-    return _open_unsplit(top, split, pixel_range)
+    return _open_unsplit(named, top, split, pixel_range)
 
 
 def _open_split(top, splits, split, pixel_range):
@@ -114,7 +115,7 @@ def _open_split(top, splits, split, pixel_range):
             taken = f"; {chosen.path} is taken in its place" if labelled else ""
             notes.append(f"{present[0].path} has no class folders, and {train.path} has{taken}.")
     _demand_images(chosen)
-    classes, loose, more_notes = _list_images(chosen)
+    classes, loose, more_notes = _list_images(chosen, chosen)
     if split == "test" and train is not None:
         _check_same_classes(classes, chosen, train)
     others = {name: below for name, below in top.folders.items() if not kind_of_split(name)}
@@ -127,8 +128,9 @@ def _open_split(top, splits, split, pixel_range):
     return _file_source(classes, loose, chosen.path, pixels, notes + more_notes)
 
 
-def _open_unsplit(top, split, pixel_range):
-    classes, loose, notes = _list_images(top)
+def _open_unsplit(named, top, split, pixel_range):
+    """`named` is the folder that was named, `top` the one in it that holds the classes."""
+    classes, loose, notes = _list_images(top, named)
     siblings = _other_splits_beside(top)
     if siblings:
         above = os.path.dirname(os.path.abspath(top.path))
@@ -209,16 +211,17 @@ def _check_same_classes(classes, test, train):
     )
 
 
-def _list_images(folder):
-    """({class name: sorted paths}, sorted loose paths, notes on what is passed over)."""
+def _list_images(folder, named):
+    """({class name: sorted paths}, sorted loose paths, notes on what is passed over in `named`)."""
     classes, no_classes = classes_in(folder)
-    notes = [] if (note := describe_passed_over(folder)) is None else [note]
+    notes = [] if (note := describe_passed_over(named)) is None else [note]
     if no_classes:
         notes.append(
             f"{folder.path}: folders that hold other files but no images are no classes: "
             f"{name_some(no_classes)}."
         )
-    if not classes and any(ending in folder.others for ending in _TABLES):
+    others = folder.others | named.others
+    if not classes and any(ending in others for ending in _TABLES):
         notes.append(
             f"{folder.path}: labels are taken from class folders alone; tables of them are not "
             "read."

@@ -176,7 +176,9 @@ class _Scan:
     def _of_bits(self, high):
         if len(self._significant_bits) == 1 and None not in self._significant_bits:
             (bits,) = self._significant_bits
-            if high < 2**bits:  # PNG asks for values that fill all bits, but not all writers heed
+            if (
+                bits < BIT_DEPTHS[-1] and high < 2**bits
+            ):  # PNG asks for values that fill all bits, but not all writers heed
                 return PixelRange(0, 2**bits - 1, f"by the field sBIT and {self._origin[3:]}")
         bits = next(bits for bits in BIT_DEPTHS if high < 2**bits)
         return PixelRange(0, 2**bits - 1, f"{bits} bits {self._origin}")
