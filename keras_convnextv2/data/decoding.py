@@ -6,6 +6,7 @@ from keras_convnextv2.data.deep_pixels import read_values
 from keras_convnextv2.data.file_fields import read_fields, read_head
 from keras_convnextv2.data.image_source import ImageSourceError
 from keras_convnextv2.data.packages import require
+from keras_convnextv2.data.pillow_image import open_image
 
 # Whatever a file is named, only these decoders see it; HEIC's too where there is one.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
@@ -34,7 +35,7 @@ def read_image(path, image_size, channels=3, pixel_range=None):
         Exception: of any type, since decoders raise what they like. Files of more than
             `PIL.Image.MAX_IMAGE_PIXELS` pixels are refused before they are decoded.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     head = read_head(path)
     fields = read_fields(path, head)
@@ -43,7 +44,7 @@ def read_image(path, image_size, channels=3, pixel_range=None):
         raise ValueError(f"it has {found} channels, not {channels}")
     if fields is not None and not fields.is_plain:
         return _fill(_read_deep(path, fields, pixel_range), image_size)
-    with Image.open(path, formats=_formats_for(path, head)) as image:
+    with open_image(path, _formats_for(path, head)) as image:
         # PIL refuses twice the limit and warns from the limit on. Checked here, since turning
         # its warning into an error would change the filters of every thread.
         _check_number_of_pixels(image.width, image.height)

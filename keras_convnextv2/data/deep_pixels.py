@@ -5,6 +5,7 @@ import sys
 import numpy as np
 
 from keras_convnextv2.data.packages import require
+from keras_convnextv2.data.pillow_image import open_image
 
 # Of 16-bit colours Pillow keeps one byte of each sample, and its unpacker says which.
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
@@ -35,23 +36,23 @@ def read_values(path, fields):
 
 
 def _by_pillow(path, fields):
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     if fields.kind == "png" and fields.samples == 2:  # each is two bytes of RGBA
         pairs = _decoded(path, fields, lambda rawmode: "RGBA").astype("uint16")
         return pairs[..., :1] * 256 + pairs[..., 1:2]
     try:
-        with Image.open(path, formats=(fields.kind.upper(),)) as image:
+        with open_image(path, (fields.kind.upper(),)) as image:
             mode, tiles = image.mode, list(image.tile)
     except UnidentifiedImageError:
         if fields.kind == "png":
             raise
         return None  # a TIFF of a kind that Pillow does not know
     rawmodes = {_rawmode(tile.args) for tile in tiles}
-    if mode.startswith(("I", "F")):
+    if fields.samples == 1 and mode.startswith(("I", "F")):
         values = _decoded(path, fields, _in_native_order if tiles[0][0] == "libtiff" else str)
         return values.view("uint32") if (fields.sample, fields.bits) == ("u", 32) else values
-    if mode == "L" and (fields.sample, fields.bits) == ("i", 8):
+    if fields.samples == 1 and mode == "L" and (fields.sample, fields.bits) == ("i", 8):
         return _decoded(path, fields, str).view("int8")
     colours = {rawmode.partition(";")[0] for rawmode in rawmodes}
     is_known = fields.bits == 16 and fields.sample == "u" and fields.bands == 3
@@ -64,9 +65,9 @@ def _by_pillow(path, fields):
 
 def _decoded(path, fields, unpacker):
     """A file's array by Pillow, which unpacks by the name that `unpacker` makes of its own."""
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    with Image.open(path, formats=(fields.kind.upper(),)) as image:
+    with open_image(path, (fields.kind.upper(),)) as image:
         image.tile = [
             tile._replace(
                 args=unpacker(tile.args)

@@ -10,6 +10,7 @@ _AFTER_HEADER = 33
 _BANDS_OF_PNG = {0: 1, 2: 3, 3: 3, 4: 1, 6: 3}  # by the type of colour, without alpha
 _ALPHA = (1, 2)  # of TIFF's ExtraSamples
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2  # TIFF's PhotometricInterpretation
+_OF_ANOTHER = 1 | 4  # of TIFF's NewSubfileType: another image made smaller, or its mask
 _SAMPLE_KINDS = {1: "u", 2: "i", 3: "f"}  # by TIFF's SampleFormat
 
 
@@ -31,6 +32,7 @@ class FileFields:
         white_is_zero: bool, whether 0 is white.
         planar: bool, whether each band is stored by itself.
         orientation: as in EXIF.
+        has_more_images: bool, whether other images follow the first, which alone is read.
     """
 
     kind: str
@@ -48,6 +50,7 @@ class FileFields:
     white_is_zero: bool = False
     planar: bool = False
     orientation: int = 1
+    has_more_images: bool = False
 
     @property
     def has_range(self):
@@ -117,7 +120,7 @@ def _of_png(path, head):
 
 
 def _of_tiff(path):
-    directory = _first_directory(path)
+    directory, has_more_images = _first_directory(path)
 
     def values(tag, default):
         found = directory.get(tag, default)
@@ -145,21 +148,26 @@ def _of_tiff(path):
         white_is_zero=photometric == _WHITE_IS_ZERO,
         planar=values(284, 1)[0] == 2,
         orientation=int(values(274, 1)[0]),
+        has_more_images=has_more_images,
     )
 
 
 def _first_directory(path):
-    """The fields of a TIFF's first image by their numbers."""
+    """The fields of a TIFF's first image by their numbers, and whether more images follow."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
     with open(path, "rb") as file:
         head = file.read(8)
         if b"+" in head[2:4]:
             head += file.read(8)
-        directory = ImageFileDirectory_v2(head)
-        file.seek(directory.next)
-        directory.load(file)
-        return dict(directory)
+        first, second = ImageFileDirectory_v2(head), ImageFileDirectory_v2(head)
+        file.seek(first.next)
+        first.load(file)
+        if not first.next:
+            return dict(first), False
+        file.seek(first.next)
+        second.load(file)
+        return dict(first), not second.get(254, 0) & _OF_ANOTHER
 
 
 def _range_of_tiff(values, bits, sample):

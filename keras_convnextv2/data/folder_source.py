@@ -189,7 +189,7 @@ def _file_source(classes, loose, place, pixels, notes=()):
         native_size=None,
         description=description,
         pixel_range=pixels.pixel_range,
-        notes=tuple(notes),
+        notes=(*notes, *pixels.notes),
     )
 
 

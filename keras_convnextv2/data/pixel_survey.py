@@ -27,12 +27,14 @@ class Pixels:
         channels: int.
         pixel_range: `PixelRange`, or None where no file has more than 8 bits.
         mean, std: a float a channel, for images in 0..1.
+        notes: tuple of str, what of the files is not read.
     """
 
     channels: int
     pixel_range: PixelRange | None
     mean: tuple
     std: tuple
+    notes: tuple = ()
 
 
 RGB_PIXELS = Pixels(3, None, IMAGENET_MEAN, IMAGENET_STD)
@@ -59,11 +61,13 @@ def survey_pixels(paths, pixel_range=None):
     fields = _fields_of(paths)
     num_others = sum(not path.lower().endswith(_ENDINGS) for path in paths)
     channels = _channels(fields, all_rgb=num_others > 0)
+    notes = _notes(fields)
     if channels == 3:
-        return dataclasses.replace(RGB_PIXELS, pixel_range=_range_of(fields, pixel_range))
+        pixel_range = _range_of(fields, pixel_range)
+        return dataclasses.replace(RGB_PIXELS, pixel_range=pixel_range, notes=notes)
     scan = _Scan(fields)
     pixel_range = _range_of(fields, pixel_range, scan)
-    return Pixels(channels, pixel_range, *scan.statistics(pixel_range))
+    return Pixels(channels, pixel_range, *scan.statistics(pixel_range), notes)
 
 
 def find_pixel_range(paths, pixel_range=None):
@@ -111,6 +115,16 @@ def _channels(fields, all_rgb):
             "of one kind in the folder."
         )
     return next(iter(examples), 3)
+
+
+def _notes(fields):
+    stacks = [path for path, found in fields.items() if found.has_more_images]
+    if not stacks:
+        return ()
+    return (
+        f"{len(stacks):,} TIFF file(s) hold several images, of which the first is read, such as "
+        f"{stacks[0]}. Bands of one image belong into one image.",
+    )
 
 
 def _stated_range(all_fields):

@@ -175,7 +175,7 @@ def test_unknown_split_is_refused(refused):
 
 
 def test_empty_folder_is_refused(tmp_path, refused):
-    refused("train", f"{tmp_path} holds no images", ".jpg .jpeg .png", "found 0 other files")
+    refused("train", f"{tmp_path} holds no images", ".jpg .jpeg", "found 0 other files")
 
 
 def test_folder_without_images_is_refused_with_what_is_there(tmp_path, refused):

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from keras_convnextv2.data import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     ImageSourceError,
+    ImageSourceWarning,
     PixelRange,
     open_source,
 )
@@ -48,14 +51,14 @@ def test_scan_takes_the_bits_that_hold_all_values(survey, write, highest, white)
     assert source.pixel_range == PixelRange(0, white)
     assert "by a scan of 2 of 2 file(s)" in source.pixel_range.origin
     images = source.read([0, 1], SIZE)
-    expected = np.round(np.stack(arrays) * 255 / white)
+    expected = np.round(np.stack(arrays) * 255.0 / white)
     np.testing.assert_array_equal(images, expected[..., None].repeat(3, -1))
 
 
 def test_12_bits_in_colour_are_not_black(survey):
     values = grey(4095, shape=(*SIZE, 3))
     source = survey([values], write_png)
-    np.testing.assert_array_equal(source.read([0], SIZE)[0], np.round(values * 255 / 4095))
+    np.testing.assert_array_equal(source.read([0], SIZE)[0], np.round(values * 255.0 / 4095))
 
 
 def test_given_range_goes_before_all_others(survey):
@@ -153,7 +156,7 @@ def test_many_bands_have_the_mean_and_deviation_of_the_training_images(tmp_path)
         array[..., 3] //= 4
         write_tiff(tmp_path / "train" / "cat" / f"{number}.tif", array)
     write_tiff(tmp_path / "test" / "cat" / "a.tif", grey(200, shape=(*SIZE, 5)))
-    pixels = np.round(np.concatenate(arrays) * 255 / 4095) / 255
+    pixels = np.round(np.concatenate(arrays) * 255.0 / 4095) / 255
     for split in ("train", "test"):
         source = open_source(tmp_path, split)
         assert source.channels == 5 and source.pixel_range.values == (0, 4095)
@@ -165,6 +168,24 @@ def test_many_bands_have_the_mean_and_deviation_of_the_training_images(tmp_path)
 def test_deep_grey_is_normalised_as_rgb(survey):
     source = survey([grey(4095)])
     assert (source.channels, source.mean, source.std) == (3, IMAGENET_MEAN, IMAGENET_STD)
+
+
+def test_tiffs_of_several_images_are_said(tmp_path):
+    frames = [Image.fromarray(grey(4000, seed=seed)) for seed in range(3)]
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
+    write_tiff(tmp_path / "b.tif", grey(4000))
+    with pytest.warns(ImageSourceWarning, match=r"1 TIFF file\(s\) hold several images.*a\.tif"):
+        source = open_source(tmp_path, "train")
+    expected = np.round(np.asarray(frames[0]) * 255.0 / 4095)
+    np.testing.assert_array_equal(source.read([0], SIZE)[0, ..., 0], expected)
+
+
+def test_smaller_copies_of_an_image_are_not_said(tmp_path):
+    values = grey(4000, shape=(64, 64))
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(values, subfiletype=0)
+        file.write(values[::2, ::2], subfiletype=1)
+    assert open_source(tmp_path, "train").notes == ()
 
 
 def test_bands_that_differ_are_refused(tmp_path, write_image):
