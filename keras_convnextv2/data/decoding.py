@@ -6,7 +6,7 @@ from keras_convnextv2.data.deep_pixels import read_values
 from keras_convnextv2.data.file_fields import read_fields, read_head
 from keras_convnextv2.data.image_source import ImageSourceError
 from keras_convnextv2.data.packages import require
-from keras_convnextv2.data.pillow_image import open_image
+from keras_convnextv2.data.pillow_image import check_number_of_pixels, open_image
 
 # Whatever a file is named, only these decoders see it; HEIC's too where there is one.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
@@ -47,7 +47,7 @@ def read_image(path, image_size, channels=3, pixel_range=None):
     with open_image(path, _formats_for(path, head)) as image:
         # PIL refuses twice the limit and warns from the limit on. Checked here, since turning
         # its warning into an error would change the filters of every thread.
-        _check_number_of_pixels(image.width, image.height)
+        check_number_of_pixels(image.width, image.height)
         return np.asarray(cover(_to_rgb(ImageOps.exif_transpose(image)), image_size))
 
 
@@ -84,14 +84,6 @@ def cover(image, image_size):
     return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
 
 
-def _check_number_of_pixels(width, height):
-    from PIL import Image
-
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and width * height > limit:
-        raise Image.DecompressionBombError(f"{width}x{height} pixels are over the limit of {limit}")
-
-
 def _formats_for(path, head):
     # A box begins with its size; this one holds a brand, a version, and more brands.
     brands = {head[place : place + 4] for place in range(8, min(len(head), *head[3:4]), 4)}
@@ -103,7 +95,6 @@ def _formats_for(path, head):
 
 def _read_deep(path, fields, pixel_range):
     """uint8 (h, w, 1, 3 or more) of a file that Pillow alone does not read as it is."""
-    _check_number_of_pixels(fields.width, fields.height)
     if fields.has_range and pixel_range is None:
         raise ImageSourceError(
             f"{path} has {fields}, and which of its values are black and white is not known. "

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 
 from keras_convnextv2.data.packages import require
-from keras_convnextv2.data.pillow_image import open_image
+from keras_convnextv2.data.pillow_image import check_number_of_pixels, open_image
 
 # Of 16-bit colours Pillow keeps one byte of each sample, and its unpacker says which.
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
@@ -24,11 +24,16 @@ def read_values(path, fields):
 
     Raises:
         ImageSourceError: tifffile is needed and missing.
-        Exception: of any type, where the file cannot be read.
+        Exception: of any type, where the file cannot be read, or holds more than
+            `PIL.Image.MAX_IMAGE_PIXELS` pixels.
     """
+    # A pixel of more than four samples counts as several.
+    check_number_of_pixels(fields.width * -(-fields.samples // 4), fields.height)
     values = _by_pillow(path, fields)
     if values is None:
         values = _by_tifffile(path, fields)
+    if values.dtype.kind == "c":
+        raise ValueError("complex values have no brightness; store their magnitudes")
     values = values if values.ndim == 3 else values[..., None]
     if values.shape[-1] < fields.bands:
         raise ValueError(f"it says of itself {fields}, but holds an array {values.shape}")

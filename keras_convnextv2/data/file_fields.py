@@ -11,7 +11,7 @@ _BANDS_OF_PNG = {0: 1, 2: 3, 3: 3, 4: 1, 6: 3}  # by the type of colour, without
 _ALPHA = (1, 2)  # of TIFF's ExtraSamples
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2  # TIFF's PhotometricInterpretation
 _OF_ANOTHER = 1 | 4  # of TIFF's NewSubfileType: another image made smaller, or its mask
-_SAMPLE_KINDS = {1: "u", 2: "i", 3: "f"}  # by TIFF's SampleFormat
+_SAMPLE_KINDS = {1: "u", 2: "i", 3: "f", 4: "u", 5: "c", 6: "c"}  # by TIFF's SampleFormat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class FileFields:
         kind: "png" or "tiff".
         height, width: in pixels.
         bits: of a sample.
-        sample: "u", "i" or "f", unsigned, signed or floating, as NumPy's kinds of dtypes.
+        sample: "u", "i", "f" or "c", as NumPy's kinds of dtypes.
         bands: int, without alpha: 1 for grey, 3 for colours of any kind, else their number.
         samples: int, of a pixel, with alpha.
         low, high: the least and the greatest value, where the file says more than `bits` does.
@@ -68,7 +68,7 @@ class FileFields:
         return not self.has_range and (self.bands == 1 or self.bands == 3 and self.are_colours)
 
     def __str__(self):
-        names = {"u": "unsigned", "i": "signed", "f": "float"}
+        names = {"u": "unsigned", "i": "signed", "f": "float", "c": "complex"}
         return f"{self.bands} band(s) of {self.bits} bits, {names[self.sample]}"
 
 

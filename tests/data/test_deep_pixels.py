@@ -163,6 +163,12 @@ def test_pixels_without_data_are_black(tmp_path):
     assert image[..., 0][values == 4].tolist() == [255, 255]
 
 
+def test_complex_values_are_refused(tmp_path):
+    write_tiff(tmp_path / "a.tif", np.ones(SIZE, "complex64"))
+    with pytest.raises(ValueError, match="complex values have no brightness"):
+        read_image(tmp_path / "a.tif", SIZE, pixel_range=PixelRange(0, 1))
+
+
 def test_deep_image_is_resized_and_cut_like_others(tmp_path, write_image):
     pixels = write_image(tmp_path / "8.png", (8, 20))
     write_png(tmp_path / "16.png", pixels.astype("uint16"))
@@ -172,8 +178,8 @@ def test_deep_image_is_resized_and_cut_like_others(tmp_path, write_image):
 
 def test_deep_image_over_the_pixel_limit_is_refused(tmp_path, monkeypatch):
     write_tiff(tmp_path / "a.tif", random_values("uint16", (*SIZE, 13)))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 39)
-    with pytest.raises(Image.DecompressionBombError, match="8x5 pixels are over the limit of 39"):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 159)  # 13 samples count as four pixels
+    with pytest.raises(Image.DecompressionBombError, match="32x5 pixels are over the limit of 159"):
         read_image(tmp_path / "a.tif", SIZE, channels=13, pixel_range=PixelRange(0, 9))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 _CODES = {2: "s", 3: "H", 4: "I", 12: "d"}  # by TIFF's numbers of types
 _TYPES = {281: 4, 280: 4, 340: 12, 341: 12}  # others are SHORT
-_SAMPLE_FORMATS = {"u": 1, "i": 2, "f": 3}
+_SAMPLE_FORMATS = {"u": 1, "i": 2, "f": 3, "c": 6}
 
 
 def write_tiff(path, array, order="<", planar=False, compressed=False, bits=None, fields=None):
