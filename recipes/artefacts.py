@@ -73,6 +73,7 @@ class KerasModel:
                 "dtype": "float32",
                 "mean": list(mean),
                 "std": list(std),
+                "pixel_range": backbone.pixel_range,
             },
             "output": {"name": "outputs", "kind": output},
             "class_names": None if names is None else list(names),

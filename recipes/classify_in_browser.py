@@ -95,6 +95,12 @@ def make_site(model_path, folder, image_size=None):
         )
     artefact = artefacts.open_model(str(model_path))
     description = _describe(artefact, model_path, image_size)
+    if description["input"].get("pixel_range"):
+        print(
+            f"{model_path} was trained on pixels of more than 8 bits; a browser gives it 8 bits of "
+            "each, without their pixel range.",
+            file=sys.stderr,
+        )
     if model_path.stat().st_size >= _LARGEST_MODEL or _companion(model_path).exists():
         raise ValueError(f"--model: {model_path} is too large for a browser (2 GB).")
     runtime = _runtime_files(kind)

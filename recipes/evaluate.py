@@ -12,7 +12,15 @@ import time
 
 from absl import flags
 
-from recipes import image_sizes, images, normalisation, program, saved_models, training_flags
+from recipes import (
+    image_sizes,
+    images,
+    normalisation,
+    pixel_range,
+    program,
+    saved_models,
+    training_flags,
+)
 
 FLAGS = flags.FLAGS
 
@@ -49,8 +57,8 @@ def main():
             f"--weights: {FLAGS.weights} holds a backbone, which has no accuracy. Fine-tune it "
             "with recipes.finetune, or name the checkpoints/last.keras of its pretraining."
         )
-    source = images.open_images("test")
     backbone = saved_models.backbone_of(model)
+    source = images.open_images("test", pixel_range.known(backbone.pixel_range, FLAGS.weights))
     channels = backbone.image_shape[-1]
     if channels != source.channels:
         raise ValueError(

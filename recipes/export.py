@@ -14,7 +14,7 @@ import sys
 
 from absl import flags
 
-from recipes import images, normalisation, program, saved_models, training_flags
+from recipes import images, normalisation, pixel_range, program, saved_models, training_flags
 
 FLAGS = flags.FLAGS
 
@@ -74,6 +74,8 @@ flags.DEFINE_bool("keep_failed", False, "Keep an artefact that fails its trial."
 flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
 normalisation.define_flags()
 flags.adopt_module_key_flags(normalisation)
+pixel_range.define_flags()
+flags.adopt_module_key_flags(pixel_range)
 
 _NUM_CALIBRATION = 100
 _OUTPUTS = {None: None, "none": "logits", "softmax": "probabilities"}
@@ -92,8 +94,11 @@ def main():
     size = _image_size(backbone.image_shape[:2])
     _remark_on_size(size, backbone.image_shape[:2])
     channels = backbone.image_shape[-1]
-    trial, calibration = _sources(channels)
+    trained_with = pixel_range.known(backbone.pixel_range, FLAGS.weights)
+    trial, calibration = _sources(channels, trained_with)
     normalisation.settle(backbone, FLAGS.weights, trial)
+    used = trained_with or (trial and trial.pixel_range)
+    backbone.pixel_range = used and used.values  # which the artefact says of itself
     pictures = labels = None
     if trial is not None:
         read_size = tuple(side or 224 for side in size)
@@ -186,11 +191,11 @@ def _say(remark):
     print(remark, file=sys.stderr)
 
 
-def _sources(channels):
+def _sources(channels, trained_with):
     """The images to try, and those to calibrate with; None where there are none."""
-    trial = images.open_images("test")
+    trial = images.open_images("test", trained_with)
     if trial.channels == channels:
-        return trial, images.open_images("train")
+        return trial, images.open_images("train", trained_with)
     if FLAGS.data_dir:
         raise ValueError(
             f"--weights takes images of {channels} channels; these have {trial.channels}: "

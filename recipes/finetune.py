@@ -79,6 +79,7 @@ def main():
     if pretrained is not None:
         saved_models.copy_weights(pretrained, backbone)
     backbone.normalisation = source.mean, source.std
+    backbone.pixel_range = source.pixel_range and source.pixel_range.values
     names = source.class_names
     classifier = kc.ConvNeXtV2Classifier(backbone, len(names), class_names=names)
 

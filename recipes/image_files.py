@@ -9,22 +9,20 @@ def find(names):
 
     Args:
         names: files, taken as they are, and folders, searched to any depth for image files; how
-            many others a folder holds is said on standard error.
+            many others a folder holds, by ending, is said on standard error.
 
     Raises:
         ValueError: a name of nothing, a folder without images, or no name.
     """
-    from keras_convnextv2.data.folder_source import count_files, find_image_files
+    from keras_convnextv2.data.folder_source import find_image_files, passed_over
 
     found = set()
     for name in filter(None, names):
         path = Path(name).expanduser()
         if path.is_dir():
-            images = find_image_files(path)
-            found.update(images)
-            if others := count_files(path) - len(images):
-                message = "files that are no images by their names, left out"
-                print(f"{path}: {message}: {others}", file=sys.stderr)
+            found.update(find_image_files(path))
+            if note := passed_over(path):
+                print(note, file=sys.stderr)
         elif path.exists():
             found.add(str(path))
         else:
@@ -42,13 +40,15 @@ def check_channels(channels, name):
         )
 
 
-def read(path, image_size, channels):
+def read(path, image_size, channels, pixel_range=None):
     """One file as evaluation reads it: it covers a size, and the centre is cut out.
 
     Args:
         path: of the file.
         image_size: (H, W) in pixels.
-        channels: 1 for grey (of colours their luma, as Pillow's), 3 for RGB.
+        channels: 1 for grey (of colours their luma, as Pillow's), 3 for RGB, else the bands of a
+            TIFF file.
+        pixel_range: optional `PixelRange`, of files of more than 8 bits.
 
     Returns:
         uint8 (H, W, channels).
@@ -61,7 +61,8 @@ def read(path, image_size, channels):
 
     from keras_convnextv2.data.folder_source import open_files
 
-    (pixels,) = open_files([path]).read([0], image_size)
+    source = open_files([path], 3 if channels == 1 else channels, pixel_range)
+    (pixels,) = source.read([0], image_size)
     if channels == 1:
         pixels = np.asarray(PIL.Image.fromarray(pixels).convert("L"))[..., None]
     return pixels

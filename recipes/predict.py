@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from recipes import artefacts, image_files, normalisation, program, training_flags
+from recipes import artefacts, image_files, normalisation, pixel_range, program, training_flags
 
 FLAGS = flags.FLAGS
 
@@ -47,6 +47,8 @@ flags.DEFINE_string(
 flags.DEFINE_bool("json", False, "Print one JSON object a file, a line each.")
 normalisation.define_flags()
 flags.adopt_module_key_flags(normalisation)
+pixel_range.define_flags()
+flags.adopt_module_key_flags(pixel_range)
 
 
 def main():
@@ -55,14 +57,14 @@ def main():
     paths = image_files.find(FLAGS.images)
     model = artefacts.open_model(FLAGS.model, FLAGS.threads)
     channels = model.metadata["input"]["shape"][-1]
-    image_files.check_channels(channels, FLAGS.model)
+    used_range = _pixel_range(model, paths)
     size = artefacts.image_size_for(model, FLAGS.model, size)
     is_classifier = model.metadata["output"]["kind"] != "features"
 
     read, results = [], []
     for start in range(0, len(paths), FLAGS.batch_size):
         part = paths[start : start + FLAGS.batch_size]
-        images, errors = _read(part, size, channels)
+        images, errors = _read(part, size, channels, used_range)
         if images:
             outputs = model(artefacts.to_input(np.stack(images), model))
             if is_classifier:
@@ -94,13 +96,23 @@ def _new_file(name):
     return path
 
 
-def _read(paths, size, channels):
+def _pixel_range(model, paths):
+    """The `PixelRange` of the files: what the model was trained with, else what they say."""
+    from keras_convnextv2.data.pixel_survey import find_pixel_range
+
+    trained_with = pixel_range.known(model.metadata["input"].get("pixel_range"), FLAGS.model)
+    found = find_pixel_range(paths, trained_with)
+    pixel_range.announce(found)
+    return found or trained_with
+
+
+def _read(paths, size, channels, used_range):
     """The images that could be read, in order, and {path: error} of the others."""
     from keras_convnextv2.data import ImageSourceError
 
     def attempt(path):
         try:
-            return image_files.read(path, size, channels)
+            return image_files.read(path, size, channels, used_range)
         except ImageSourceError as error:
             return error
 

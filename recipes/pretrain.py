@@ -66,6 +66,7 @@ def main():
         dtype=training_flags.dtype_policy(),
     )
     backbone.normalisation = source.mean, source.std
+    backbone.pixel_range = source.pixel_range and source.pixel_range.values
     fcmae = kc.FCMAE(
         backbone,
         mask_ratio=FLAGS.mask_ratio,

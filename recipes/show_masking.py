@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from recipes import image_files, normalisation, program, saved_models
+from recipes import image_files, normalisation, pixel_range, program, saved_models
 
 FLAGS = flags.FLAGS
 
@@ -26,6 +26,8 @@ flags.DEFINE_string(
 flags.DEFINE_integer("port", 7860, "Of the page.", lower_bound=1)
 normalisation.define_flags()
 flags.adopt_module_key_flags(normalisation)
+pixel_range.define_flags()
+flags.adopt_module_key_flags(pixel_range)
 
 _STEP = 0.05  # of the slider
 _PICTURE_SIDE = 320  # pixels, of the shorter side of a picture on the page, at least
@@ -55,6 +57,7 @@ class Masking:
         image_files.check_channels(self.channels, f"--weights: {weights}")
         normalisation.settle(fcmae.backbone, weights)
         self.mean, self.std = fcmae.backbone.normalisation
+        self.pixel_range = pixel_range.known(fcmae.backbone.pixel_range, weights)
         self.fcmae = fcmae
         # The first call compiles, which the first picture would wait for.
         black = np.zeros((1, *fcmae.backbone.image_shape), "float32")
@@ -82,8 +85,10 @@ class Masking:
         """{name in `_TITLES`: uint8 (H, W, 3)} of an image file."""
         from keras_convnextv2.analysis.reconstructions import draw_reconstructions
         from keras_convnextv2.data import preprocess
+        from keras_convnextv2.data.pixel_survey import find_pixel_range
 
-        pixels = image_files.read(path, self.image_size, self.channels)[None]
+        used_range = find_pixel_range([path], self.pixel_range)
+        pixels = image_files.read(path, self.image_size, self.channels, used_range)[None]
         images = preprocess(pixels, self.mean, self.std)
         hidden = self.hidden(ratio, seed)
         rows = draw_reconstructions(self.fcmae, images, self.mean, self.std, hidden)

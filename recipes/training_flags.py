@@ -5,6 +5,8 @@ import sys
 
 from absl import flags
 
+from recipes import pixel_range
+
 FLAGS = flags.FLAGS
 
 # The embedded images are 32x32: with stem_stride=1 a patch is 8x8, and there are 16 of them.
@@ -23,7 +25,7 @@ def define_data_flags(batch_size=None):
     flags.DEFINE_string(
         "data_dir",
         "",
-        "Folder of images: train/ and test/ (or validation/ or val/) with a folder a class; or "
+        "Folder of images: train/ and test/ (or validation/) with a folder a class; or "
         "only folders a class, of each of which every fifth image is for testing; or train.npz and "
         "test.npz. Empty: the embedded images.",
     )
@@ -34,6 +36,8 @@ def define_data_flags(batch_size=None):
         lower_bound=1,
     )
     flags.DEFINE_integer("workers", 2, "Threads that read images.", lower_bound=1)
+    pixel_range.define_flags()
+    flags.adopt_module_key_flags(pixel_range)
 
 
 def define_model_flags():

@@ -121,6 +121,7 @@ def _inspected(contents):
         "dtypes": dict(collections.Counter(t.dtype for t in checkpoint.tensors.values())),
         "licence": description.licence,
         "normalisation": description.normalisation and list(map(list, description.normalisation)),
+        "pixel_range": description.pixel_range and list(description.pixel_range),
         **checkpoint.details,
         "problem": problem,
     }

@@ -13,7 +13,8 @@ def draw_reconstructions(fcmae, images, mean, std, hidden=None):
 
     Args:
         fcmae: `FCMAE`.
-        images: (B, H, W, C) float, normalised, C being 1 or 3.
+        images: (B, H, W, C) float, normalised. Of 2 channels the first is shown in grey, of more
+            than 3 the first three as red, green and blue.
         mean, std: C floats each, what the images were normalised with.
         hidden: optional (B, h, w), 1 = hidden.
 
@@ -30,7 +31,7 @@ def draw_reconstructions(fcmae, images, mean, std, hidden=None):
     def pixels(batch):
         restored = (batch * np.asarray(std) + np.asarray(mean)) * 255
         restored = np.clip(np.round(restored), 0, 255).astype("uint8")
-        return np.repeat(restored, 3, axis=-1) if channels == 1 else restored
+        return restored[..., :3] if channels >= 3 else restored[..., :1].repeat(3, axis=-1)
 
     rows = {name: pixels(images if name == "original" else results[name]) for name in _ROWS}
     rows["masked"] = np.where(spread[..., None] == 1, np.uint8(_GREY), rows["masked"])
@@ -47,7 +48,7 @@ def save_reconstructions(path, fcmae, images, mean, std, hidden=None, zoom=None)
     Args:
         path: the PNG file.
         fcmae: `FCMAE`.
-        images: (B, H, W, C) float, normalised, C being 1 or 3.
+        images: (B, H, W, C) float, normalised; of other C than 1 and 3 see there.
         mean, std: C floats each, what the images were normalised with.
         hidden: optional (B, h, w), 1 = hidden.
         zoom: int, side of an image's pixel in the picture; by default what makes an image about

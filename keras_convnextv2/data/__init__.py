@@ -2,7 +2,13 @@
 
 from keras_convnextv2.data.augmentation import flip_and_shift
 from keras_convnextv2.data.pipeline import ImageBatches, SetEpoch, preprocess
-from keras_convnextv2.data.sources import ImageSource, ImageSourceError, open_source
+from keras_convnextv2.data.sources import (
+    ImageSource,
+    ImageSourceError,
+    ImageSourceWarning,
+    PixelRange,
+    open_source,
+)
 from keras_convnextv2.models.normalisation import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = [
@@ -11,6 +17,8 @@ __all__ = [
     "ImageBatches",
     "ImageSource",
     "ImageSourceError",
+    "ImageSourceWarning",
+    "PixelRange",
     "SetEpoch",
     "flip_and_shift",
     "open_source",

@@ -1,38 +1,53 @@
-"""One image file, or one array, as uint8 of a given size. All uses of PIL are here."""
+"""One image file, or one array, as uint8 of a given size."""
 
 import numpy as np
 
-# Whatever a file is named, only these decoders see it.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+from keras_convnextv2.data.deep_pixels import read_values
+from keras_convnextv2.data.file_fields import read_fields, read_head
+from keras_convnextv2.data.image_source import ImageSourceError
+from keras_convnextv2.data.packages import require
+from keras_convnextv2.data.pillow_image import check_number_of_pixels, open_image
+
+# Whatever a file is named, only these decoders see it; HEIC's too where there is one.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_AVIF_BRANDS = {b"avif", b"avis"}
 
 
-def read_image(path, image_size):
-    """Decodes an image file into RGB that fills `image_size`.
+def read_image(path, image_size, channels=3, pixel_range=None):
+    """Decodes an image file into an image that fills `image_size`.
 
-    The EXIF orientation is applied, alpha is dropped, 16-bit grey is scaled to 8 bits, and of an
-    animation the first frame is taken. What is more than fills is cut off evenly (`cover`).
+    The EXIF orientation is applied, alpha is dropped, pixels of more than 8 bits are scaled to 8,
+    and of an animation the first frame is taken. What is more than fills is cut off evenly
+    (`cover`).
 
     Args:
-        path: of a file in one of `FORMATS`.
+        path: of a file in one of `FORMATS`, or HEIC where pillow-heif is installed.
         image_size: (H, W) in pixels.
+        channels: int; 3 makes RGB of grey and of colours, others are a TIFF's number of bands.
+        pixel_range: optional `PixelRange`, of files of more than 8 bits.
 
     Returns:
-        uint8 (H, W, 3).
+        uint8 (H, W, channels).
 
     Raises:
+        ImageSourceError: a package is missing that this file needs, or its range is.
         Exception: of any type, since decoders raise what they like. Files of more than
             `PIL.Image.MAX_IMAGE_PIXELS` pixels are refused before they are decoded.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    with Image.open(path, formats=FORMATS) as image:
+    head = read_head(path)
+    fields = read_fields(path, head)
+    found = 3 if fields is None else fields.channels
+    if found != channels:
+        raise ValueError(f"it has {found} channels, not {channels}")
+    if fields is not None and not fields.is_plain:
+        return _fill(_read_deep(path, fields, pixel_range), image_size)
+    with open_image(path, _formats_for(path, head)) as image:
         # PIL refuses twice the limit and warns from the limit on. Checked here, since turning
         # its warning into an error would change the filters of every thread.
-        limit = Image.MAX_IMAGE_PIXELS
-        if limit is not None and image.width * image.height > limit:
-            raise Image.DecompressionBombError(
-                f"{image.width}x{image.height} pixels are over the limit of {limit}"
-            )
+        check_number_of_pixels(image.width, image.height)
         return np.asarray(cover(_to_rgb(ImageOps.exif_transpose(image)), image_size))
 
 
@@ -69,19 +84,35 @@ def cover(image, image_size):
     return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
 
 
-def _to_rgb(image):
-    from PIL import Image
+def _formats_for(path, head):
+    # A box begins with its size; this one holds a brand, a version, and more brands.
+    brands = {head[place : place + 4] for place in range(8, min(len(head), *head[3:4]), 4)}
+    if head[4:8] != b"ftyp" or brands & _AVIF_BRANDS or not brands & _HEIF_BRANDS:
+        return FORMATS
+    require("pillow_heif", "heif", f"{path} is HEIC").register_heif_opener()
+    return ("HEIF",)
 
-    if image.mode == "F":
-        raise ValueError("float pixels have no known range; store 8 or 16 bits")
-    if image.mode.startswith("I"):  # 16-bit grey, which `convert` would clip at 255
-        values = np.asarray(image).astype("int64")
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError(
-                f"32-bit pixels from {values.min()} to {values.max()} have no known range; "
-                "store 8 or 16 bits"
-            )
-        image = Image.fromarray(((values * 255 + 32767) // 65535).astype("uint8"))
-    elif image.mode == "P" and "transparency" in image.info:
+
+def _read_deep(path, fields, pixel_range):
+    """uint8 (h, w, 1, 3 or more) of a file that Pillow alone does not read as it is."""
+    if fields.has_range and pixel_range is None:
+        raise ImageSourceError(
+            f"{path} has {fields}, and which of its values are black and white is not known. "
+            "Give a pixel range (--pixel_range of the recipes), such as 0,65535."
+        )
+    values = read_values(path, fields)
+    pixels = pixel_range.to_uint8(values) if fields.has_range else values
+    if fields.white_is_zero:
+        pixels = 255 - pixels
+    return pixels if fields.no_data is None else pixels * (values != fields.no_data)
+
+
+def _fill(pixels, image_size):
+    filled = resize_array(np.ascontiguousarray(pixels), image_size)
+    return filled.repeat(3, axis=-1) if filled.shape[-1] == 1 else filled
+
+
+def _to_rgb(image):
+    if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")

@@ -1,21 +1,30 @@
 """Images in files, in folders."""
 
+import collections
+import dataclasses
 import os
-from pathlib import Path
 
 import numpy as np
 
 from keras_convnextv2.data.decoding import read_image
+from keras_convnextv2.data.folder_layout import (
+    KINDS,
+    NAMES,
+    classes_in,
+    enter,
+    find_splits,
+    kind_of_split,
+)
+from keras_convnextv2.data.folder_tree import ENDINGS, Folder, by_ending, describe_passed_over
 from keras_convnextv2.data.image_source import (
     ImageSource,
     ImageSourceError,
     count_images,
     name_some,
 )
-from keras_convnextv2.models.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from keras_convnextv2.data.pixel_survey import RGB_PIXELS, demand_decoders, survey_pixels
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "validation", "val")}
+_TABLES = (".csv", ".tsv", ".json", ".xml", ".xlsx", ".parquet")
 
 
 class FileSource(ImageSource):
@@ -23,7 +32,9 @@ class FileSource(ImageSource):
 
     def _read_one(self, record, image_size):
         try:
-            return read_image(record, image_size)
+            return read_image(record, image_size, self.channels, self.pixel_range)
+        except ImageSourceError:  # says already what is missing
+            raise
         except ImportError as error:  # not the file's fault
             raise ImageSourceError(
                 f"Image files are read with Pillow, which cannot be imported ({error}). "
@@ -42,68 +53,128 @@ def find_image_files(folder):
     Raises:
         ImageSourceError: no images, or a folder that cannot be read.
     """
-    classes, loose = _list_images(Path(folder))
-    return sorted([path for paths in classes.values() for path in paths] + loose)
+    folder = Folder(folder)
+    _demand_images(folder)
+    return folder.all_images()
 
 
-def count_files(folder):
-    """How many files are below a folder, to any depth, without hidden ones."""
-    return sum(len(files) for _, files in _walk(Path(folder)))
+def passed_over(folder):
+    """One line on the files below a folder that `find_image_files` passes over, or None."""
+    return describe_passed_over(Folder(folder))
 
 
-def open_files(paths):
-    """`FileSource` of files by their paths, unlabelled."""
-    return _file_source({}, list(paths), "files")
+def open_files(paths, channels=3, pixel_range=None):
+    """`FileSource` of files by their paths, unlabelled.
+
+    Args:
+        paths: of the files.
+        channels: int, how many channels they are read with.
+        pixel_range: optional `PixelRange`, of those that have more than 8 bits.
+    """
+    pixels = dataclasses.replace(RGB_PIXELS, channels=channels, pixel_range=pixel_range)
+    return _file_source({}, list(paths), "files", pixels)
 
 
-def open_folder(folder, split):
+def open_folder(folder, split, pixel_range=None):
     """`FileSource` of a folder in one of the layouts that `open_source` describes.
 
+    Args:
+        folder: Path.
+        split: "train" or "test".
+        pixel_range: optional `PixelRange`; see `survey_pixels`.
+
     Raises:
-        ImageSourceError: no images, no such split, classes that differ between the splits.
+        ImageSourceError: no images, no such split, classes that differ between the splits, or
+            folders that are probably not what was meant.
     """
-    # By lower-case names: were `Train` and `Test` taken for classes, training would seem to work.
-    folders = {name.lower(): name for name in _folder_names(folder)}
-    if not any(name in folders for names in SPLIT_FOLDERS.values() for name in names):
-        return _open_unsplit(folder, split)
-    names = SPLIT_FOLDERS[split]
-    present = [folders[name] for name in names if name in folders]
+    named = Folder(folder)
+    _demand_images(named)
+    top = enter(named)
+    splits = find_splits(top)
+    if splits:
+        return _open_split(top, splits, split, pixel_range)
+    return _open_unsplit(named, top, split, pixel_range)
+
+
+def _open_split(top, splits, split, pixel_range):
+    entered = {kind: enter(folder, in_split=True) for kind, folder in splits.items()}
+    present = [entered[kind] for kind in KINDS[split] if kind in entered]
     if not present:
+        names = " or ".join(name for kind in KINDS[split] for name in NAMES[kind])
         raise ImageSourceError(
-            f"{folder} has no {split} split: it has the folders "
-            f"{name_some(sorted(folders.values()))}, but none named {' or '.join(names)}. Add it."
+            f"{top.path} has no {split} split: it has the folders {name_some(top.folders)}, but "
+            f"none named {names}. Add it."
         )
-    classes, loose = _list_images(folder / present[0])
-    if split == "test" and "train" in folders:
-        _check_same_classes(classes, folder / present[0], folder / folders["train"])
-    return _file_source(classes, loose, str(folder / present[0]))
+    train = entered.get("train")
+    chosen, notes = present[0], []
+    if split == "test" and train is not None and classes_in(train)[0]:
+        # Where labels can be had, images without are not what a model is to be tested on.
+        labelled = [folder for folder in present if classes_in(folder)[0]]
+        chosen = (labelled or present)[0]
+        if not classes_in(present[0])[0]:
+            taken = f"; {chosen.path} is taken in its place" if labelled else ""
+            notes.append(f"{present[0].path} has no class folders, and {train.path} has{taken}.")
+    _demand_images(chosen)
+    classes, loose, more_notes = _list_images(chosen, chosen)
+    if split == "test" and train is not None:
+        _check_same_classes(classes, chosen, train)
+    others = {name: below for name, below in top.folders.items() if not kind_of_split(name)}
+    if beside := [name for name, below in others.items() if below.holds_images]:
+        notes.append(f"{top.path}: folders beside the splits are not used: {name_some(beside)}.")
+    # The same pixels are looked at for both splits.
+    trained_on = train.all_images() if split == "test" and train is not None else []
+    demand_decoders(_all(classes, loose))
+    pixels = survey_pixels(trained_on or _all(classes, loose), pixel_range)
+    return _file_source(classes, loose, chosen.path, pixels, notes + more_notes)
 
 
-def _open_unsplit(folder, split):
-    classes, loose = _list_images(folder)
+def _open_unsplit(named, top, split, pixel_range):
+    """`named` is the folder that was named, `top` the one in it that holds the classes."""
+    classes, loose, notes = _list_images(top, named)
+    siblings = _other_splits_beside(top)
+    if siblings:
+        above = os.path.dirname(os.path.abspath(top.path))
+        notes.append(
+            f"{top.path} is read as a whole data set; beside it is {name_some(siblings)}. To use "
+            f"both as splits, name {above}."
+        )
+    demand_decoders(_all(classes, loose))
+    pixels = survey_pixels(_all(classes, loose), pixel_range)
     if not classes:
         if split == "test":
             raise ImageSourceError(
-                f"{folder} has no test split: its images are not in class folders, and all of "
+                f"{top.path} has no test split: its images are not in class folders, and all of "
                 "them are train. Sort them into folders train and test."
             )
-        return _file_source(classes, loose, str(folder))
+        return _file_source(classes, loose, top.path, pixels, notes)
     classes = {
         name: [path for place, path in enumerate(paths) if (place % 5 == 4) == (split == "test")]
         for name, paths in classes.items()
     }
     if not any(classes.values()):
         raise ImageSourceError(
-            f"{folder} has no test split: it would be every fifth image of a class, and no class "
+            f"{top.path} has no test split: it would be every fifth image of a class, and no class "
             "has five. Add images, or sort them into folders train and test."
         )
-    place = f"{folder} (no split folders: every fifth image of a class is test, this is {split})"
-    return _file_source(classes, loose, place)
+    place = f"{top.path} (no split folders: every fifth image of a class is test, this is {split})"
+    return _file_source(classes, loose, place, pixels, notes)
 
 
-def _file_source(classes, loose, place):
+def _other_splits_beside(top):
+    """Names of the other splits where the data folder is itself one, as `photographs/train`."""
+    own = kind_of_split(top.name)
+    if own is None:
+        return []
+    above = Folder(os.path.dirname(os.path.abspath(top.path)))
+    try:
+        return [name for name in above.folders if kind_of_split(name) not in (None, own)]
+    except ImageSourceError:  # only the folder itself need be readable
+        return []
+
+
+def _file_source(classes, loose, place, pixels, notes=()):
     """`classes`: {name: paths}, empty where the `loose` paths are all there is."""
-    paths = [path for paths in classes.values() for path in paths] or loose
+    paths = _all(classes, loose)
     lengths = [len(paths) for paths in classes.values()]
     description = f"{count_images(len(paths), classes)} in {place}"
     if classes and loose:
@@ -112,68 +183,60 @@ def _file_source(classes, loose, place):
         records=np.array(paths, dtype=object),
         labels=np.repeat(np.arange(len(classes), dtype="int32"), lengths) if classes else None,
         class_names=tuple(classes),
-        channels=3,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        channels=pixels.channels,
+        mean=pixels.mean,
+        std=pixels.std,
         native_size=None,
         description=description,
+        pixel_range=pixels.pixel_range,
+        notes=(*notes, *pixels.notes),
     )
 
 
-def _check_same_classes(classes, test_folder, train_folder):
-    train_names = _folder_names(train_folder)
+def _all(classes, loose):
+    return [path for paths in classes.values() for path in paths] or loose
+
+
+def _check_same_classes(classes, test, train):
+    train_names = list(classes_in(train)[0])
     # Where one of them is unlabelled there is nothing to compare.
     if not classes or not train_names or list(classes) == train_names:
         return
     missing = [name for name in train_names if name not in classes]
     unknown = [name for name in classes if name not in train_names]
     raise ImageSourceError(
-        f"The classes of {test_folder} differ from those of {train_folder}. "
+        f"The classes of {test.path} differ from those of {train.path}. "
         f"Missing: {name_some(missing)}; not in train: {name_some(unknown)}. "
         "Make the same class folders in both, empty ones where there are no images."
     )
 
 
-def _list_images(folder):
-    """Paths of the images below a folder: ({class name: sorted paths}, sorted loose paths).
+def _list_images(folder, named):
+    """({class name: sorted paths}, sorted loose paths, notes on what is passed over in `named`)."""
+    classes, no_classes = classes_in(folder)
+    notes = [] if (note := describe_passed_over(named)) is None else [note]
+    if no_classes:
+        notes.append(
+            f"{folder.path}: folders that hold other files but no images are no classes: "
+            f"{name_some(no_classes)}."
+        )
+    others = folder.others | named.others
+    if not classes and any(ending in others for ending in _TABLES):
+        notes.append(
+            f"{folder.path}: labels are taken from class folders alone; tables of them are not "
+            "read."
+        )
+    return {name: below.all_images() for name, below in classes.items()}, folder.images, notes
 
-    No classes where no class folder holds an image.
-    """
-    classes = {}
-    num_others = 0
-    for name in _folder_names(folder):
-        paths = [path for _, files in _walk(folder / name) for path in files]
-        classes[name] = sorted(path for path in paths if _is_image(path))
-        num_others += len(paths) - len(classes[name])
-    _, files = next(_walk(folder))
-    loose = sorted(path for path in files if _is_image(path))
-    num_others += len(files) - len(loose)
-    if any(classes.values()):
-        return classes, loose
-    if loose:
-        return {}, loose
+
+def _demand_images(folder):
+    if folder.holds_images:
+        return
+    others = collections.Counter()
+    for below in folder.with_all_below():
+        others += below.others
+    found = f"{others.total()} other files" + (f" ({by_ending(others)})" if others else "")
     raise ImageSourceError(
-        f"{folder} holds no images: looked in it and in its {len(classes)} folders for "
-        f"{' '.join(SUFFIXES)} in any case, found {num_others} other files. Check the path."
+        f"{folder.path} holds no images: looked in it and in its {len(folder.folders)} folders for "
+        f"{' '.join(ENDINGS)} in any case, found {found}. Check the path."
     )
-
-
-def _folder_names(folder):
-    """Sorted names of the folders in a folder, without hidden ones."""
-    names, _ = next(_walk(folder))
-    return sorted(names)
-
-
-def _walk(top):
-    """For each folder below `top`: (names of its folders, paths of its files), none hidden."""
-
-    def refuse(error):  # os.walk would leave the folder out in silence
-        raise ImageSourceError(f"{error.filename} cannot be read ({error}). Check its rights.")
-
-    for folder, names, files in os.walk(top, onerror=refuse):
-        names[:] = [name for name in names if not name.startswith(".")]
-        yield names, [os.path.join(folder, file) for file in files if not file.startswith(".")]
-
-
-def _is_image(path):
-    return path.lower().endswith(SUFFIXES)

@@ -4,9 +4,15 @@ import dataclasses
 
 import numpy as np
 
+from keras_convnextv2.data.pixel_range import PixelRange
+
 
 class ImageSourceError(ValueError):
     """Images that cannot be used. One line: what was found, and what to do."""
+
+
+class ImageSourceWarning(UserWarning):
+    """Images that can be used, though perhaps not as they were meant."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,6 +27,8 @@ class ImageSource:
         mean, std: tuples of float, one a channel, for images in 0..1.
         native_size: (H, W) where all images are stored in one known size, else None.
         description: str, one line for logs.
+        pixel_range: `PixelRange` of what has more than 8 bits, or None where nothing has.
+        notes: tuple of str, one line each: what of the folder is not read, and why.
     """
 
     records: np.ndarray
@@ -31,6 +39,8 @@ class ImageSource:
     std: tuple
     native_size: tuple | None
     description: str
+    pixel_range: PixelRange | None = None
+    notes: tuple = ()
 
     def __len__(self):
         return len(self.records)

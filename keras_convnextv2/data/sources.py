@@ -1,40 +1,54 @@
 """Which kind of source a folder of images is."""
 
 import os
+import warnings
 from pathlib import Path
 
-from keras_convnextv2.data.folder_source import SPLIT_FOLDERS, open_folder
-from keras_convnextv2.data.image_source import ImageSource, ImageSourceError
+from keras_convnextv2.data.folder_layout import KINDS
+from keras_convnextv2.data.folder_source import open_folder
+from keras_convnextv2.data.image_source import ImageSource, ImageSourceError, ImageSourceWarning
 from keras_convnextv2.data.npz_source import open_npz
+from keras_convnextv2.data.pixel_range import PixelRange
 
-__all__ = ["ImageSource", "ImageSourceError", "open_source"]
+__all__ = ["ImageSource", "ImageSourceError", "ImageSourceWarning", "PixelRange", "open_source"]
 
 
-def open_source(data_dir, split):
+def open_source(data_dir, split, pixel_range=None):
     """Opens one split of a folder of images.
 
     The folder holds one of:
     - `train.npz` and `test.npz`, with the keys that `npz_source.CONTENTS` lists;
-    - `train/<class>/*`, and for "test" the first that exists of `test`, `validation` and `val`;
+    - `train/<class>/*`, and for "test" `test` or, where there is none with class folders,
+      `validation`; `training`, `testing`, `valid`, `val` and `eval` are the same, in any case
+      and with a tail such as "_set" or "2017";
     - `<class>/*`: every fifth image of a class, sorted by path, is test, the others are train;
     - images outside class folders, or `train` with such: unlabelled, and without a folder
-      `train` all of them are train.
+      `train` all of them are train. A single folder `images` or the like is no class.
 
-    Class folders are searched to any depth, hidden files are ignored. Classes are the sorted
-    names of their folders. Files become RGB, to be normalised with ImageNet's mean and std; they
-    are decoded when they are read, so a broken one is found only then.
+    Where one folder alone is in it which holds the classes or splits, that folder is taken. Class
+    folders are searched to any depth, links to folders are followed, hidden files and folders and
+    those of systems (`__MACOSX`, `@eaDir`) are left out. Classes are the sorted names of their
+    folders. Files become RGB, to be normalised with ImageNet's mean and std; TIFFs of several
+    bands become as many channels, with the mean and std of 100 of them. They are decoded when they
+    are read, so a broken one is found only then.
+
+    What is not read is said by an `ImageSourceWarning`, and in `notes` of the source.
 
     Args:
         data_dir: path of the folder.
         split: "train" or "test".
+        pixel_range: optional (low, high), the values that are black and white in files of more
+            than 8 bits. Default: what `pixel_survey.survey_pixels` finds, of the training images
+            for both splits.
 
     Returns:
         `ImageSource`.
 
     Raises:
-        ImageSourceError: the folder cannot be used as it is.
+        ImageSourceError: the folder cannot be used as it is, or is probably not what was meant.
+        ValueError: a pixel range that is none.
     """
-    if split not in SPLIT_FOLDERS:
+    if split not in KINDS:
         raise ImageSourceError(f"`split` must be 'train' or 'test'. Received: {split!r}")
     if not os.fspath(data_dir):
         raise ImageSourceError("The data folder is ''. Name a folder of images.")
@@ -43,6 +57,11 @@ def open_source(data_dir, split):
         raise ImageSourceError(f"The data folder {folder} does not exist. Check the path.")
     if not folder.is_dir():
         raise ImageSourceError(f"{folder} is a file. Name the folder that holds the images.")
-    if any((folder / f"{name}.npz").is_file() for name in SPLIT_FOLDERS):
+    if any((folder / f"{name}.npz").is_file() for name in KINDS):
         return open_npz(folder, split)
-    return open_folder(folder, split)
+    if pixel_range is not None and not isinstance(pixel_range, PixelRange):
+        pixel_range = PixelRange(*pixel_range)
+    source = open_folder(folder, split, pixel_range)
+    for note in source.notes:
+        warnings.warn(note, ImageSourceWarning, stacklevel=2)
+    return source

@@ -94,6 +94,7 @@ def make_settings(
         precision=precision,
         class_names=getattr(model, "class_names", None),
         licence=backbone.licence,
+        pixel_range=backbone.pixel_range,
     )
 
 

@@ -21,6 +21,8 @@ class Settings:
         precision: one of `PRECISIONS`.
         class_names: optional tuple of str.
         licence: optional str, of the weights.
+        pixel_range: optional (low, high), the values in files of more than 8 bits that become 0
+            and 255 before the artefact or its caller normalises them.
     """
 
     input_shape: tuple
@@ -31,6 +33,7 @@ class Settings:
     precision: str = "float32"
     class_names: tuple | None = None
     licence: str | None = None
+    pixel_range: tuple | None = None
 
     @property
     def is_integer(self):
@@ -69,6 +72,7 @@ class Settings:
                 "dtype": self.dtype,
                 "mean": list(self.mean),
                 "std": list(self.std),
+                **({"pixel_range": list(self.pixel_range)} if self.pixel_range else {}),
             },
             "output": {"name": "outputs", "kind": self.output},
             "class_names": None if self.class_names is None else list(self.class_names),

@@ -9,6 +9,7 @@ from keras_convnextv2.layers.seeds import derive_seed
 from keras_convnextv2.models.frozen_layers import freeze_again, frozen_layers
 from keras_convnextv2.models.functional_model import FunctionalModel
 from keras_convnextv2.models.normalisation import checked_normalisation
+from keras_convnextv2.models.pixel_range import checked_pixel_range
 from keras_convnextv2.models.quantization import quantization_config, quantize_again
 from keras_convnextv2.models.variants import NUM_STAGES, resolve_variant
 
@@ -50,6 +51,8 @@ class ConvNeXtV2Backbone(FunctionalModel):
             None. `.keras` files keep it.
         normalisation: (mean, std) of the images in 0..1 that the weights were trained on, a tuple
             of a float a channel each, or None where it is not known. `.keras` files keep it.
+        pixel_range: (low, high), the stored values that became 0 and 255 in these images, where
+            they have more than 8 bits; None for others. `.keras` files keep it.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class ConvNeXtV2Backbone(FunctionalModel):
         self.licence = None
         self.training_image_size = None
         self.normalisation = None
+        self.pixel_range = None
         self._config_variant = variant
 
     @property
@@ -115,6 +119,14 @@ class ConvNeXtV2Backbone(FunctionalModel):
     @normalisation.setter
     def normalisation(self, normalisation):
         self._normalisation = checked_normalisation(normalisation, self.image_shape[-1])
+
+    @property
+    def pixel_range(self):
+        return self._pixel_range
+
+    @pixel_range.setter
+    def pixel_range(self, pixel_range):
+        self._pixel_range = checked_pixel_range(pixel_range)
 
     def encode(self, images, region=None, training=False):
         """The stage outputs for images of which patches may be hidden.
@@ -146,6 +158,7 @@ class ConvNeXtV2Backbone(FunctionalModel):
             "frozen": frozen_layers(self.layers),
             "licence": self.licence,
             "training_image_size": list(self.training_image_size or ()),
+            "pixel_range": list(self.pixel_range or ()),
         }
         return {
             **{name: value for name, value in of_some.items() if value},
@@ -166,7 +179,9 @@ class ConvNeXtV2Backbone(FunctionalModel):
         quantization, frozen = config.pop("quantization", {}), config.pop("frozen", [])
         licence, normalisation = config.pop("licence", None), config.pop("normalisation", None)
         training_image_size = config.pop("training_image_size", None)
+        pixel_range = config.pop("pixel_range", None)
         backbone = cls(**config)
+        backbone.pixel_range = pixel_range
         backbone.licence, backbone.normalisation = licence, normalisation
         backbone.training_image_size = training_image_size and tuple(training_image_size)
         quantize_again(backbone._linear_layers(), quantization)

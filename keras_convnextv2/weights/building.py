@@ -199,7 +199,8 @@ def _settings(config, as_saved):
         WeightsError: one of them would name a class or a function.
     """
     others = {"class_name", "backbone", "variant", "name"} - ({"name"} if as_saved else set())
-    others |= {"licence", "normalisation", "training_image_size"}  # of the description
+    # What the description says:
+    others |= {"licence", "normalisation", "training_image_size", "pixel_range"}
     settings = {name: value for name, value in config.items() if name not in others}
     for name, value in settings.items():
         if not isinstance(value, (str, int, float, list, type(None))):

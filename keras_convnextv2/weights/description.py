@@ -8,6 +8,7 @@ import sys
 
 from keras_convnextv2.layers import responses
 from keras_convnextv2.models.normalisation import checked_normalisation
+from keras_convnextv2.models.pixel_range import checked_pixel_range
 from keras_convnextv2.models.variants import BlockSpec
 from keras_convnextv2.weights.errors import WeightsError
 
@@ -28,6 +29,7 @@ class Description:
         licence: str.
         normalisation: (mean, std) of the images in 0..1, tuples of floats.
         block: `BlockSpec`, of our own files whose blocks are not the paper's.
+        pixel_range: (low, high), the values that are black and white in these images.
     """
 
     class_names: tuple | None = None
@@ -35,6 +37,7 @@ class Description:
     licence: str | None = None
     normalisation: tuple | None = None
     block: BlockSpec | None = None
+    pixel_range: tuple | None = None
 
     def __post_init__(self):
         size = self.image_size
@@ -67,6 +70,7 @@ class Description:
         backbone.training_image_size = self.image_size if None in size else None
         is_of_channels = self.normalisation and len(self.normalisation[0]) == channels
         backbone.normalisation = self.normalisation if is_of_channels else None
+        backbone.pixel_range = self.pixel_range
 
 
 def checked_names(names):
@@ -95,6 +99,18 @@ def normalisation_of(value):
     """
     try:
         return checked_normalisation(value)
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
+
+
+def pixel_range_of(value):
+    """A pixel range from a file, a pair of numbers; None where there is none.
+
+    Raises:
+        WeightsError: it is no pixel range.
+    """
+    try:
+        return checked_pixel_range(value)
     except ValueError as error:
         raise WeightsError(str(error)) from error
 

@@ -17,6 +17,7 @@ from keras_convnextv2.weights.description import (
     checked_names,
     licence_of,
     normalisation_of,
+    pixel_range_of,
 )
 from keras_convnextv2.weights.errors import WeightsError, in_brief
 from keras_convnextv2.weights.hdf5_file import Window, stored_tensors
@@ -47,6 +48,7 @@ def read_keras(path):
             weights = ZipEntry(path, archive, WEIGHTS)
         config = _own_arguments(json.loads(config.read()))
         normalisation = normalisation_of(config["backbone"].get("normalisation"))
+        pixel_range = pixel_range_of(config["backbone"].get("pixel_range"))
         weights.check()
         tensors = stored_tensors(path, Window(path, weights.offset, weights.size))
         if config.get("decoder") is not None:  # somebody's own, which only Keras can load
@@ -70,6 +72,7 @@ def read_keras(path):
             licence_of(config["backbone"].get("licence")),
             normalisation,
             variant.block,
+            pixel_range,
         ),
         model_config=config,
     )

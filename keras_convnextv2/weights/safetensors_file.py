@@ -17,6 +17,7 @@ from keras_convnextv2.weights.description import (
     checked_names,
     licence_of,
     normalisation_of,
+    pixel_range_of,
 )
 from keras_convnextv2.weights.errors import WeightsError, in_brief
 
@@ -132,6 +133,7 @@ def _description(metadata):
         licence_of(metadata.get("licence")),
         normalisation_of(json.loads(metadata.get("normalisation", "null"))),
         checked_block(_json(metadata["block"])) if "block" in metadata else None,
+        pixel_range_of(json.loads(metadata.get("pixel_range", "null"))),
     )
 
 

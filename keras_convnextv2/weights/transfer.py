@@ -52,8 +52,9 @@ def load_weights(model, source, strict=True, entry=None):
 
     The format is told by the keys in the file: the official code's (dense, or the MinkowskiEngine
     ones of its pretraining), timm's, transformers', mmpretrain's or Keras's. Nothing that a file
-    pickles is run. Either all is loaded or, with an error, nothing. The backbone's `licence` and
-    `normalisation` are afterwards what the file says of its weights, None where it says nothing.
+    pickles is run. Either all is loaded or, with an error, nothing. The backbone's `licence`,
+    `normalisation` and `pixel_range` are afterwards what the file says of its weights, None where
+    it says nothing.
 
     Args:
         model: a `ConvNeXtV2Backbone`, a `ConvNeXtV2Classifier` or an `FCMAE`.
@@ -160,7 +161,7 @@ def save_weights(model, path, format="keras", dtype=None):
       and transformers' `from_pretrained`.
 
     Class names, image size, licence and normalisation go into safetensors files, folders and
-    `.keras` files.
+    `.keras` files, a pixel range into safetensors and `.keras` files.
     Other libraries' models give logits: an activation of the head is left out, with a warning.
     What LoRA adds to a kernel is merged into it. Blocks that are not the paper's go into the
     format "keras" alone, as .safetensors, .keras or .weights.h5.
@@ -199,6 +200,7 @@ def save_weights(model, path, format="keras", dtype=None):
         image_size=backbone.training_image_size if None in size else size,
         licence=backbone.licence,
         normalisation=backbone.normalisation,
+        pixel_range=backbone.pixel_range,
     )
     write_weights(path, chosen, sizes, tensors, description, dtype)
 

@@ -1,7 +1,10 @@
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from keras_convnextv2.data import ImageSourceError, PixelRange, open_source
 from keras_convnextv2.data.decoding import read_image, resize_array
 
 pytestmark = pytest.mark.one_backend
@@ -54,14 +57,15 @@ def test_16_bit_grey_is_scaled_instead_of_clipped(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(values).save(path)
     expected = np.round(values / 257).astype("uint8")[..., None].repeat(3, -1)
-    np.testing.assert_array_equal(read_image(path, (5, 8)), expected)
+    image = read_image(path, (5, 8), pixel_range=PixelRange(0, 65535))
+    np.testing.assert_array_equal(image, expected)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int32"])
+@pytest.mark.parametrize("dtype", ["float32", "int32", "uint16"])
 def test_pixels_without_a_known_range_are_refused(tmp_path, dtype):
     values = np.linspace(-1e5, 1e5, 12).reshape(3, 4).astype(dtype)
     Image.fromarray(values).save(tmp_path / "a.tif")
-    with pytest.raises(ValueError, match="no known range; store 8 or 16 bits"):
+    with pytest.raises(ImageSourceError, match=r"a\.tif has .* Give a pixel range \(--pixel_range"):
         read_image(tmp_path / "a.tif", (3, 4))
 
 
@@ -84,6 +88,49 @@ def test_first_frame_of_an_animation_is_read(tmp_path):
     frames = [Image.new("RGB", (4, 3), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     assert read_image(tmp_path / "a.gif", (3, 4))[0, 0].tolist() == [255, 0, 0]
+
+
+def test_avif_is_read(tmp_path):
+    colours = np.array([[250, 20, 30], [30, 200, 90]], "uint8").repeat(16, 0)
+    image = Image.fromarray(colours[None].repeat(16, 0))
+    image.save(tmp_path / "a.avif", quality=100)
+    # Colours are stored as brightness and two differences, rounded.
+    read = read_image(tmp_path / "a.avif", (16, 32)).astype(int)
+    np.testing.assert_allclose(read[:, [4, 28]], np.asarray(image)[:, [4, 28]], atol=4)
+
+
+@pytest.fixture
+def heic(tmp_path):
+    """A HEIC file of (16, 32) pixels, named as a JPEG, and the pixels."""
+    import pillow_heif
+
+    colours = np.array([[250, 20, 30], [30, 200, 90]], "uint8").repeat(16, 0)[None].repeat(16, 0)
+    pillow_heif.from_pillow(Image.fromarray(colours)).save(tmp_path / "a.jpg", quality=100)
+    return tmp_path / "a.jpg", colours
+
+
+def test_heic_is_read_by_pillow_heif(heic):
+    path, pixels = heic
+    read = read_image(path, (16, 32)).astype(int)
+    np.testing.assert_allclose(read[:, [4, 28]], pixels[:, [4, 28]], atol=6)
+
+
+def test_missing_pillow_heif_is_named_with_its_extra(heic, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ImageSourceError) as caught:
+        read_image(heic[0], (16, 32))
+    message = str(caught.value)
+    assert "a.jpg is HEIC, which the package pillow-heif reads" in message
+    assert message.endswith("pip install 'keras-convnextv2[heif]'")
+
+
+def test_heic_in_a_folder_is_missed_before_it_is_read(tmp_path, write_image, monkeypatch):
+    write_image(tmp_path / "cat" / "a.png")
+    for number in range(3):
+        (tmp_path / "cat" / f"{number}.HEIC").write_bytes(b"x")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ImageSourceError, match=r"3 files are HEIC, such as .*0\.HEIC, which"):
+        open_source(tmp_path, "train")
 
 
 def test_format_outside_the_list_is_refused_whatever_its_name(tmp_path, write_image):

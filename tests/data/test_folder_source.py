@@ -6,7 +6,13 @@ import sys
 import numpy as np
 import pytest
 
-from keras_convnextv2.data import IMAGENET_MEAN, IMAGENET_STD, ImageSourceError, open_source
+from keras_convnextv2.data import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ImageSourceError,
+    ImageSourceWarning,
+    open_source,
+)
 
 pytestmark = pytest.mark.one_backend
 
@@ -69,9 +75,9 @@ def test_image_size_below_one_is_refused(tmp_path, write_image, size):
 
 @pytest.mark.parametrize(
     "present, chosen",
-    [(["val"], "val"), (["val", "validation"], "validation"), (["val", "test"], "test")],
+    [(["val"], "val"), (["validation"], "validation"), (["val", "test"], "test")],
 )
-def test_test_split_is_the_first_of_test_validation_val(tmp_path, write_image, present, chosen):
+def test_test_split_is_validation_where_there_is_no_test(tmp_path, write_image, present, chosen):
     for name in ["train", *present]:
         write_classes(write_image, tmp_path / name, {"cat": 1})
     assert str(open_source(tmp_path, "test").records[0]).startswith(str(tmp_path / chosen / "cat"))
@@ -136,7 +142,8 @@ def test_hidden_files_and_other_suffixes_are_ignored_and_case_is_not(tmp_path, w
     write_image(tmp_path / "cat" / ".b.png")
     write_image(tmp_path / ".thumbnails" / "c.png")
     (tmp_path / "cat" / "notes.txt").write_text("x")
-    source = open_source(tmp_path, "train")
+    with pytest.warns(ImageSourceWarning, match="1 .txt.* 1 image in folders not meant"):
+        source = open_source(tmp_path, "train")
     assert len(source) == 2
     assert source.class_names == ("cat",)
 
@@ -168,15 +175,15 @@ def test_unknown_split_is_refused(refused):
 
 
 def test_empty_folder_is_refused(tmp_path, refused):
-    refused("train", f"{tmp_path} holds no images", ".jpg .jpeg .png", "found 0 other files")
+    refused("train", f"{tmp_path} holds no images", ".jpg .jpeg", "found 0 other files")
 
 
 def test_folder_without_images_is_refused_with_what_is_there(tmp_path, refused):
     for name in ("cat", "ant"):
         (tmp_path / "train" / name).mkdir(parents=True)
-        (tmp_path / "train" / name / "a.heic").write_text("x")
+        (tmp_path / "train" / name / "a.cr2").write_text("x")
     (tmp_path / "train" / "list.csv").write_text("x")
-    refused("train", "holds no images", "its 2 folders", "found 3 other files")
+    refused("train", "holds no images", "its 1 folders", "found 3 other files (2 .cr2, 1 .csv)")
 
 
 def test_folder_that_cannot_be_listed_is_refused(tmp_path, write_image, refused, monkeypatch):
@@ -195,9 +202,9 @@ def test_folder_that_cannot_be_listed_is_refused(tmp_path, write_image, refused,
 def test_missing_split_is_refused_with_the_folders_there_are(tmp_path, write_image, refused):
     write_classes(write_image, tmp_path / "train", {"cat": 1})
     (tmp_path / "extra").mkdir()
-    refused("test", "has no test split", "'extra', 'train'", "named test or validation or val")
+    refused("test", "has no test split", "'extra', 'train'", "named test or testing or validation")
     (tmp_path / "train").rename(tmp_path / "val")
-    refused("train", "has no train split", "'extra', 'val'", "named train.")
+    refused("train", "has no train split", "'extra', 'val'", "named train or training.")
 
 
 def test_classes_that_differ_are_refused_by_name(tmp_path, write_image, refused):

@@ -1,0 +1,25 @@
+"""Packages that only some files need."""
+
+import importlib
+
+from keras_convnextv2.data.image_source import ImageSourceError
+
+
+def require(name, extra, reason):
+    """Imports a package.
+
+    Args:
+        name: of the package, as it is imported.
+        extra: of keras-convnextv2, which brings it.
+        reason: str, the beginning of the error: what needs it.
+
+    Raises:
+        ImageSourceError: it is not installed; names it and the extra.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImageSourceError(
+            f"{reason}, which the package {name.replace('_', '-')} reads. It cannot be imported "
+            f"({error}). Install it: pip install 'keras-convnextv2[{extra}]'"
+        ) from error

@@ -1,0 +1,33 @@
+"""Image files as Pillow opens them."""
+
+import contextlib
+
+
+@contextlib.contextmanager
+def open_image(path, formats):
+    """An open `PIL.Image.Image`, not decoded yet, by the decoders of some formats alone.
+
+    Raises:
+        PIL.UnidentifiedImageError: it is of none of these formats.
+        OSError: the file cannot be opened.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    # Not by its name: Pillow 12.3 would map a TIFF into memory, and misread one that is turned.
+    with open(path, "rb") as file:
+        try:
+            image = Image.open(file, formats=formats)
+        except UnidentifiedImageError:
+            kinds = ", ".join(formats)
+            raise UnidentifiedImageError(f"cannot identify image file as one of {kinds}") from None
+        with image:
+            yield image
+
+
+def check_number_of_pixels(width, height):
+    """Raises PIL.Image.DecompressionBombError over `PIL.Image.MAX_IMAGE_PIXELS` pixels."""
+    from PIL import Image
+
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and width * height > limit:
+        raise Image.DecompressionBombError(f"{width}x{height} pixels are over the limit of {limit}")
