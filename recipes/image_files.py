@@ -1,14 +1,20 @@
 """Image files that a user names, as arrays that a model takes."""
 
+import csv
+import os
 import sys
 from pathlib import Path
 
+from recipes import image_memory
+from recipes.printable import printable
 
-def find(names):
+
+def find(words):
     """The paths of image files, sorted.
 
     Args:
-        names: files, taken as they are, and folders, searched to any depth for image files; how
+        words: of --images, each the name of a file or a folder, or several with commas between.
+            Files are taken as they are, folders are searched to any depth for image files; how
             many others a folder holds is said on standard error.
 
     Raises:
@@ -17,21 +23,30 @@ def find(names):
     from keras_convnextv2.data.folder_source import count_files, find_image_files
 
     found = set()
-    for name in filter(None, names):
-        path = Path(name).expanduser()
-        if path.is_dir():
+    for name in filter(None, (name for word in words for name in _names_in(word))):
+        path = Path(os.path.expanduser(name))
+        if os.path.isdir(path):
             images = find_image_files(path)
             found.update(images)
             if others := count_files(path) - len(images):
                 message = "files that are no images by their names, left out"
-                print(f"{path}: {message}: {others}", file=sys.stderr)
-        elif path.exists():
+                print(f"{printable(path)}: {message}: {others}", file=sys.stderr)
+        elif os.path.exists(path):
             found.add(str(path))
         else:
             raise ValueError(f"--images: there is no {name}. Name image files, or folders of them.")
-    if not found:
+    if not found or not all(words):
         raise ValueError("--images is empty. Name image files, or folders of them.")
     return sorted(found)
+
+
+def _names_in(word):
+    if os.path.exists(os.path.expanduser(word)):  # its commas, if any, are of the name
+        return [word]
+    try:
+        return [name.strip() for names in csv.reader([word], strict=True) for name in names]
+    except csv.Error:  # of a quotation mark or a line's end in a name
+        return [word]
 
 
 def check_channels(channels, name):
@@ -61,7 +76,7 @@ def read(path, image_size, channels):
 
     from keras_convnextv2.data.folder_source import open_files
 
-    (pixels,) = open_files([path]).read([0], image_size)
+    (pixels,) = image_memory.limited(open_files([path])).read([0], image_size)
     if channels == 1:
         pixels = np.asarray(PIL.Image.fromarray(pixels).convert("L"))[..., None]
     return pixels

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from absl import flags
 
+from recipes import image_memory
+
 FLAGS = flags.FLAGS
 
 EMBEDDED_IMAGES = Path(__file__).parent / "fashion_mnist"
@@ -14,7 +16,7 @@ def open_images(split):
     """The source of one split, "train" or "test", of --data_dir."""
     from keras_convnextv2.data import open_source
 
-    return open_source(FLAGS.data_dir or EMBEDDED_IMAGES, split)
+    return image_memory.limited(open_source(FLAGS.data_dir or EMBEDDED_IMAGES, split))
 
 
 def training_batches(source, image_size, labelled):

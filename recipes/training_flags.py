@@ -5,6 +5,8 @@ import sys
 
 from absl import flags
 
+from recipes import image_memory
+
 FLAGS = flags.FLAGS
 
 # The embedded images are 32x32: with stem_stride=1 a patch is 8x8, and there are 16 of them.
@@ -34,6 +36,8 @@ def define_data_flags(batch_size=None):
         lower_bound=1,
     )
     flags.DEFINE_integer("workers", 2, "Threads that read images.", lower_bound=1)
+    image_memory.define_flags()
+    flags.adopt_module_key_flags(image_memory)
 
 
 def define_model_flags():

@@ -2,38 +2,44 @@
 
 import numpy as np
 
+from keras_convnextv2.data.image_memory import MAX_MEGAPIXELS, reduce
+from keras_convnextv2.data.regular_file import demand_regular_file
+
 # Whatever a file is named, only these decoders see it.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
 
-def read_image(path, image_size):
+def read_image(path, image_size, max_megapixels=MAX_MEGAPIXELS):
     """Decodes an image file into RGB that fills `image_size`.
 
     The EXIF orientation is applied, alpha is dropped, 16-bit grey is scaled to 8 bits, and of an
-    animation the first frame is taken. What is more than fills is cut off evenly (`cover`).
+    animation the first frame is taken. What is more than fills is cut off evenly (`cover`). A
+    JPEG file of more than four times the size is decoded at a half, a quarter or an eighth.
 
     Args:
         path: of a file in one of `FORMATS`.
         image_size: (H, W) in pixels.
+        max_megapixels: float, how many million pixels are decoded at most.
 
     Returns:
         uint8 (H, W, 3).
 
     Raises:
-        Exception: of any type, since decoders raise what they like. Files of more than
-            `PIL.Image.MAX_IMAGE_PIXELS` pixels are refused before they are decoded.
+        Exception: of any type, since decoders raise what they like. What is no regular file, and
+            what has too many pixels, is refused before it is read.
     """
-    from PIL import Image, ImageOps
+    from PIL import ExifTags, Image, ImageOps
 
+    demand_regular_file(path)
     with Image.open(path, formats=FORMATS) as image:
-        # PIL refuses twice the limit and warns from the limit on. Checked here, since turning
-        # its warning into an error would change the filters of every thread.
-        limit = Image.MAX_IMAGE_PIXELS
-        if limit is not None and image.width * image.height > limit:
-            raise Image.DecompressionBombError(
-                f"{image.width}x{image.height} pixels are over the limit of {limit}"
-            )
-        return np.asarray(cover(_to_rgb(ImageOps.exif_transpose(image)), image_size))
+        extent = reduce(image, image_size, max_megapixels)
+        if extent == image.size:
+            ImageOps.exif_transpose(image, in_place=True)  # a copy would be as large again
+            return np.asarray(cover(_to_rgb(image), image_size))
+        # Turned, the margin that is not of the picture would be on another side.
+        if image.getexif().get(ExifTags.Base.Orientation, 1) > 4:
+            image_size = image_size[::-1]
+        return np.asarray(ImageOps.exif_transpose(cover(_to_rgb(image), image_size, extent)))
 
 
 def resize_array(array, image_size):
@@ -47,7 +53,7 @@ def resize_array(array, image_size):
     return np.stack(channels, axis=-1)
 
 
-def cover(image, image_size):
+def cover(image, image_size, extent=None):
     """Resizes a PIL image so that it just covers `image_size`, and crops the centre.
 
     Bicubic, with antialiasing where it shrinks. Crop and resize are one step, so that a strip of
@@ -56,15 +62,18 @@ def cover(image, image_size):
     Args:
         image: `PIL.Image.Image`.
         image_size: (H, W) in pixels.
+        extent: (width, height) of what is taken for the image, from its upper left corner, floats;
+            None: all of it.
     """
     from PIL import Image
 
     height, width = image_size
-    scale = max(height / image.height, width / image.width)
-    box_width = min(image.width, width / scale)
-    box_height = min(image.height, height / scale)
-    left = (image.width - box_width) / 2
-    top = (image.height - box_height) / 2
+    full_width, full_height = extent or image.size
+    scale = max(height / full_height, width / full_width)
+    box_width = min(full_width, width / scale)
+    box_height = min(full_height, height / scale)
+    left = (full_width - box_width) / 2
+    top = (full_height - box_height) / 2
     box = (left, top, left + box_width, top + box_height)
     return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
 
@@ -84,4 +93,4 @@ def _to_rgb(image):
         image = Image.fromarray(((values * 255 + 32767) // 65535).astype("uint8"))
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it

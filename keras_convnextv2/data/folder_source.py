@@ -1,11 +1,13 @@
 """Images in files, in folders."""
 
+import dataclasses
 import os
 from pathlib import Path
 
 import numpy as np
 
 from keras_convnextv2.data.decoding import read_image
+from keras_convnextv2.data.image_memory import MAX_MEGAPIXELS
 from keras_convnextv2.data.image_source import (
     ImageSource,
     ImageSourceError,
@@ -18,12 +20,19 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "validation", "val")}
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class FileSource(ImageSource):
-    """Images in files: `records` are N paths."""
+    """Images in files: `records` are N paths.
+
+    Attributes:
+        max_megapixels: float, how many million pixels of a file are decoded at most.
+    """
+
+    max_megapixels: float = MAX_MEGAPIXELS
 
     def _read_one(self, record, image_size):
         try:
-            return read_image(record, image_size)
+            return read_image(record, image_size, self.max_megapixels)
         except ImportError as error:  # not the file's fault
             raise ImageSourceError(
                 f"Image files are read with Pillow, which cannot be imported ({error}). "
