@@ -3,8 +3,9 @@ r"""Prints the lists of operations that `export/runtimes.py` lets an artefact ha
     KERAS_BACKEND=torch python -m tools.list_operations
 
 Models are exported with every option that changes a graph; what is computed does not depend on
-their sizes. It takes two minutes, and needs TensorFlow and PyTorch. After a change of an exporter,
-or of the framework that it writes with, the lists go into `OPERATIONS` and `SAVER_OPERATIONS`.
+their sizes. It takes ten minutes, and needs TensorFlow and PyTorch. After a change of an exporter,
+or of the framework that it writes with, the lists go into `OPERATIONS` and `SAVER_OPERATIONS`; what
+else of a .pt2 is compared stands below them, and is printed as a line in quotation marks here.
 """
 
 import itertools
@@ -39,23 +40,22 @@ def variants():
     import keras_convnextv2 as kc
 
     variant = kc.Variant((1, 1, 2, 1), (4, 6, 8, 12))
-    for channels, stem_stride in ((3, 4), (1, 1)):
-        backbone = kc.ConvNeXtV2Backbone(variant, (None, None, channels), stem_stride=stem_stride)
-        models = [backbone]
-        models += [kc.ConvNeXtV2Classifier(backbone, 5, activation=name) for name in _ACTIVATIONS]
-        normalisation = ((0.5,) * channels, (0.3,) * channels)
-        for model, size, batch_size, pixels in itertools.product(
-            models, _SIZES, (None, 1, 2), (False, True)
-        ):
-            yield (
-                model,
-                {
-                    "image_size": size,
-                    "batch_size": batch_size,
-                    "include_preprocessing": pixels,
-                    "normalisation": normalisation,
-                },
-            )
+    backbone = kc.ConvNeXtV2Backbone(variant, (None, None, 3))
+    classifiers = [kc.ConvNeXtV2Classifier(backbone, 5, activation=name) for name in _ACTIVATIONS]
+    grey = kc.ConvNeXtV2Backbone(variant, (None, None, 1), stem_stride=1)
+    for model, size, batch_size, pixels in itertools.product(
+        (backbone, *classifiers, grey), _SIZES, (None, 1, 2), (False, True)
+    ):
+        channels = getattr(model, "backbone", model).image_shape[-1]
+        yield (
+            model,
+            {
+                "image_size": size,
+                "batch_size": batch_size,
+                "include_preprocessing": pixels,
+                "normalisation": ((0.5,) * channels, (0.3,) * channels),
+            },
+        )
 
 
 def operations_of(model, format, folder, options):

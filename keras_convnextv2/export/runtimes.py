@@ -8,12 +8,15 @@ reads `images0.npy` and so on from the folder, writes `outputs0.npy` and so on, 
 median latency as JSON.
 """
 
+import io
 import json
 import math
+import pickle
 import re
 import statistics
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -37,16 +40,48 @@ PACKAGES = {
 # models with every option; tests/export/test_operations.py holds exports to them.
 OPERATIONS = {
     "saved_model": """
-        """,
+        AddV2 Cast Const Conv2D DepthwiseConv2dNative Erfc Greater Identity MatMul Mean Mul Neg NoOp
+        ReadVariableOp RealDiv Rsqrt SelectV2 Sigmoid Softmax Sqrt Square SquaredDifference
+        StatefulPartitionedCall StopGradient StridedSlice Sub Sum""",
     "onnx": """
         Add Cast Conv Div Gelu Identity LayerNormalization MatMul Mul ReduceL2 ReduceMean Sigmoid
         Softmax Transpose""",
     "torch": """
-        """,
+        torch.ops.aten._assert_tensor_metadata.default torch.ops.aten.add.Tensor
+        torch.ops.aten.conv2d.default torch.ops.aten.div.Tensor torch.ops.aten.gelu.default
+        torch.ops.aten.layer_norm.default torch.ops.aten.linalg_vector_norm.default
+        torch.ops.aten.linear.default torch.ops.aten.mean.dim torch.ops.aten.mul.Tensor
+        torch.ops.aten.numpy_T.default torch.ops.aten.permute.default
+        torch.ops.aten.sigmoid.default torch.ops.aten.softmax.int torch.ops.aten.to.dtype""",
 }
 # Of a SavedModel's saver for TensorFlow 1, which nothing here runs.
 SAVER_OPERATIONS = """
-    """
+    AssignVariableOp DisableCopyOnRead MergeV2Checkpoints Pack Placeholder RestoreV2 SaveV2 Select
+    ShardedFilename StaticRegexFullMatch StringJoin VarHandleOp"""
+
+# The files in a .pt2, and the texts in its graph, by their names; PyTorch evaluates the first two.
+_TORCH_FILES = re.compile(
+    r"data/weights/(weight_[0-9]+|model_weights_config\.json)|models/model\.json|byteorder"
+    r"|data/constants/model_constants_config\.json|data/sample_inputs/model\.pt|\.data/\w+"
+    rf"|extra/{re.escape(METADATA_FILE)}|archive_format|archive_version|version"
+    r"|\.format_version|\.storage_alignment"
+)
+_TORCH_TEXTS = {
+    "expr_str": re.compile(
+        r"(Symbol\('[su][0-9]+'(, (positive|integer)=True)*\)|Integer|FloorDiv|Mod|Mul|Add|Max|Min"
+        r"|[su][0-9]|[-+*/%(), 0-9])*"
+    ),
+    "guards_code": re.compile(
+        r"(L\['\w+'\]|\.size\(\)|\[[0-9]\]|max|min|Mod|[-+*/%<>=!(), 0-9])*", re.ASCII
+    ),
+    **dict.fromkeys(
+        ("in_spec", "out_spec"),
+        re.compile(
+            r'("(type|context|children_spec|null|\[\]|builtins\.(tuple|dict))"|null|[][{}:, 1])*'
+        ),
+    ),
+}
+_TORCH_NAME = re.compile(r"[\w.+]*", re.ASCII)
 
 
 def kind_of(path):
@@ -287,7 +322,43 @@ def _in_onnx(path):
 
 
 def _in_torch(path):
-    raise NotImplementedError
+    import torch
+
+    reader = torch._C.PyTorchFileReader(str(path))
+    files = set(reader.get_all_records())
+    with zipfile.ZipFile(path) as archive:  # by which PyTorch reads what it cannot read otherwise
+        hidden = files ^ {name.partition("/")[2] for name in archive.namelist()}
+    found = {f"a file {name}" for name in files if not _TORCH_FILES.fullmatch(name)}
+    found |= {f"a hidden file {name}" for name in hidden}
+    for name in ("weights", "constants"):
+        config = json.loads(reader.get_record(f"data/{name}/model_{name}_config.json"))
+        if any(entry["use_pickle"] for entry in config["config"].values()):
+            found.add(f"pickled {name}")
+    try:  # PyTorch takes any pickle where this way fails
+        samples = reader.get_record("data/sample_inputs/model.pt")
+        torch.load(io.BytesIO(samples), weights_only=True)
+    except pickle.UnpicklingError:
+        found.add("a pickle that is no tensors")
+    for name, text in _texts_in(json.loads(reader.get_record("models/model.json"))):
+        if name == "target":
+            found.add(text)
+        elif not _TORCH_TEXTS.get(name, _TORCH_NAME).fullmatch(text):
+            found.add(f"{text[:60]!r} as {name or 'a name'}")
+    return found, set()
+
+
+def _texts_in(value, name=""):
+    """(name, text) of all texts in what was JSON, the names in it too."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts_in(part, name)
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield "", key
+            if key != "metadata":  # where a node was in its maker's program: kept, and not read
+                yield from _texts_in(part, key)
 
 
 def _texts(message, *numbers):
