@@ -3,16 +3,28 @@
 import logging
 
 import numpy as np
+from absl import flags
 
 from recipes import image_sizes, normalisation, program, saved_models
 
 
-def open_model(path, threads=None):
+def define_flags():
+    """--trusted."""
+    flags.DEFINE_bool(
+        "trusted",
+        False,
+        "Run an exported artefact whatever operations it holds. Those of a SavedModel can write "
+        "files, and a .pt2 can run any program: only of whom you trust.",
+    )
+
+
+def open_model(path, threads=None, trusted=False):
     """Opens an artefact, a run's folder, a `.keras` file or another library's weights.
 
     Args:
         path: str, as --model says.
         threads: optional int, CPU threads to use.
+        trusted: as in `open_artefact`.
 
     Returns:
         An `export.runtimes.Artefact`, or a `KerasModel`, which is used in the same way.
@@ -27,7 +39,7 @@ def open_model(path, threads=None):
         return KerasModel(path, threads)
     logging.disable(logging.WARNING)  # PyTorch's has a traceback of what is said below
     try:
-        return open_artefact(path, threads)
+        return open_artefact(path, threads, trusted)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != PACKAGES[kind]:
             raise

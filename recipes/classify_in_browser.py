@@ -22,6 +22,7 @@ from pathlib import Path
 from absl import flags
 
 from recipes import artefacts, image_files, program, training_flags
+from recipes.printable import printable
 
 FLAGS = flags.FLAGS
 
@@ -32,6 +33,8 @@ flags.DEFINE_string(
 )
 flags.DEFINE_bool("serve", False, "Serve the site to this machine, until Ctrl-C.")
 flags.DEFINE_integer("port", 8000, "Of --serve; 0: any that is free.", lower_bound=0)
+artefacts.define_flags()
+flags.adopt_module_key_flags(artefacts)
 
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -65,8 +68,8 @@ _MARK = "artefact.json"
 def main():
     folder = Path(FLAGS.output_dir)
     size = training_flags.image_size() if FLAGS.image_size is not None else None
-    make_site(Path(FLAGS.model), folder, size)
-    print(f"The site is in {folder}; serve that folder as it is.")
+    make_site(Path(FLAGS.model), folder, size, FLAGS.trusted)
+    print(f"The site is in {printable(folder)}; serve that folder as it is.")
     if FLAGS.serve:
         server = make_server(folder, FLAGS.port)
         print(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)", flush=True)
@@ -74,13 +77,14 @@ def main():
             server.serve_forever()
 
 
-def make_site(model_path, folder, image_size=None):
+def make_site(model_path, folder, image_size=None, trusted=False):
     """Writes the site of a model into a folder.
 
     Args:
         model_path: Path of a .onnx or .tflite file.
         folder: Path, new, empty, or of an earlier site.
         image_size: (H, W) to give the model, where it takes any.
+        trusted: as in `open_artefact`.
 
     Raises:
         ValueError: a model that the page cannot run, a folder of other things, or no runtime.
@@ -93,7 +97,7 @@ def make_site(model_path, folder, image_size=None):
             f"--model: the page runs .onnx and .tflite files. Received: {model_path}. Make one "
             "with recipes.export."
         )
-    artefact = artefacts.open_model(str(model_path))
+    artefact = artefacts.open_model(str(model_path), trusted=trusted)
     description = _describe(artefact, model_path, image_size)
     if description["input"].get("pixel_range"):
         print(
@@ -120,7 +124,9 @@ def make_site(model_path, folder, image_size=None):
         shutil.copyfile(source, folder / "runtime" / name)
     if kind == "litert":
         script = folder / "runtime" / "litert.js"
-        script.write_text(script.read_text().replace(_BARE_IMPORT, 'from "./wasm-utils.js"'))
+        text = script.read_text(encoding="utf-8")
+        text = text.replace(_BARE_IMPORT, 'from "./wasm-utils.js"')
+        script.write_text(text, encoding="utf-8")
     shutil.copyfile(model_path, folder / description["file"])
 
 
@@ -146,6 +152,13 @@ class _IsolatingHandler(http.server.SimpleHTTPRequestHandler):
         ".mjs": "text/javascript",
         ".wasm": "application/wasm",
     }
+
+    def send_head(self):
+        try:
+            return super().send_head()
+        except ValueError:  # of a path that no file can have, as one with a null byte
+            self.send_error(http.HTTPStatus.NOT_FOUND, "File not found")
+            return None
 
     def end_headers(self):
         for name, value in {**HEADERS, "Cache-Control": "no-cache"}.items():

@@ -52,7 +52,7 @@ def main():
     minutes = (time.monotonic() - started) / 60
 
     table = _table(budgets, accuracies)
-    (folder / "table.md").write_text(table)
+    (folder / "table.md").write_text(table, encoding="utf-8")
     first = folder / "seed0"
     print(f"\nTest accuracy on 2,000 images after fine-tuning, {FLAGS.seeds} seed(s):\n\n{table}")
     print(f"pictures  {first / 'pretrained' / 'reconstructions.png'}")

@@ -14,7 +14,16 @@ import sys
 
 from absl import flags
 
-from recipes import images, normalisation, pixel_range, program, saved_models, training_flags
+from recipes import (
+    image_memory,
+    images,
+    normalisation,
+    pixel_range,
+    program,
+    saved_models,
+    training_flags,
+)
+from recipes.printable import printable
 
 FLAGS = flags.FLAGS
 
@@ -72,6 +81,8 @@ flags.DEFINE_integer(
 flags.DEFINE_integer("threads", 2, "CPU threads, for the latency.", lower_bound=1)
 flags.DEFINE_bool("keep_failed", False, "Keep an artefact that fails its trial.")
 flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
+image_memory.define_flags()
+flags.adopt_module_key_flags(image_memory)
 normalisation.define_flags()
 flags.adopt_module_key_flags(normalisation)
 pixel_range.define_flags()
@@ -188,7 +199,7 @@ def _remark_on_size(size, known):
 
 
 def _say(remark):
-    print(remark, file=sys.stderr)
+    print(printable(remark), file=sys.stderr)
 
 
 def _sources(channels, trained_with):

@@ -1,14 +1,20 @@
 """Image files that a user names, as arrays that a model takes."""
 
+import csv
+import os
 import sys
 from pathlib import Path
 
+from recipes import image_memory
+from recipes.printable import printable
 
-def find(names):
+
+def find(words):
     """The paths of image files, sorted.
 
     Args:
-        names: files, taken as they are, and folders, searched to any depth for image files; how
+        words: of --images, each the name of a file or a folder, or several with commas between.
+            Files are taken as they are, folders are searched to any depth for image files; how
             many others a folder holds, by ending, is said on standard error.
 
     Raises:
@@ -17,19 +23,28 @@ def find(names):
     from keras_convnextv2.data.folder_source import find_image_files, passed_over
 
     found = set()
-    for name in filter(None, names):
-        path = Path(name).expanduser()
-        if path.is_dir():
+    for name in filter(None, (name for word in words for name in _names_in(word))):
+        path = Path(os.path.expanduser(name))
+        if os.path.isdir(path):
             found.update(find_image_files(path))
             if note := passed_over(path):
-                print(note, file=sys.stderr)
-        elif path.exists():
+                print(printable(note), file=sys.stderr)
+        elif os.path.exists(path):
             found.add(str(path))
         else:
             raise ValueError(f"--images: there is no {name}. Name image files, or folders of them.")
-    if not found:
+    if not found or not all(words):
         raise ValueError("--images is empty. Name image files, or folders of them.")
     return sorted(found)
+
+
+def _names_in(word):
+    if os.path.exists(os.path.expanduser(word)):  # its commas, if any, are of the name
+        return [word]
+    try:
+        return [name.strip() for names in csv.reader([word], strict=True) for name in names]
+    except csv.Error:  # of a quotation mark or a line's end in a name
+        return [word]
 
 
 def check_channels(channels, name):
@@ -61,8 +76,8 @@ def read(path, image_size, channels, pixel_range=None):
 
     from keras_convnextv2.data.folder_source import open_files
 
-    source = open_files([path], 3 if channels == 1 else channels, pixel_range)
-    (pixels,) = source.read([0], image_size)
+    of_file = open_files([path], 3 if channels == 1 else channels, pixel_range)
+    (pixels,) = image_memory.limited(of_file).read([0], image_size)
     if channels == 1:
         pixels = np.asarray(PIL.Image.fromarray(pixels).convert("L"))[..., None]
     return pixels

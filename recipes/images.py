@@ -7,7 +7,8 @@ from pathlib import Path
 
 from absl import flags
 
-from recipes import pixel_range
+from recipes import image_memory, pixel_range
+from recipes.printable import printable
 
 FLAGS = flags.FLAGS
 
@@ -32,12 +33,12 @@ def open_images(split, trained_with=None):
     pixel_range.announce(source.pixel_range)
     if given is not None and source.pixel_range is None:
         _say_once(f"--pixel_range: no image has more than 8 bits: {source.description}")
-    return source
+    return image_memory.limited(source)
 
 
 @functools.cache
 def _say_once(note):
-    print(note, file=sys.stderr)
+    print(printable(note), file=sys.stderr)
 
 
 def training_batches(source, image_size, labelled):

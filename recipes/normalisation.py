@@ -5,6 +5,9 @@ from pathlib import Path
 
 from absl import flags
 
+from recipes import flag_files
+from recipes.printable import printable
+
 FLAGS = flags.FLAGS
 
 
@@ -55,11 +58,14 @@ def settle(backbone, source, images=None):
         )
     backbone.normalisation = found
     mean, std = (", ".join(f"{value:.4g}" for value in values) for values in found)
-    print(
+    _say(
         f"{source} does not say what its images were normalised with. Taken: mean {mean}, "
-        f"std {std}, {why}.",
-        file=sys.stderr,
+        f"std {std}, {why}."
     )
+
+
+def _say(remark):
+    print(printable(remark), file=sys.stderr)
 
 
 def _from_flags(channels):
@@ -88,16 +94,22 @@ def _of_run(path, channels):
     settings = folder / "settings.flags"
     if not settings.is_file():
         return None
-    words = [line.partition("=") for line in settings.read_text().splitlines()]
+    words = [line.partition("=") for line in flag_files.lines_of(settings)]
     data_dir = next((value for name, _, value in words if name == "--data_dir"), None)
     if data_dir is None:
         return None
     images = Path(data_dir or EMBEDDED_IMAGES).expanduser()
     if not images.is_dir():
-        print(f"{settings} names images in {images}, which is not there.", file=sys.stderr)
+        _say(f"{settings} names images in {images}, which is not there.")
         return None
     mean, std = IMAGENET_MEAN, IMAGENET_STD  # of files in folders
     if (images / "train.npz").is_file():
-        with np.load(images / "train.npz", allow_pickle=False) as arrays:
-            mean, std = (tuple(arrays[name].tolist()) for name in ("mean", "std"))
+        try:
+            with np.load(images / "train.npz", allow_pickle=False) as arrays:
+                mean, std = (tuple(arrays[name].tolist()) for name in ("mean", "std"))
+        except Exception as error:  # zipfile, zlib and numpy raise anything on damaged bytes
+            raise ValueError(
+                f"{images / 'train.npz'}, whose images {settings} names, cannot be read "
+                f"({type(error).__name__}: {error}). Give --mean and --std."
+            ) from error
     return (mean, std) if len(mean) == channels else None

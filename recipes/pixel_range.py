@@ -5,6 +5,8 @@ import sys
 
 from absl import flags
 
+from recipes.printable import printable
+
 FLAGS = flags.FLAGS
 
 
@@ -65,4 +67,4 @@ def announce(pixel_range):
     if pixel_range is None:
         return
     way_out = "" if FLAGS.pixel_range is not None else "; --pixel_range=LOW,HIGH sets another"
-    print(f"pixel range      {pixel_range}{way_out}", file=sys.stderr)
+    print(printable(f"pixel range      {pixel_range}{way_out}"), file=sys.stderr)

@@ -22,7 +22,16 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from recipes import artefacts, image_files, normalisation, pixel_range, program, training_flags
+from recipes import (
+    artefacts,
+    image_files,
+    image_memory,
+    normalisation,
+    pixel_range,
+    program,
+    training_flags,
+)
+from recipes.printable import one_line, printable
 
 FLAGS = flags.FLAGS
 
@@ -34,7 +43,13 @@ flags.DEFINE_string(
     "mmpretrain, as file, folder or hf://owner/name.",
     required=True,
 )
-flags.DEFINE_list("images", None, "Image files, or folders, searched to any depth.", required=True)
+flags.DEFINE_multi_string(
+    "images",
+    None,
+    "Image files, or folders, searched to any depth. Commas part names, but in a word that is the "
+    "name of a file or folder as a whole; the flag may be given several times.",
+    required=True,
+)
 flags.DEFINE_integer("top", 5, "Classes to show of each file.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 16, "Images at once.", lower_bound=1)
 flags.DEFINE_string(
@@ -45,6 +60,10 @@ flags.DEFINE_string(
     "output", None, "New .npz file for `files` and their `probabilities`, or `features`."
 )
 flags.DEFINE_bool("json", False, "Print one JSON object a file, a line each.")
+image_memory.define_flags()
+flags.adopt_module_key_flags(image_memory)
+artefacts.define_flags()
+flags.adopt_module_key_flags(artefacts)
 normalisation.define_flags()
 flags.adopt_module_key_flags(normalisation)
 pixel_range.define_flags()
@@ -55,7 +74,7 @@ def main():
     size = training_flags.image_size() if FLAGS.image_size is not None else None
     output = _new_file(FLAGS.output)
     paths = image_files.find(FLAGS.images)
-    model = artefacts.open_model(FLAGS.model, FLAGS.threads)
+    model = artefacts.open_model(FLAGS.model, FLAGS.threads, FLAGS.trusted)
     channels = model.metadata["input"]["shape"][-1]
     used_range = _pixel_range(model, paths)
     size = artefacts.image_size_for(model, FLAGS.model, size)
@@ -125,7 +144,7 @@ def _read(paths, size, channels, used_range):
 def _print_error(path, error):
     if FLAGS.json:
         print(json.dumps({"file": path, "error": str(error)}), flush=True)
-    print(" ".join(str(error).split()), file=sys.stderr)
+    print(one_line(error), file=sys.stderr)
 
 
 def _print_result(path, output, model, is_classifier):
@@ -140,7 +159,10 @@ def _print_result(path, output, model, is_classifier):
             for index in best
         ]
         result = {"file": path, "classes": classes}
-        lines = [f"  {100 * entry['probability']:5.1f} %  {entry['class']}" for entry in classes]
+        lines = [
+            f"  {100 * entry['probability']:5.1f} %  {printable(entry['class'])}"
+            for entry in classes
+        ]
     else:
         norm = float(np.linalg.norm(output.astype("float64")))
         result = {"file": path, "shape": list(output.shape), "norm": norm}
@@ -148,14 +170,14 @@ def _print_result(path, output, model, is_classifier):
     if FLAGS.json:
         print(json.dumps(result), flush=True)
     else:
-        print("\n".join([path, *lines]), flush=True)
+        print("\n".join([printable(path), *lines]), flush=True)
 
 
 def _save(path, files, results, is_classifier):
     name = "probabilities" if is_classifier else "features"
     results = np.stack(results) if results else np.zeros((0,), "float32")
     np.savez(path, files=np.array(files, dtype=str), **{name: results})
-    print(f"{name} of {len(files)} files: {path}", file=sys.stderr)
+    print(f"{name} of {len(files)} files: {printable(path)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from absl import app, flags
 
-from recipes import huge_pages
+from recipes import flag_files, huge_pages
+from recipes.printable import one_line, printable
 
 EXIT_STATUS = 2
 _NUM_SHOWN = 8  # of a list
@@ -31,15 +32,18 @@ _EXTRAS = {
 
 def run(main):
     """Parses the flags and runs `main()`; what a user can mend is printed as one line."""
+    # A name that the locale has no letters for must not end the program; standard error does so.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
     app.run(lambda _: _guarded(main), flags_parser=_parse)
 
 
 def _parse(arguments):
     # Runs of the same command must differ in their flags alone: a word that is no flag is a slip.
     try:
-        rest = flags.FLAGS(arguments)[1:]
-    except flags.Error as error:
-        _fail(f"{_one_line(error).rstrip('.')}. See --help.")
+        rest = flags.FLAGS(flag_files.expand(arguments))[1:]
+    except (flags.Error, flag_files.FlagFileError) as error:
+        _fail(f"{one_line(error).rstrip('.')}. See --help.")
     if rest:
         _fail(f"not a flag: {' '.join(rest)!r}. Flags are written --name=value; see --help.")
     return arguments
@@ -50,7 +54,7 @@ def _guarded(main):
     try:
         main()
     except (ValueError, OSError, FloatingPointError) as error:
-        _fail(_one_line(error))
+        _fail(one_line(error))
     except ModuleNotFoundError as error:
         if error.name not in _EXTRAS:
             raise
@@ -76,13 +80,9 @@ def _how_it_is_missing(package):
     )
 
 
-def _one_line(error):
-    return " ".join(str(error).split())
-
-
 def _fail(message):
     name = Path(sys.argv[0]).stem
-    print(f"{name}: error: {message}", file=sys.stderr)
+    print(f"{name}: error: {printable(message)}", file=sys.stderr)
     sys.exit(EXIT_STATUS)
 
 
@@ -92,7 +92,7 @@ def print_result(result, as_json):
         print(json.dumps(result))
     else:
         for name, value in result.items():
-            print(f"{name.replace('_', ' '):<24} {_shown(value)}")
+            print(f"{printable(name).replace('_', ' '):<24} {printable(_shown(value))}")
 
 
 def _shown(value):

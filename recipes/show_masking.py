@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from recipes import image_files, normalisation, pixel_range, program, saved_models
+from recipes import image_files, image_memory, normalisation, pixel_range, program, saved_models
 
 FLAGS = flags.FLAGS
 
@@ -24,6 +24,8 @@ flags.DEFINE_string(
     "weights", None, "An FCMAE: the checkpoints/last.keras of a pretraining.", required=True
 )
 flags.DEFINE_integer("port", 7860, "Of the page.", lower_bound=1)
+image_memory.define_flags()
+flags.adopt_module_key_flags(image_memory)
 normalisation.define_flags()
 flags.adopt_module_key_flags(normalisation)
 pixel_range.define_flags()

@@ -5,7 +5,7 @@ import sys
 
 from absl import flags
 
-from recipes import pixel_range
+from recipes import image_memory, pixel_range
 
 FLAGS = flags.FLAGS
 
@@ -38,6 +38,8 @@ def define_data_flags(batch_size=None):
     flags.DEFINE_integer("workers", 2, "Threads that read images.", lower_bound=1)
     pixel_range.define_flags()
     flags.adopt_module_key_flags(pixel_range)
+    image_memory.define_flags()
+    flags.adopt_module_key_flags(image_memory)
 
 
 def define_model_flags():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from absl import flags
 
+from recipes.printable import printable
 from recipes.training_flags import resolved_flags
 
 FLAGS = flags.FLAGS
@@ -42,14 +43,16 @@ def open_output_dir():
     """Makes --output_dir and writes settings.flags; raises as `check_output_dir`."""
     folder = check_output_dir()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "settings.flags").write_text(resolved_flags())
+    text = resolved_flags()
+    # In every locale the same, and with names of files that are not UTF-8 as they are.
+    (folder / "settings.flags").write_text(text, encoding="utf-8", errors="surrogateescape")
     return folder
 
 
 def announce(**facts):
     """Says on standard error what is about to run."""
     for name, value in facts.items():
-        print(f"{name.replace('_', ' '):<16} {value}", file=sys.stderr)
+        print(f"{name.replace('_', ' '):<16} {printable(value)}", file=sys.stderr)
 
 
 def taken(source, size):

@@ -4,31 +4,32 @@ import sys
 
 import numpy as np
 
+from keras_convnextv2.data.image_memory import MAX_MEGAPIXELS, demand_few_pixels
 from keras_convnextv2.data.packages import require
-from keras_convnextv2.data.pillow_image import check_number_of_pixels, open_image
+from keras_convnextv2.data.pillow_image import open_image
 
 # Of 16-bit colours Pillow keeps one byte of each sample, and its unpacker says which.
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _COLOURS = ("RGB", "RGBA", "RGBX")
 
 
-def read_values(path, fields):
+def read_values(path, fields, max_megapixels=MAX_MEGAPIXELS):
     """The values of a file as they are stored, turned as its orientation says.
 
     Args:
         path: of a PNG or TIFF file; of several images in it the first is taken.
         fields: its `FileFields`.
+        max_megapixels: float, how many million pixels are decoded at most.
 
     Returns:
         (h, w, bands) of any numeric dtype, without alpha.
 
     Raises:
         ImageSourceError: tifffile is needed and missing.
-        Exception: of any type, where the file cannot be read, or holds more than
-            `PIL.Image.MAX_IMAGE_PIXELS` pixels.
+        Exception: of any type, where the file cannot be read or has too many pixels.
     """
     # A pixel of more than four samples counts as several.
-    check_number_of_pixels(fields.width * -(-fields.samples // 4), fields.height)
+    demand_few_pixels((fields.width * -(-fields.samples // 4), fields.height), max_megapixels)
     values = _by_pillow(path, fields)
     if values is None:
         values = _by_tifffile(path, fields)

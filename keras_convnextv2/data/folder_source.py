@@ -16,6 +16,7 @@ from keras_convnextv2.data.folder_layout import (
     kind_of_split,
 )
 from keras_convnextv2.data.folder_tree import ENDINGS, Folder, by_ending, describe_passed_over
+from keras_convnextv2.data.image_memory import MAX_MEGAPIXELS
 from keras_convnextv2.data.image_source import (
     ImageSource,
     ImageSourceError,
@@ -27,12 +28,21 @@ from keras_convnextv2.data.pixel_survey import RGB_PIXELS, demand_decoders, surv
 _TABLES = (".csv", ".tsv", ".json", ".xml", ".xlsx", ".parquet")
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class FileSource(ImageSource):
-    """Images in files: `records` are N paths."""
+    """Images in files: `records` are N paths.
+
+    Attributes:
+        max_megapixels: float, how many million pixels of a file are decoded at most.
+    """
+
+    max_megapixels: float = MAX_MEGAPIXELS
 
     def _read_one(self, record, image_size):
         try:
-            return read_image(record, image_size, self.channels, self.pixel_range)
+            return read_image(
+                record, image_size, self.channels, self.pixel_range, self.max_megapixels
+            )
         except ImageSourceError:  # says already what is missing
             raise
         except ImportError as error:  # not the file's fault

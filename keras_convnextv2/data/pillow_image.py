@@ -22,12 +22,3 @@ def open_image(path, formats):
             raise UnidentifiedImageError(f"cannot identify image file as one of {kinds}") from None
         with image:
             yield image
-
-
-def check_number_of_pixels(width, height):
-    """Raises PIL.Image.DecompressionBombError over `PIL.Image.MAX_IMAGE_PIXELS` pixels."""
-    from PIL import Image
-
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and width * height > limit:
-        raise Image.DecompressionBombError(f"{width}x{height} pixels are over the limit of {limit}")

@@ -107,7 +107,7 @@ def export_model(
     if format == "keras":
         check_unchanged(settings, make_settings(model, normalisation=normalisation))
     else:
-        network = _as_asked(network_of(model), settings)
+        network = as_asked(network_of(model), settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unfinished.", dir=path.parent) as folder:
         unfinished = Path(folder, path.name)
@@ -135,7 +135,7 @@ def report_path(path):
     return Path(path).with_name(f"{Path(path).name}.check.json")
 
 
-def _as_asked(network, settings):
+def as_asked(network, settings):
     """The network that takes and gives what the settings say."""
     if network.num_classes is not None:
         activation = "softmax" if network.activation == "linear" else network.activation

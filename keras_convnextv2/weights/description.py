@@ -88,7 +88,8 @@ def first_difference(names, others):
 
 def licence_of(text):
     """A licence from a file; None where it is none."""
-    return text.lower() if isinstance(text, str) and 0 < len(text) < 200 else None
+    is_one = isinstance(text, str) and 0 < len(text) < 200 and text.isprintable()  # it is printed
+    return text.lower() if is_one else None
 
 
 def normalisation_of(value):

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from recipes import images, saved_models, training_flags
+from recipes import image_memory, images, saved_models, training_flags
 
 FLAGS = flags.FLAGS
 
@@ -41,6 +41,8 @@ def define_flags(stem_strides, epochs):
     flags.DEFINE_integer("seed", 0, "Of weights, scenes and order.", lower_bound=0)
     flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
     flags.DEFINE_string("data_dir", "", "Folder of train.npz and test.npz. Empty: the embedded.")
+    image_memory.define_flags()
+    flags.adopt_module_key_flags(image_memory)
 
 
 def make_backbone(stem_strides):

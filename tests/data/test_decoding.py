@@ -1,3 +1,5 @@
+import os
+import socket
 import sys
 
 import numpy as np
@@ -6,6 +8,7 @@ from PIL import Image
 
 from keras_convnextv2.data import ImageSourceError, PixelRange, open_source
 from keras_convnextv2.data.decoding import read_image, resize_array
+from tests.reference.processes import run_python
 
 pytestmark = pytest.mark.one_backend
 
@@ -140,13 +143,100 @@ def test_format_outside_the_list_is_refused_whatever_its_name(tmp_path, write_im
         read_image(tmp_path / "a.png", (6, 9))
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("limit", [53, 20])  # where PIL alone would warn, and where it refuses
-def test_image_over_the_pixel_limit_is_refused(tmp_path, write_image, monkeypatch, limit):
-    write_image(tmp_path / "a.png", (6, 9))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(Image.DecompressionBombError):
-        read_image(tmp_path / "a.png", (6, 9))
+def test_an_image_over_the_limit_is_refused_and_the_flag_named(tmp_path, write_image):
+    pixels = write_image(tmp_path / "a.png", (6, 9))
+    message = r"its 9x6 pixels are 5.4e-05 million, above the limit of 5.3e-05.* --max_megapixels=1"
+    with pytest.raises(ValueError, match=message):
+        read_image(tmp_path / "a.png", (6, 9), max_megapixels=53e-6)
+    read = read_image(tmp_path / "a.png", (6, 9), max_megapixels=54e-6)
+    np.testing.assert_array_equal(read, pixels)
+
+
+def test_what_is_no_file_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "pipe.jpg")
+    (tmp_path / "device.jpg").symlink_to("/dev/zero")
+    (tmp_path / "folder.jpg").mkdir()
+    for name, kind in (
+        ("pipe", "a named pipe"),
+        ("link", "a named pipe"),
+        ("device", "a device"),
+        ("folder", "a folder"),
+    ):
+        with pytest.raises(ValueError, match=f"it is {kind}, not a file"):
+            read_image(tmp_path / f"{name}.jpg", (6, 9))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "s.jpg"))
+    listener.close()
+    with pytest.raises(ValueError, match="it is a socket, not a file"):
+        read_image(tmp_path / "s.jpg", (6, 9))
+
+
+def coarse_pixels(height, width):
+    """Squares of 20 pixels a side of random colours, which show every shift."""
+    shape = (height // 20 + 1, width // 20 + 1, 3)
+    coarse = np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
+    return coarse.repeat(20, 0).repeat(20, 1)[:height, :width]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_jpeg_at_reduced_scale_is_the_picture_it_is_at_full_scale(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    pixels = coarse_pixels(397, 531)  # of which an eighth, a quarter and a half are no integers
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=95, exif=exif)
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    for size in ((24, 24), (44, 32), (40, 93)):
+        small, exact = (
+            read_image(tmp_path / f"a.{ending}", size).astype(int) for ending in ("jpg", "png")
+        )
+        # Another filter, and the losses of JPEG.
+        assert np.abs(small - exact).mean() < 2
+        assert np.any(small != exact)
+
+
+def test_a_jpeg_of_less_than_four_times_the_size_is_decoded_whole(tmp_path):
+    Image.fromarray(coarse_pixels(159, 300)).save(tmp_path / "a.jpg", quality=95)
+    Image.open(tmp_path / "a.jpg").save(tmp_path / "a.png")
+    size = (24, 40)
+    read = read_image(tmp_path / "a.jpg", size)
+    np.testing.assert_array_equal(read, read_image(tmp_path / "a.png", size))
+    np.testing.assert_array_equal(read, read_image(tmp_path / "a.jpg", size))
+
+
+def test_a_jpeg_counts_by_the_pixels_that_are_decoded(tmp_path):
+    image = Image.fromarray(coarse_pixels(400, 500))
+    image.save(tmp_path / "a.jpg")
+    image.save(tmp_path / "progressive.jpg", progressive=True)  # its decoder holds all of it
+    limit = {"max_megapixels": 0.1}
+    assert read_image(tmp_path / "a.jpg", (20, 30), **limit).shape == (20, 30, 3)
+    for name, size in (("a", (200, 300)), ("progressive", (20, 30))):
+        with pytest.raises(ValueError, match="500x400 pixels are 0.2 million, above the limit"):
+            read_image(tmp_path / f"{name}.jpg", size, **limit)
+
+
+_PEAK_OF_READING = """
+import sys
+import PIL.JpegImagePlugin, PIL.PngImagePlugin
+from keras_convnextv2.data.decoding import read_image
+def peak():
+    (line,) = (line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+before = peak()
+read_image(sys.argv[1], (224, 224))
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "megabytes"),
+    [("a.jpg", {}, 20), ("a.png", {"compress_level": 1}, 140)],  # once 96 MB, and not twice
+)
+def test_the_memory_of_one_picture_is_bounded(tmp_path, name, options, megabytes):
+    Image.new("RGB", (6000, 4000), (200, 30, 90)).save(tmp_path / name, **options)
+    done = run_python("-c", _PEAK_OF_READING, tmp_path / name)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < megabytes
 
 
 def test_array_channels_are_resized_each_like_a_grey_image():

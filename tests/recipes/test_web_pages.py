@@ -129,3 +129,28 @@ def test_a_visitor_who_leaves_early_is_no_error(tmp_path):
     program = [sys.executable, "-c", _A_VISITOR_LEAVES, str(tmp_path)]
     outcome = subprocess.run(program, capture_output=True, text=True, timeout=60)
     assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "served\n", "")
+
+
+_NO_FILE_CAN_BE_CALLED_SO = """
+import http.client, sys, threading
+from recipes.classify_in_browser import make_server
+server = make_server(sys.argv[1], 0)
+server.daemon_threads = False
+threading.Thread(target=server.serve_forever).start()
+for path in ("/%00", "/a%00.js", "/%ED%A0%80", "/" + "a" * 5000, "//[", "/there.txt"):
+    visitor = http.client.HTTPConnection(*server.server_address)
+    visitor.request("GET", path)
+    answer = visitor.getresponse()
+    print(answer.status, answer.getheader("Cross-Origin-Opener-Policy"), len(answer.read()) > 0)
+    visitor.close()
+server.shutdown()
+server.server_close()
+"""
+
+
+def test_a_path_that_no_file_can_have_is_not_found(tmp_path):
+    (tmp_path / "there.txt").write_text("served")
+    program = [sys.executable, "-c", _NO_FILE_CAN_BE_CALLED_SO, str(tmp_path)]
+    outcome = subprocess.run(program, capture_output=True, text=True, timeout=60)
+    lines = ["404 same-origin True"] * 5 + ["200 same-origin True"]
+    assert (outcome.stdout.splitlines(), outcome.stderr) == (lines, "")

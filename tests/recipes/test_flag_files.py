@@ -1,0 +1,86 @@
+"""Files of flags, `--flagfile` and the settings.flags of a run: read whole, or named."""
+
+import os
+
+import PIL.Image
+import pytest
+
+import keras_convnextv2 as kc
+from recipes import flag_files
+from tests.recipes.one_line import assert_one_line
+from tests.reference.processes import run_python
+
+pytestmark = pytest.mark.one_backend
+
+
+def test_a_file_stands_for_its_lines_where_it_is_named(tmp_path):
+    inner, outer = tmp_path / "inner.flags", tmp_path / "outer.flags"
+    inner.write_text("--seed=3\n")
+    outer.write_text(f"# a comment\n\n//another\n--json\n--flagfile={inner}\n  --name=a = b \r\n")
+    words = ["program", "--x=1", f"--flagfile={outer}", "-flagfile", str(inner), "--flagfile=", "y"]
+    expected = ["program", "--x=1", "--json", "--seed=3", "--name=a = b", "--seed=3", "y"]
+    assert flag_files.expand(words) == expected
+
+
+def test_names_are_read_as_utf8_and_other_bytes_are_kept(tmp_path):
+    path = tmp_path / "settings.flags"
+    path.write_bytes("--data_dir=фото\n".encode() + b"--weights=\xe9t\xe9\n")
+    data_dir, weights = flag_files.lines_of(path)
+    assert data_dir == "--data_dir=фото"
+    assert os.fsencode(weights) == b"--weights=\xe9t\xe9"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x89PNG\r\n\x1a\n\x00\xff\xfe", b"--seed=1\n\xff\xfe\x00", b"--se\x1bed=1", b"words"],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_file_of_something_else_is_named(run_recipe, tmp_path, content, nested):
+    path = tmp_path / "noise.flags"
+    path.write_bytes(content)
+    named = path
+    if nested:
+        named = tmp_path / "outer.flags"
+        named.write_text(f"--flagfile={path}\n")
+    outcome = run_recipe("pretrain", f"--flagfile={named}", f"--output_dir={tmp_path / 'run'}")
+    assert_one_line(outcome, "pretrain", str(path), "is no file of flags", "--name=value")
+    assert outcome.err.replace("\n", "").isprintable()
+
+
+def test_a_file_that_is_not_there_or_names_itself(run_recipe, tmp_path):
+    outcome = run_recipe("pretrain", f"--flagfile={tmp_path / 'none.flags'}")
+    assert_one_line(outcome, "pretrain", "none.flags", "cannot be read", "No such file")
+    path = tmp_path / "circle.flags"
+    path.write_text(f"--flagfile={path}")
+    assert_one_line(run_recipe("pretrain", f"--flagfile={path}"), "pretrain", "names itself")
+
+
+@pytest.mark.parametrize("damaged", ["settings.flags", "train.npz"])
+def test_what_is_damaged_beside_a_model_is_named(run_recipe, images_dir, tmp_path, damaged):
+    variant = kc.Variant((1, 1, 1, 1), (4, 6, 8, 12))
+    kc.ConvNeXtV2Backbone(variant, (16, 24, 3), stem_stride=1).save(tmp_path / "model.keras")
+    settings = tmp_path / "settings.flags"
+    settings.write_text(f"--data_dir={images_dir}\n")
+    PIL.Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    words = (f"--model={tmp_path / 'model.keras'}", f"--images={tmp_path / 'a.png'}")
+    assert run_recipe("predict", *words).status == 0
+    path = settings if damaged == "settings.flags" else images_dir / "train.npz"
+    path.write_bytes(bytes(range(256)))
+    assert_one_line(run_recipe("predict", *words), "predict", str(path))
+    assert run_recipe("predict", *words, "--mean=0,0,0", "--std=1,1,1").status == 0
+
+
+def test_a_run_can_be_started_again_where_the_locale_is_not_utf8(images_dir, tmp_path):
+    images_dir = images_dir.rename(tmp_path / "фото")
+    words = ("--depths=1,1,1,1", "--widths=4,6,8,12", "--stem_stride=1", "--decoder_width=8")
+    words += (f"--data_dir={images_dir}", "--image_size=16x24", "--batch_size=8", "--epochs=1")
+    ascii_alone = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    first, second = tmp_path / "first", tmp_path / "second"
+    done = run_python("-m", "recipes.pretrain", *words, f"--output_dir={first}", **ascii_alone)
+    assert done.returncode == 0, done.stderr
+    settings = first / "settings.flags"
+    assert f"--data_dir={images_dir}" in settings.read_text(encoding="utf-8")
+    for variables in (ascii_alone, {}):
+        again = ("--dry_run", f"--flagfile={settings}", f"--output_dir={second}")
+        done = run_python("-m", "recipes.pretrain", *again, **variables)
+        assert done.returncode == 0, done.stderr
