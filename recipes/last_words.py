@@ -9,6 +9,7 @@ import signal
 
 MARK = b"\0the program ended by itself\0"  # written last, unless it crashes
 _NUM_BYTES = 20_000
+_HEADING = b"The program crashed. What libraries wrote last:\n"
 
 
 def keep():
@@ -19,8 +20,8 @@ def keep():
         words += read
         ended = ended or MARK in words
         words = words[-_NUM_BYTES:]
-    if not ended:
-        os.write(2, words)
+    if words and not ended:
+        os.write(2, _HEADING + words)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Where JAX is told to keep compiled programs; that it does is in test_quiet_logs.py."""
 
+import importlib.metadata
 import os
 import sys
 import types
@@ -39,11 +40,11 @@ def test_the_default_is_in_the_user_s_cache_folder(keep, tmp_path, monkeypatch):
     ):
         monkeypatch.setattr(sys, "platform", platform)
         monkeypatch.delenv(VARIABLE, raising=False)
-        assert keep(None) == str(tmp_path / folder / "keras_convnextv2" / "jax")
+        assert Path(keep(None)).parent == tmp_path / folder / "keras_convnextv2" / "jax"
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
     monkeypatch.delenv(VARIABLE)
-    assert keep(None) == str(tmp_path / "elsewhere" / "keras_convnextv2" / "jax")
+    assert Path(keep(None)).parent == tmp_path / "elsewhere" / "keras_convnextv2" / "jax"
     assert not list(tmp_path.iterdir())  # JAX makes it when there is something to keep
 
 
@@ -58,6 +59,28 @@ def test_a_file_is_no_folder(keep, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="--jax_cache_dir: .*file is a file. Name a folder."):
         keep(str(tmp_path / "file"))
+
+
+def test_each_kind_of_processor_has_a_folder_of_its_own(keep, monkeypatch):
+    folders = []
+    for abilities in ("avx2 avx512f", "avx2 avx512f", "avx2"):
+        text = f"model name\t: A\nflags\t\t: {abilities}\ncpu MHz\t\t: {len(folders)}\n"
+        monkeypatch.setattr(Path, "read_text", lambda path, text=text: text)
+        monkeypatch.delenv(VARIABLE, raising=False)
+        folders.append(keep(None))
+    assert folders[0] == folders[1] != folders[2]
+
+
+@pytest.mark.parametrize("version", ["0.9.2", None])
+def test_an_early_jaxlib_keeps_nothing_unasked(keep, tmp_path, monkeypatch, version):
+    def ask(name):
+        if version is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version
+
+    monkeypatch.setattr(importlib.metadata, "version", ask)
+    assert keep(None) is None
+    assert keep(str(tmp_path)) == str(tmp_path)
 
 
 def test_where_nothing_can_be_written_nothing_is_kept(keep, tmp_path):
