@@ -65,12 +65,12 @@ def test_without_chromium_the_checks_of_the_pages_are_left_out_with_one_line(mak
 
 def test_without_chromium_the_rest_decides(make):
     status, lines, _ = make(failing="tools.check_wheel")
-    assert status != 0 and lines[-1] == "checks: 5 passed, 1 failed, 0 skipped"
+    assert status != 0 and "checks: 5 passed, 1 failed, 0 skipped" in lines, lines
 
 
 def test_chromium_can_be_demanded(make):
     status, lines, calls = make("DEMAND_BROWSER=1")
-    assert status != 0 and lines[-1] == "checks: 6 passed, 1 failed, 0 skipped", lines
+    assert status != 0 and "checks: 6 passed, 1 failed, 0 skipped" in lines, lines
     assert any(line.split()[:2] == ["browser-check", "FAILED"] for line in lines)
     assert "tests/browser" in calls
 

@@ -23,6 +23,7 @@ def keep(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("LOCALAPPDATA", raising=False)
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.10.2")  # of jaxlib
 
     def call(flag):
         monkeypatch.setattr(compiled_programs, "FLAGS", types.SimpleNamespace(jax_cache_dir=flag))
