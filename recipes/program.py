@@ -1,5 +1,6 @@
 """Running a recipe: flags in, one line for an error, an exit status."""
 
+import gc
 import importlib.util
 import json
 import sys
@@ -7,10 +8,11 @@ from pathlib import Path
 
 from absl import app, flags
 
-from recipes import flag_files, huge_pages
+from recipes import compiled_programs, flag_files, huge_pages, quiet_logs
 from recipes.printable import one_line, printable
 
 EXIT_STATUS = 2
+SHARED_FLAGS = ("backend_logs", "jax_cache_dir")  # of every program
 _NUM_SHOWN = 8  # of a list
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -30,12 +32,20 @@ _EXTRAS = {
 }
 
 
-def run(main):
-    """Parses the flags and runs `main()`; what a user can mend is printed as one line."""
+def run(main, only_starts_programs=False):
+    """Parses the flags and runs `main()`; what a user can mend is printed as one line.
+
+    Args:
+        main: function without arguments.
+        only_starts_programs: bool, whether the work is done by other programs, each of which sees
+            to its own logs.
+    """
     # A name that the locale has no letters for must not end the program; standard error does so.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
-    app.run(lambda _: _guarded(main), flags_parser=_parse)
+    for name in SHARED_FLAGS:  # else --help would not list them
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
+    app.run(lambda _: _guarded(main, only_starts_programs), flags_parser=_parse)
 
 
 def _parse(arguments):
@@ -49,18 +59,32 @@ def _parse(arguments):
     return arguments
 
 
-def _guarded(main):
+def _guarded(main, only_starts_programs):
     huge_pages.start_again_with_them()
+    if not only_starts_programs:
+        quiet_logs.hide()
+    message = _what_went_wrong(main)
+    if message is not None:
+        # With the error goes what it held on to, as TensorFlow's reading of images: it would
+        # complain of a Python that has ended.
+        gc.collect()
+        _fail(message)
+
+
+def _what_went_wrong(main):
+    """Runs `main()`: None, or what to tell the user."""
     try:
+        compiled_programs.keep()
         main()
     except (ValueError, OSError, FloatingPointError) as error:
-        _fail(one_line(error))
+        return one_line(error)
     except ModuleNotFoundError as error:
         if error.name not in _EXTRAS:
             raise
-        _fail(_how_it_is_missing(error.name))
+        return _how_it_is_missing(error.name)
     except KeyboardInterrupt:
-        _fail("stopped by the user; what was saved before is intact.")
+        return "stopped by the user; what was saved before is intact."
+    return None
 
 
 def how_to_install(package):

@@ -9,8 +9,10 @@ patch, and the prediction in its place among the visible patches. Any ratio work
 than that of the pretraining, for which the model was not trained.
 """
 
+import contextlib
 import fractions
 import html
+import time
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +200,7 @@ def launch(page, port, **options):
         server_name="127.0.0.1",
         server_port=port,
         share=False,
+        quiet=True,
         ssr_mode=False,
         run_history=False,
         footer_links=[],
@@ -211,11 +214,16 @@ def launch(page, port, **options):
 def main():
     import gradio  # noqa: F401 - before the weights are read, if it is missing
 
-    masking = Masking(FLAGS.weights)
+    page = make_page(Masking(FLAGS.weights))
     try:
-        launch(make_page(masking), FLAGS.port)
+        launch(page, FLAGS.port, prevent_thread_lock=True)
     except OSError as error:
         raise ValueError(f"--port: {FLAGS.port} cannot be used ({error}).") from error
+    print(f"http://127.0.0.1:{FLAGS.port}/ (Ctrl-C ends it)", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(3600)
+    page.close(verbose=False)
 
 
 if __name__ == "__main__":

@@ -51,8 +51,23 @@ def open_output_dir():
 
 def announce(**facts):
     """Says on standard error what is about to run."""
+    if _is_slow_precision():
+        facts["precision"] = (
+            "float16, which TensorFlow computes on a CPU many times slower than float32. "
+            "--precision=bfloat16 takes as little memory."
+        )
     for name, value in facts.items():
         print(f"{name.replace('_', ' '):<16} {printable(value)}", file=sys.stderr)
+
+
+def _is_slow_precision():
+    import keras
+
+    from keras_convnextv2.layers.fast import backend
+
+    if FLAGS.precision != "float16" or keras.backend.backend() != "tensorflow":
+        return False
+    return backend.device(None) == "cpu"
 
 
 def taken(source, size):

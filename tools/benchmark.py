@@ -137,4 +137,4 @@ def _table(report):
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, only_starts_programs=True)

@@ -98,4 +98,4 @@ def _draw(curves, figure):
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, only_starts_programs=True)

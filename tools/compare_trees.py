@@ -119,4 +119,4 @@ def _table(rows):
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, only_starts_programs=True)

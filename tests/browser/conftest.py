@@ -4,8 +4,6 @@ Each program runs as a user runs it, in a process of its own.
 """
 
 import json
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,8 +17,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from tests.browser import chromium
+
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_FLAGS = (
     "--no-sandbox",  # which root, as in a container, cannot have
     "--disable-gpu",
@@ -49,19 +48,14 @@ def browser():
     """Headless Chromium, the one of the system."""
     from playwright.sync_api import expect, sync_playwright
 
-    names = [os.environ.get("CHROMIUM", ""), *CHROMIUM_NAMES]
-    path = next(filter(None, map(shutil.which, filter(None, names))), None)
+    path = chromium.find()
     if path is None:
-        pytest.exit(
-            "There is no Chromium, which these tests drive: install it (on Debian, `apt-get "
-            "install chromium`), or set CHROMIUM to its path.",
-            returncode=1,
-        )
+        pytest.exit(chromium.MISSING, returncode=1)
     expect.set_options(timeout=MILLISECONDS)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_FLAGS))
-        yield chromium
-        chromium.close()
+        launched = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_FLAGS))
+        yield launched
+        launched.close()
 
 
 @pytest.fixture
@@ -137,7 +131,8 @@ def serve():
         process.send_signal(signal.SIGINT)  # Ctrl-C, which is how a user ends it
     said = [process.communicate(timeout=30)[0] for process in started]
     assert [process.returncode for process in started] == [0] * len(started), said
-    assert not any("error" in text.lower() for text in said), said
+    lines = [line for text in said for line in text.splitlines()]
+    assert all(line.startswith(("The site is in ", "http://127.0.0.1:")) for line in lines), said
 
 
 @pytest.fixture(scope="session")

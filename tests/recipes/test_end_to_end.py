@@ -126,6 +126,33 @@ def test_half_precision_is_a_flag(run_recipe, tiny_run, tmp_path):
     assert backbone.dtype_policy.name == "mixed_bfloat16"
 
 
+@pytest.mark.parametrize("recipe", ["pretrain", "finetune"])
+def test_float16_on_a_cpu_under_tensorflow_is_said_to_be_slow(
+    run_recipe, tiny_run, tmp_path, recipe
+):
+    words = without_decoder(tiny_run) if recipe == "finetune" else tiny_run
+    words = (*words, f"--output_dir={tmp_path / 'run'}", "--dry_run")
+    said = {
+        precision: run_recipe(recipe, *words, f"--precision={precision}").err
+        for precision in ("float16", "bfloat16", "float32")
+    }
+    if keras.backend.backend() == "tensorflow":
+        (line,) = [line for line in said["float16"].splitlines() if "slower" in line]
+        assert "float16" in line and "--precision=bfloat16" in line
+    else:
+        assert "slower" not in said["float16"]
+    assert "slower" not in said["bfloat16"] + said["float32"]
+
+
+@pytest.mark.one_backend
+def test_by_default_a_folder_is_fine_tuned_at_one_rate_whatever_the_batch(
+    run_recipe, tiny_run, tmp_path
+):
+    words = (*without_decoder(tiny_run), f"--output_dir={tmp_path / 'run'}", "--dry_run")
+    said = [run_recipe("finetune", *words, f"--batch_size={size}").err for size in (4, 24)]
+    assert all("learning rate 0.001 after" in text for text in said), said
+
+
 @pytest.mark.one_backend
 def test_a_dry_run_writes_nothing(run_recipe, tiny_run, tmp_path):
     folder = tmp_path / "run"
