@@ -21,7 +21,6 @@ class FCMAEDecoder(keras.layers.Layer):
     Call arguments:
         features: list of the stage outputs, features of the region; the last alone is taken.
         region: of the last stage, one of `layers.regions`.
-        training: bool.
 
     Returns:
         (B, H, W, num_values), a prediction for each position of the last stage's map.
@@ -57,12 +56,12 @@ class FCMAEDecoder(keras.layers.Layer):
             block.build(decoded_shape)
         self.predict_pixels.build(decoded_shape)
 
-    def call(self, features, region, training=None):
+    def call(self, features, region):
         x = region.to_map(at_each_position(self.project, features[-1]))
         token = keras.ops.cast(self.mask_token, x.dtype)
         x = keras.ops.where(region.hidden_positions(x), token, x)
         for block in self.blocks:
-            x = block(x, training=training)
+            x = block(x)
         return at_each_position(self.predict_pixels, x)
 
     def compute_output_shape(self, features_shape):

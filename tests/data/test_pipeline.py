@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 
 from keras_convnextv2.data import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     ImageBatches,
     ImageSourceError,
     flip_and_shift,
@@ -20,7 +18,8 @@ pytestmark = pytest.mark.one_backend
 def test_preprocess_normalises_each_channel():
     images = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3)).astype("uint8")
     normalised = preprocess(images)
-    expected = (images / 255.0 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
+    # Of ImageNet, as the official code and timm have it.
+    expected = (images / 255.0 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     assert normalised.dtype == "float32"
     # Values reach 2.6, of which float32 keeps 7 digits.
     np.testing.assert_allclose(normalised, expected, atol=1e-6)
@@ -122,6 +121,15 @@ def test_epoch_follows_from_seed_and_epoch_only(source, workers):
         resumed.epoch = epoch
         backwards = [resumed[index] for index in (2, 1, 0)]
         assert_same_epoch(backwards[::-1], epochs[epoch])
+
+
+def test_each_epoch_has_an_order_of_its_own(source):
+    batches = make_batches(source, shuffle=True)
+    orders = set()
+    for _ in range(4):
+        orders.add(tuple(np.concatenate([images[:, 0, 0, 0] for images, _ in batches])))
+        batches.on_epoch_end()
+    assert len(orders) == 4  # of 11! = 4e7
 
 
 def test_other_seed_gives_another_order(source):

@@ -86,8 +86,11 @@ def test_the_prediction_changes_with_the_mask_token(rng, make_fcmae):
 
 
 @each_path
-def test_images_are_rebuilt_from_visible_pixels_and_predictions(rng, make_fcmae, path, hidden):
-    fcmae = make_fcmae(encoder_path=path)
+@pytest.mark.parametrize("normalize_targets", [True, False])
+def test_images_are_rebuilt_from_visible_pixels_and_predictions(
+    rng, make_fcmae, path, hidden, normalize_targets
+):
+    fcmae = make_fcmae(encoder_path=path, normalize_targets=normalize_targets)
     images = (3 + 2 * rng.normal(size=(2, 16, 24, 3))).astype("float32")
     results = fcmae.reconstruct(images, hidden)
     pixels = np.broadcast_to(spread(hidden) == 1, images.shape)
@@ -95,9 +98,11 @@ def test_images_are_rebuilt_from_visible_pixels_and_predictions(rng, make_fcmae,
     np.testing.assert_array_equal(results["masked"], np.where(pixels, 0, images))
     np.testing.assert_array_equal(results["pasted"][~pixels], images[~pixels])
     np.testing.assert_array_equal(results["pasted"][pixels], results["reconstruction"][pixels])
-    # A patch of the reconstruction is its prediction times the original's deviation, plus its mean.
+    # A patch of the reconstruction is its prediction, times the original's deviation plus its mean
+    # where the targets are normalised by them.
     prediction = compute(fcmae, images, hidden=hidden)["prediction"][0, 1, 1]
-    patch = images[0, 8:16, 8:16]
-    expected = prediction.reshape(8, 8, 3) * patch.std(ddof=1) + patch.mean()
+    expected, patch = prediction.reshape(8, 8, 3), images[0, 8:16, 8:16]
+    if normalize_targets:
+        expected = expected * patch.std(ddof=1) + patch.mean()
     # Float32 rounding of values near 10.
     np.testing.assert_allclose(results["reconstruction"][0, 8:16, 8:16], expected, atol=1e-4)

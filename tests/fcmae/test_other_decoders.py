@@ -12,11 +12,15 @@ from tests.reference.random_weights import randomize
 
 @keras.saving.register_keras_serializable(package="tests")
 class TwoStages(keras.layers.Layer):
-    """From the last two stages, predicting the pixels of each position of the third."""
+    """From the last two stages, predicting the pixels of each position of the third.
 
-    def __init__(self, num_values, **kwargs):
+    In training all that it predicts is larger by `in_training`.
+    """
+
+    def __init__(self, num_values, in_training=0.0, **kwargs):
         super().__init__(**kwargs)
         self.num_values = num_values
+        self.in_training = in_training
         # Of 3x3: from visible positions to the hidden ones beside them.
         self.last, self.before = (
             keras.layers.Conv2D(num_values, 3, padding="same", data_format="channels_last")
@@ -31,18 +35,19 @@ class TwoStages(keras.layers.Layer):
         before = region.at(features[-2]).to_map(features[-2])  # (B, H / 4, W / 4, C)
         last = region.to_map(features[-1])  # (B, H / 8, W / 8, C)
         last = keras.ops.repeat(keras.ops.repeat(self.last(last), 2, axis=1), 2, axis=2)
-        return self.before(before) + last
+        return self.before(before) + last + (self.in_training if training else 0.0)
 
     def get_config(self):
-        return {**super().get_config(), "num_values": self.num_values}
+        own = {"num_values": self.num_values, "in_training": self.in_training}
+        return {**super().get_config(), **own}
 
 
-def make_pair():
+def make_pair(**options):
     backbone = kc.ConvNeXtV2Backbone(
         kc.Variant((1, 1, 2, 1), (4, 6, 8, 12)), (16, 24, 3), stem_stride=1
     )
     pair = [
-        kc.FCMAE(backbone, decoder=TwoStages(4 * 4 * 3), encoder_path=path)
+        kc.FCMAE(backbone, decoder=TwoStages(4 * 4 * 3, **options), encoder_path=path)
         for path in ("visible", "dense")
     ]
     randomize(pair[0], np.random.default_rng(1))
@@ -56,6 +61,26 @@ def test_it_is_told_the_stages_and_where_they_are_on_both_paths(rng):
     for fcmae in pair:
         assert compute(fcmae, images)["prediction"].shape == (3, 2, 3, 8 * 8 * 3)
     assert_equal_on_both_paths(pair, images)
+
+
+def test_it_is_told_whether_it_is_training(rng):
+    fcmae, _ = make_pair(in_training=0.5)
+    images = rng.normal(size=(3, 16, 24, 3)).astype("float32")
+
+    def results():
+        hidden = fcmae.draw_hidden(3)
+        return {
+            "predictions": [fcmae(images, hidden, training=t)["prediction"] for t in (False, True)],
+            "losses": [fcmae.loss_on(images, hidden, training=t) for t in (False, True)],
+            "step": fcmae.step_loss(images),
+        }
+
+    found = compute(results)
+    outside, inside = found["predictions"]
+    np.testing.assert_allclose(inside - outside, 0.5, atol=1e-5)  # float32, values near 1
+    outside, inside = found["losses"]
+    assert found["step"] == pytest.approx(inside, rel=1e-5)
+    assert abs(inside - outside) > 0.01
 
 
 def test_it_trains_and_comes_back_from_a_file(rng, tmp_path):

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import keras_convnextv2 as kc
+from keras_convnextv2.layers.regions import MaskedMap
 from keras_convnextv2.training.optimizers import adamw
 from tests.reference.compute import compute
 from tests.reference.gradients import gradients_of
@@ -75,6 +76,47 @@ def test_masks_follow_the_steps_of_the_run(rng, make_fcmae):
         assert abs(loss / expected - 1) < 1e-5
 
 
+def test_stochastic_depth_drops_in_training_and_only_there(rng, make_fcmae):
+    images = rng.normal(size=(4, 16, 24, 3)).astype("float32")
+    hidden = HIDDEN[[0, 0, 0, 0]]
+    plain, dropping = make_fcmae(), make_fcmae(drop_path_rate=0.5)
+
+    def results(fcmae, training):
+        """Of all that is told whether it is training; in one program, since JAX compiles it."""
+        region = MaskedMap(keras.ops.convert_to_tensor(hidden))
+        return compute(
+            lambda: {
+                "encode": fcmae.encode(images, hidden, training=training),
+                "encode of the backbone": fcmae.backbone.encode(images, region, training)[-1],
+                "call": fcmae(images, hidden=hidden, training=training)["prediction"],
+                "call under drawn masks": fcmae(images, training=training)["prediction"],
+                "loss_on": fcmae.loss_on(images, hidden, training=training),
+                "step": fcmae.step_loss(images),  # of `fit`: always training
+            }
+        )
+
+    expected = results(plain, training=True)
+    outside, inside = (results(dropping, training) for training in (False, True))
+    assert abs(outside.pop("step") - expected["step"]) > 1e-2
+    for name, result in outside.items():
+        np.testing.assert_allclose(result, expected[name], rtol=1e-5, atol=1e-5, err_msg=name)
+    for name, result in inside.items():
+        assert np.abs(result - expected[name]).max() > 1e-2, name
+
+
+@pytest.mark.one_backend
+def test_the_reported_loss_is_the_mean_over_images_not_over_batches(rng, make_fcmae):
+    fcmae = make_fcmae(normalize_targets=False, encoder_path="dense")
+    fcmae.compile(optimizer=keras.optimizers.SGD(0.0))
+    images, hidden = rng.normal(size=(3, 16, 24, 3)).astype("float32"), HIDDEN[[0, 1, 1]]
+    images[2] *= 3
+    data = {"images": images, "hidden": hidden}
+    history = fcmae.fit(data, batch_size=2, shuffle=False, verbose=0).history
+    losses = [float(fcmae.loss_on(images[part], hidden[part])) for part in ([0, 1], [2])]
+    assert losses[1] > 2 * losses[0]
+    assert history["loss"][0] == pytest.approx((2 * losses[0] + losses[1]) / 3, rel=1e-5)
+
+
 def test_the_reported_gradient_norm_is_that_of_all_gradients(rng, make_fcmae):
     fcmae = make_fcmae(encoder_path="dense")
     images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
@@ -86,6 +128,22 @@ def test_the_reported_gradient_norm_is_that_of_all_gradients(rng, make_fcmae):
     data = {"images": images, "hidden": HIDDEN}
     history = fcmae.fit(data, batch_size=2, verbose=0).history
     assert abs(history["gradient_norm"][0] / expected - 1) < 1e-4  # the project's for gradients
+
+
+def test_the_reported_gradient_norm_leaves_out_steps_that_overflowed(rng, make_fcmae):
+    images, num_steps, scale = rng.normal(size=(2, 16, 24, 3)).astype("float32"), 6, 2.0**19
+    data = {"images": images, "hidden": HIDDEN}
+    fcmae = make_fcmae(dtype="mixed_float16", encoder_path="dense")
+    # A rate of 0: all steps have one gradient.
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.0), initial_scale=scale)
+    fcmae.compile(optimizer=optimizer)
+    repeated = {name: np.concatenate([array] * num_steps) for name, array in data.items()}
+    history = fcmae.fit(repeated, batch_size=2, epochs=2, shuffle=False, verbose=0).history
+    # Each overflow halves the scale, until there are none: in the first epoch.
+    num_overflows = np.log2(scale / float(optimizer.dynamic_scale.numpy()))
+    assert 1 <= num_overflows < num_steps
+    first, second = history["gradient_norm"]
+    assert first == pytest.approx(second, rel=0.01)  # float16 has 11 bits
 
 
 @pytest.mark.slow
@@ -124,7 +182,7 @@ def test_the_losses_of_bfloat16_stay_near_those_of_float32(rng, make_fcmae):
     assert losses[0][-1] < 0.9 * losses[0][0]  # there was something to learn
 
 
-def test_the_default_optimizer_decays_kernels_only(make_fcmae):
+def test_the_default_optimizer_is_the_papers_and_decays_kernels_only(make_fcmae):
     fcmae = make_fcmae()
     fcmae.compile()
     decayed = {
@@ -134,4 +192,5 @@ def test_the_default_optimizer_decays_kernels_only(make_fcmae):
     }
     assert decayed == {"kernel"}
     assert fcmae.optimizer.weight_decay == pytest.approx(0.05)
+    assert (fcmae.optimizer.beta_1, fcmae.optimizer.beta_2) == (0.9, 0.95)
     assert float(fcmae.optimizer.learning_rate) == pytest.approx(1.5e-4)

@@ -87,6 +87,19 @@ def test_large_values_in_float16_follow_the_formula(rng):
     np.testing.assert_allclose(y, formula(layer, x), rtol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_weights_are_read_in_float32_under_half_precision(rng, dtype):
+    """Seen where the terms cancel: what is left is smaller than a weight's rounding would be."""
+    layer = make_layer(rng, 5, dtype=dtype)
+    x = rng.choice([-1.0, 0.5, 2.0], size=(2, 3, 4, 5)).astype("float32")
+    left = 1e-4 * rng.normal(size=5)
+    layer.beta.assign(0 * layer.beta)
+    layer.beta.assign(left - formula(layer, x)[1, 2, 1])
+    y = keras.ops.convert_to_numpy(keras.ops.cast(layer(x), "float32"))[1, 2, 1]
+    # The result's own rounding, and float32's of terms near 1.
+    np.testing.assert_allclose(y, formula(layer, x)[1, 2, 1], rtol=2**-8, atol=2e-6)
+
+
 def test_what_float16_cannot_hold_saturates(rng):
     layer = make_layer(rng, 3, dtype="mixed_float16")
     layer.gamma.assign([5.0, 0.0, -5.0])

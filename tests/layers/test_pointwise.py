@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_convnextv2.layers.pointwise import at_each_position
+from keras_convnextv2.layers.pointwise import at_each_position, normalized
 from tests.reference.gradients import gradients_of
 
 
@@ -64,6 +64,35 @@ def test_values_and_gradients_equal_the_products(rng, dtype, tolerance, widths, 
     for one, other in zip(found, expected, strict=True):
         # A rounding of each value, and on some backends of partial sums, of terms of order 1.
         np.testing.assert_allclose(one, other, atol=4 * tolerance * max(np.abs(other).max(), 1))
+
+
+@pytest.mark.parametrize(
+    "options", [{"activation": "relu"}, {"use_bias": False}, {"dtype": "float32"}], ids=str
+)
+def test_a_layer_that_does_more_is_called_as_it_is(rng, options):
+    options = {"dtype": "mixed_bfloat16", "bias_initializer": "normal", **options}
+    dense = keras.layers.Dense(6, **options)
+    assert_called_as_it_is(at_each_position, dense, rng)
+
+
+def test_a_norm_of_another_dtype_is_called_as_it_is(rng):
+    norm = keras.layers.LayerNormalization(gamma_initializer="normal", dtype="float32")
+    assert_called_as_it_is(normalized, norm, rng)
+
+
+def assert_called_as_it_is(function, layer, rng):
+    """That `function` gives what a layer gives for bfloat16, values and dtype, within another."""
+
+    class Outer(keras.layers.Layer):
+        def call(self, x):
+            return function(layer, x)
+
+    x = keras.ops.cast(rng.normal(size=(2, 3, 5, 8)), "bfloat16")
+    expected = layer(x)
+    y = Outer(dtype="mixed_bfloat16")(x)
+    assert y.dtype == expected.dtype
+    wide = (keras.ops.cast(a, "float32") for a in (y, expected))
+    np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, wide))
 
 
 def test_a_quantized_layer_is_called_as_it_is(rng):

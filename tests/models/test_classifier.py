@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import keras_convnextv2 as kc
+from keras_convnextv2.insides import layers_within
 from tests.reference.compute import compute
 from tests.reference.random_weights import randomize
 
@@ -12,10 +13,15 @@ def make_backbone(**options):
     return kc.ConvNeXtV2Backbone(sizes, (None, None, 3), stem_stride=1, **options)
 
 
-def test_logits_are_pool_then_norm_then_linear(rng):
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_logits_are_pool_then_norm_then_linear(rng, scale):
     backbone = make_backbone()
     classifier = kc.ConvNeXtV2Classifier(backbone, 5)
     randomize(classifier, rng)
+    # Features of a variance as small as the epsilon show it.
+    last = backbone.get_layer("stage3_downsample").layers[-1], backbone.get_layer("stage3_block0")
+    for layer in (last[0], last[1].project):
+        layer.set_weights([scale * weight for weight in layer.get_weights()])
     images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
     pooled = compute(backbone, images).astype("float64").mean(axis=(1, 2))
     gamma, beta = classifier.get_layer("norm").get_weights()
@@ -25,6 +31,15 @@ def test_logits_are_pool_then_norm_then_linear(rng):
     logits = compute(classifier, images)
     # Float32 rounding of values near 1.
     np.testing.assert_allclose(logits, normed @ kernel + bias, atol=1e-5)
+
+
+@pytest.mark.one_backend
+def test_every_epsilon_is_that_of_the_official_code():
+    classifier = kc.ConvNeXtV2Classifier(make_backbone(), 5)
+    kinds = keras.layers.LayerNormalization, kc.GlobalResponseNormalization
+    layers = [layer for layer in layers_within(classifier) if isinstance(layer, kinds)]
+    # Of the stem, three downsamplings and the head one each, of four blocks two each.
+    assert [layer.epsilon for layer in layers] == [1e-6] * (1 + 3 + 1 + 4 * 2)
 
 
 def test_the_backbone_is_shared_not_copied(rng):

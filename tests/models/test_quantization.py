@@ -80,9 +80,11 @@ def test_a_float_model_says_nothing_of_quantization(make_classifier):
     assert "quantization" not in config["backbone"]["config"]
 
 
-def test_a_quantized_model_is_not_taken_for_its_weights(make_classifier, tmp_path):
+@pytest.mark.parametrize("part", ["all", "head", "backbone"])
+def test_a_quantized_model_is_not_taken_for_its_weights(make_classifier, tmp_path, part):
     model = make_classifier()
-    model.quantize("int8")
+    chosen = {"all": (True, False), "head": (True,), "backbone": (False,)}[part]
+    model.quantize("int8", filters=lambda layer: (layer.name == "head") in chosen)
     make_classifier().save(tmp_path / "float.keras")
     for call in (
         lambda: kc.save_weights(model, tmp_path / "weights.safetensors"),

@@ -54,6 +54,28 @@ def test_settings_start_the_run_again_with_the_same_result(run_recipe, pretraine
 
 
 @pytest.mark.one_backend
+def test_the_order_of_each_epoch_follows_from_its_number(
+    run_recipe, tiny_run, tmp_path, monkeypatch
+):
+    asked, taken, real = [], {}, kc.data.ImageBatches.__getitem__
+
+    def getitem(batches, index):
+        (images,) = real(batches, index)
+        asked.append((batches.epoch, index))
+        taken.setdefault(batches.epoch, []).extend(image.tobytes() for image in images)
+        return (images,)
+
+    monkeypatch.setattr(kc.data.ImageBatches, "__getitem__", getitem)
+    words = (*tiny_run, f"--output_dir={tmp_path / 'run'}", "--max_shift=-1")
+    outcome = run_recipe("pretrain", *words)
+    assert outcome.status == 0, outcome.err
+    # Before, Keras draws some batches to learn their shapes.
+    assert asked[-6:] == [(epoch, index) for epoch in (0, 1) for index in range(3)]
+    first, second = (taken[epoch][-24:] for epoch in (0, 1))
+    assert sorted(first) == sorted(second) and first != second
+
+
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("flag", "rate"), [("--base_learning_rate=0.32", 0.01), ("--learning_rate=0.04", 0.04)]
 )

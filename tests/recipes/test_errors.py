@@ -179,14 +179,16 @@ def test_a_classifier_of_other_classes(run_recipe, images_dir, tmp_path):
     assert_one_line(run_recipe("evaluate", *words), "evaluate", "5 classes", "3")
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_what_was_saved(
-    run_recipe, tiny_run, tmp_path
+@pytest.mark.parametrize("recipe", ["pretrain", "finetune"])
+def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_saved(
+    run_recipe, tiny_run, tmp_path, recipe
 ):
     folder = tmp_path / "run"
-    words = (*tiny_run, f"--output_dir={folder}", "--learning_rate=1e30", "--epochs=40")
-    outcome = run_recipe("pretrain", *words, "--warmup_epochs=0")
-    assert_one_line(outcome, "pretrain", "loss is", "step", "e+", "lower learning rate")
-    assert not (folder / "model.keras").exists()
+    words = [word for word in tiny_run if recipe == "pretrain" or "decoder" not in word]
+    words += [f"--output_dir={folder}", "--learning_rate=1e30", "--epochs=40", "--warmup_epochs=0"]
+    outcome = run_recipe(recipe, *words)
+    assert_one_line(outcome, recipe, "loss is", "step", "e+", "lower learning rate")
+    assert {path.name for path in folder.iterdir()} == {"settings.flags"}
 
 
 @pytest.mark.one_backend

@@ -76,7 +76,10 @@ def _gradient_of_maps(x, upstream, size):
 
 
 def _wide_gradient(x, upstream, size, margin):
-    """As `fast.tensorflow._wide_gradient`, which says how: (k, k, C, 1), float32."""
+    """As `fast.tensorflow._wide_gradient`, which says how: (k, k, C, 1), in the dtype of x.
+
+    torch adds half precision in float32, and rounds once.
+    """
     from torch.nn.functional import conv2d
 
     rows, columns, batch, channels = x.shape
@@ -86,7 +89,7 @@ def _wide_gradient(x, upstream, size, margin):
     kernel = upstream.permute(0, 3, 1, 2).reshape(batch * channels, 1, *upstream.shape[1:3])
     y = conv2d(wide, kernel, padding=margin, groups=batch * channels)
     y = y.permute(0, 2, 3, 1).reshape(size, size, batch, channels)
-    return y.float().sum(2)[..., None]
+    return y.sum(2)[..., None]
 
 
 def gelu_grn(x, gamma, beta, epsilon, region):
