@@ -15,6 +15,9 @@ from keras_convnextv2.weights.model_weights import named_weights
 def from_preset(source, image_size=None, drop_path_rate=None, dtype=None, entry=None):
     """Builds the model whose weights a file, a folder or the hub holds, and loads them.
 
+        model = from_preset("hf://timm/convnextv2_atto.fcmae_ft_in1k")
+        backbone = from_preset("convnextv2_tiny_1k_224_fcmae.pt")
+
     Sizes, stem, channels and classes follow from the weights. Formats are those of `load_weights`.
     `PRESETS` lists the public weights. Their licence is printed once.
 
@@ -41,7 +44,7 @@ def from_preset(source, image_size=None, drop_path_rate=None, dtype=None, entry=
         >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
         >>> model = kc.ConvNeXtV2Classifier(kc.ConvNeXtV2Backbone(small, (64, 64, 3)), 2)
         >>> kc.save_weights(model, "for_timm.safetensors", format="timm")
-        >>> same = kc.from_preset("for_timm.safetensors")  # or "hf://timm/convnextv2_atto.fcmae"
+        >>> same = kc.from_preset("for_timm.safetensors")
         >>> same.num_classes, same.backbone.variant.widths
         (2, (8, 16, 32, 64))
     """
