@@ -36,7 +36,7 @@ BACKEND_TESTS := $(BACKENDS:%=test-%)
 # them, a file that is one long test would come last.
 # There is a process for each core: more threads of torch would wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(TEST_PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
-PHASES := environment lint $(BACKEND_TESTS) browser-check wheel-check
+PHASES := environment lint docs $(BACKEND_TESTS) browser-check wheel-check
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -46,7 +46,7 @@ export PIP_NO_INPUT := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint browser-check wheel-check environment clean $(BACKEND_TESTS)
+.PHONY: help demo test test-fast lint docs browser-check wheel-check environment clean $(BACKEND_TESTS)
 
 help:  ## List the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*##  *(.*)/  \1|\2/p' Makefile \
@@ -108,6 +108,10 @@ $(WEB_RUNTIMES): recipes/web/package.json recipes/web/package-lock.json | $(TEST
 
 wheel-check: $(TEST_VENV)/made  ## Build the wheel and try it with each backend alone
 	$(TEST_PYTHON) -m tools.check_wheel --pip_args="$(PIP_ARGS)"
+
+# Material for MkDocs says at each build what will follow it.
+docs: $(TEST_VENV)/made  ## The documentation as a site in build/docs; every link is checked
+	NO_MKDOCS_2_WARNING=1 $(TEST_PYTHON) -m mkdocs build --strict --quiet
 
 environment: $(TEST_VENV)/made
 

@@ -8,7 +8,16 @@ from keras_convnextv2.data.pixel_range import PixelRange
 
 
 class ImageSourceError(ValueError):
-    """Images that cannot be used. One line: what was found, and what to do."""
+    """Images that cannot be used. One line: what was found, and what to do.
+
+    Examples:
+        >>> from keras_convnextv2.data import ImageSourceError, open_source
+        >>> try:
+        ...     open_source("nowhere", "train")
+        ... except ImageSourceError as error:
+        ...     print(error)
+        The data folder nowhere does not exist. Check the path.
+    """
 
 
 class ImageSourceWarning(UserWarning):
@@ -29,6 +38,19 @@ class ImageSource:
         description: str, one line for logs.
         pixel_range: `PixelRange` of what has more than 8 bits, or None where nothing has.
         notes: tuple of str, one line each: what of the folder is not read, and why.
+
+    Examples:
+        >>> import numpy as np
+        >>> from pathlib import Path
+        >>> from keras_convnextv2.data import ImageSource, open_source
+        >>> Path("stored").mkdir()
+        >>> images = np.zeros((3, 32, 32, 1), "uint8")
+        >>> np.savez("stored/train.npz", images=images, mean=[0.5], std=[0.25])
+        >>> source = open_source("stored", "train")
+        >>> source.read([0, 2], image_size=(16, 24)).shape
+        (2, 16, 24, 1)
+        >>> isinstance(source, ImageSource)
+        True
     """
 
     records: np.ndarray
