@@ -1,5 +1,6 @@
-"""The files of --flagfile: read as UTF-8 in every locale, and named where they are none."""
+"""Files of flags, as --flagfile names them: alike in every locale, or named if they are none."""
 
+import os
 import re
 from pathlib import Path
 
@@ -49,8 +50,8 @@ def lines_of(path):
         FlagFileError: it cannot be read, or holds what is no flag.
     """
     try:
-        # As the names of files come from the system: bytes that are not UTF-8 are kept.
-        text = path.read_bytes().decode("utf-8", "surrogateescape")
+        # As names of files come from the system: the same bytes will be looked for.
+        text = os.fsdecode(path.read_bytes())
     except (OSError, ValueError) as error:
         raise FlagFileError(f"{path} cannot be read as a file of flags ({error})") from error
     lines = [line.strip() for line in text.split("\n")]

@@ -1,5 +1,6 @@
 """One training run: its folder, its callbacks and its call of `fit`."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -43,9 +44,8 @@ def open_output_dir():
     """Makes --output_dir and writes settings.flags; raises as `check_output_dir`."""
     folder = check_output_dir()
     folder.mkdir(parents=True, exist_ok=True)
-    text = resolved_flags()
-    # In every locale the same, and with names of files that are not UTF-8 as they are.
-    (folder / "settings.flags").write_text(text, encoding="utf-8", errors="surrogateescape")
+    # With names of files in the bytes that the system knows them by, whatever the locale is.
+    (folder / "settings.flags").write_bytes(os.fsencode(resolved_flags()))
     return folder
 
 

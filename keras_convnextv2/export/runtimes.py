@@ -154,9 +154,10 @@ class Artefact:
                 f"again ({type(error).__name__}: {error})"
             ) from error
         names = self.metadata.get("class_names")
-        fits = outputs.ndim == (4 if self.metadata["output"]["kind"] == "features" else 2)
-        fits = fits and (names is None or outputs.shape[-1] == len(names))
-        if not fits or len(outputs) != len(images):
+        kind = self.metadata.get("output", {}).get("kind")
+        rank = outputs.ndim if kind is None else 4 if kind == "features" else 2
+        fits = outputs.ndim == rank and len(outputs) == len(images)
+        if not fits or not (names is None or outputs.shape[-1] == len(names)):
             raise ValueError(
                 f"The artefact gives an output of the shape {outputs.shape} for images of the "
                 f"shape {images.shape}, which is not what it says of itself; copy or export it "
@@ -225,11 +226,7 @@ def open_artefact(path, threads=None, trusted=False):
             f"({type(error).__name__}: {error})"
         ) from error
     if foreign:
-        raise ValueError(
-            f"{path} was refused: it holds what no export of keras-convnextv2 does, "
-            f"{', '.join(foreign[:5])}{' and more' if len(foreign) > 5 else ''}. With trusted=True "
-            "(--trusted of recipes) it is run all the same, and may do anything to your files"
-        )
+        raise ValueError(refusal(path, foreign))
     if metadata is None:
         raise ValueError(f"{path} was not exported by keras-convnextv2: it holds no metadata of it")
     if not _is_complete(metadata):
@@ -264,8 +261,17 @@ def _is_complete(metadata):
                 or all(isinstance(variant[part], list) for part in ("depths", "widths")),
             )
         )
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
         return False
+
+
+def refusal(path, foreign):
+    """What is said of an artefact that holds `foreign_operations`."""
+    return (
+        f"{path} was refused: it holds what no export of keras-convnextv2 does, "
+        f"{', '.join(foreign[:5])}{' and more' if len(foreign) > 5 else ''}. With trusted=True "
+        "(--trusted of recipes) it is run all the same, and may do anything to your files"
+    )
 
 
 def foreign_operations(path):

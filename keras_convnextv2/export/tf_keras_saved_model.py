@@ -1,17 +1,20 @@
 """A SavedModel as a layer of tf_keras, which is Keras 2."""
 
 from keras_convnextv2.export.partner_packages import import_partner
+from keras_convnextv2.export.runtimes import foreign_operations, kind_of, refusal
 
 
-def saved_model_layer(path, name=None):
+def saved_model_layer(path, name=None, trusted=False):
     """A SavedModel that `export_model` wrote, as a layer of tf_keras to train on.
 
-    Any reusable SavedModel would do. It takes what the SavedModel takes; where sizes are open
-    there, they are here.
+    Any reusable SavedModel would do, if it is trusted. It takes what the SavedModel takes; where
+    sizes are open there, they are here.
 
     Args:
         path: str or Path of the folder.
         name: optional str, of the layer.
+        trusted: bool; True: of a SavedModel that `export_model` did not write, whose operations may
+            write files.
 
     Returns:
         A `tf_keras.layers.Layer` whose weights are the SavedModel's.
@@ -19,6 +22,7 @@ def saved_model_layer(path, name=None):
     Raises:
         ModuleNotFoundError: tf_keras is not installed.
         OSError: there is no SavedModel at `path`.
+        ValueError: it has other operations than our exports have.
 
     Examples:
         >>> import tf_keras, keras_convnextv2 as kc
@@ -30,6 +34,8 @@ def saved_model_layer(path, name=None):
         >>> features.shape.as_list()
         [None, 2, 2, 64]
     """
+    if not trusted and kind_of(path) == "saved_model" and (foreign := foreign_operations(path)):
+        raise ValueError(refusal(path, foreign))
     tf_keras = import_partner("tf_keras", extra="tf-keras")
     import tensorflow as tf
 

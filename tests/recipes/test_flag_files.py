@@ -22,7 +22,7 @@ def test_a_file_stands_for_its_lines_where_it_is_named(tmp_path):
     assert flag_files.expand(words) == expected
 
 
-def test_names_are_read_as_utf8_and_other_bytes_are_kept(tmp_path):
+def test_names_are_read_as_those_of_files_are(tmp_path):
     path = tmp_path / "settings.flags"
     path.write_bytes("--data_dir=фото\n".encode() + b"--weights=\xe9t\xe9\n")
     data_dir, weights = flag_files.lines_of(path)
