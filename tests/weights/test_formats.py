@@ -103,6 +103,21 @@ def test_a_layout_moves_axes_both_ways():
     np.testing.assert_array_equal(layout.to_keras(stored, kernel.shape), kernel)
 
 
+@pytest.mark.parametrize("library", ["official", "timm", "transformers", "mmpretrain"])
+def test_a_kernel_s_rows_are_rows_in_every_library_of_pytorch(library):
+    """Seen by kernels that are not square, since those of checkpoints are."""
+    rng = np.random.default_rng(0)
+    for name, shape in (
+        ("stem/conv/kernel", (2, 3, 4, 5)),
+        ("stage1_downsample/conv/kernel", (3, 2, 5, 4)),
+        ("stage2_block0/depthwise/kernel", (2, 3, 4, 1)),
+    ):
+        kernel = rng.normal(size=shape)
+        stored = WRITTEN[library].layout(name).to_stored(kernel)
+        outputs_first = (2, 3, 0, 1) if "depthwise" in name else (3, 2, 0, 1)
+        np.testing.assert_array_equal(stored, kernel.transpose(outputs_first), err_msg=name)
+
+
 def test_a_layout_of_another_rank_is_an_error():
     with pytest.raises(ValueError, match=r"axes i o\. Received: shape \(3,\)"):
         Layout("i o", "o i").stored_shapes((3,))
