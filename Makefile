@@ -30,7 +30,7 @@ BACKEND_TESTS := $(BACKENDS:%=test-%)
 # them, a file that is one long test would come last.
 # There is a process for each core: more threads of torch would wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(TEST_PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
-PHASES := environment lint $(BACKEND_TESTS) browser-check wheel-check
+PHASES := environment lint docs $(BACKEND_TESTS) browser-check wheel-check
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -40,7 +40,7 @@ export PIP_NO_INPUT := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint browser-check wheel-check environment clean $(BACKEND_TESTS)
+.PHONY: help demo test test-fast lint docs browser-check wheel-check environment clean $(BACKEND_TESTS)
 
 help:  ## List the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*##  *(.*)/  \1|\2/p' Makefile \
@@ -51,7 +51,7 @@ help:  ## List the targets
 demo: $(DEMO_VENV)/made  ## Pretrain and fine-tune a small model (BACKEND=tensorflow)
 	KERAS_BACKEND=$(BACKEND) $(DEMO_VENV)/bin/python -m recipes.demo
 
-test:  ## Everything: lint, all tests on each backend, the wheel; goes on after a failure
+test:  ## Everything: lint, documentation, all tests on each backend, the wheel; goes on after a failure
 	@rm -rf $(RESULTS) && mkdir $(RESULTS); worst=0; \
 	for phase in $(PHASES); do \
 	  echo; echo "=== $$phase"; started=$$(date +%s); status=0; \
@@ -88,6 +88,10 @@ $(BACKEND_TESTS): test-%: $(TEST_VENV)/made
 lint: $(TEST_VENV)/made  ## ruff's checks and its formatting
 	$(TEST_PYTHON) -m ruff check .
 	$(TEST_PYTHON) -m ruff format --check .
+
+# Material for MkDocs says at each build what will follow it.
+docs: $(TEST_VENV)/made  ## The documentation as a site in build/docs; every link is checked
+	NO_MKDOCS_2_WARNING=1 $(TEST_PYTHON) -m mkdocs build --strict --quiet
 
 # The pages' tests need one backend, and Chromium (CHROMIUM names another than the one on PATH).
 browser-check: $(TEST_VENV)/made $(WEB_RUNTIMES)  ## The web pages, driven in Chromium

@@ -14,6 +14,13 @@ def flip_and_shift(images, generator, max_shift):
 
     Returns:
         uint8 (n, H, W, C), a new array.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_convnextv2.data import flip_and_shift
+        >>> images = np.ones((2, 8, 8, 3), "uint8")
+        >>> flip_and_shift(images, np.random.default_rng(0), max_shift=0).sum() == images.sum()
+        np.True_
     """
     if max_shift < 0:
         raise ValueError(f"`max_shift` must be 0 or more. Received: {max_shift!r}")

@@ -6,7 +6,16 @@ import numpy as np
 
 
 class ImageSourceError(ValueError):
-    """Images that cannot be used. One line: what was found, and what to do."""
+    """Images that cannot be used. One line: what was found, and what to do.
+
+    Examples:
+        >>> from keras_convnextv2.data import ImageSourceError, open_source
+        >>> try:
+        ...     open_source("nowhere", "train")
+        ... except ImageSourceError as error:
+        ...     print(error)
+        The data folder nowhere does not exist. Check the path.
+    """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,6 +30,17 @@ class ImageSource:
         mean, std: tuples of float, one a channel, for images in 0..1.
         native_size: (H, W) where all images are stored in one known size, else None.
         description: str, one line for logs.
+
+    Examples:
+        >>> import numpy as np
+        >>> from pathlib import Path
+        >>> from keras_convnextv2.data import open_source
+        >>> Path("stored").mkdir()
+        >>> images = np.zeros((3, 32, 32, 1), "uint8")
+        >>> np.savez("stored/train.npz", images=images, mean=[0.5], std=[0.25])
+        >>> source = open_source("stored", "train")
+        >>> source.read([0, 2], image_size=(16, 24)).shape
+        (2, 16, 24, 1)
     """
 
     records: np.ndarray

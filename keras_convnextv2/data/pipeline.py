@@ -15,13 +15,21 @@ def preprocess(images, mean=IMAGENET_MEAN, std=IMAGENET_STD):
 
     Args:
         images: uint8 (..., H, W, C).
-        mean, std: C floats each, for images in 0..1.
+        mean: C floats, for images in 0..1.
+        std: C floats, for images in 0..1.
 
     Returns:
         float32 (..., H, W, C).
 
     Raises:
         ValueError: images that are not uint8, or another number of channels.
+
+    Examples:
+        >>> import numpy as np, keras_convnextv2 as kc
+        >>> grey = np.full((2, 32, 32, 1), 51, "uint8")
+        >>> images = kc.preprocess(grey, mean=[0.5], std=[0.25])
+        >>> images.dtype.name, round(float(images[0, 0, 0, 0]), 4)
+        ('float32', -1.2)
     """
     images = np.asarray(images)
     if images.dtype != "uint8":
@@ -67,6 +75,18 @@ class ImageBatches(keras.utils.PyDataset):
     Attributes:
         epoch: int, the epoch that batches are of. `on_epoch_end` adds 1; it can be set.
         error: what reading a batch raised, or None. A backend may raise something else for it.
+
+    Examples:
+        >>> import numpy as np
+        >>> from pathlib import Path
+        >>> from keras_convnextv2.data import ImageBatches, open_source
+        >>> Path("pictures").mkdir()
+        >>> images = np.zeros((10, 32, 32, 1), "uint8")
+        >>> np.savez("pictures/train.npz", images=images, mean=[0.5], std=[0.25])
+        >>> source = open_source("pictures", "train")
+        >>> batches = ImageBatches(source, (24, 24), batch_size=4, labelled=False, shuffle=True)
+        >>> [len(images) for (images,) in (batches[place] for place in range(len(batches)))]
+        [4, 4, 2]
     """
 
     def __init__(
@@ -188,6 +208,24 @@ class SetEpoch(keras.callbacks.Callback):
 
     Args:
         batches: `ImageBatches`.
+
+    Examples:
+        >>> import numpy as np, keras
+        >>> from pathlib import Path
+        >>> from keras_convnextv2.data import ImageBatches, SetEpoch, open_source
+        >>> Path("labelled").mkdir()
+        >>> images, labels = np.zeros((8, 8, 8, 1), "uint8"), np.arange(8) % 2
+        >>> settings = {"mean": [0.5], "std": [0.25], "class_names": ["cat", "dog"]}
+        >>> np.savez("labelled/train.npz", images=images, labels=labels, **settings)
+        >>> source = open_source("labelled", "train")
+        >>> batches = ImageBatches(source, (8, 8), batch_size=4, labelled=True, shuffle=True)
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+        >>> model.add(keras.layers.Dense(2))
+        >>> model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> callbacks = [SetEpoch(batches)]
+        >>> history = model.fit(batches, epochs=2, shuffle=False, callbacks=callbacks, verbose=0)
+        >>> history.epoch
+        [0, 1]
     """
 
     def __init__(self, batches):

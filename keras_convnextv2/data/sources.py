@@ -33,6 +33,18 @@ def open_source(data_dir, split):
 
     Raises:
         ImageSourceError: the folder cannot be used as it is.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from keras_convnextv2.data import open_source
+        >>> for name in ("cat", "dog"):
+        ...     Path("photographs", name).mkdir(parents=True)
+        ...     for number in range(5):
+        ...         Image.new("RGB", (40, 30)).save(f"photographs/{name}/{number}.png")
+        >>> train, test = open_source("photographs", "train"), open_source("photographs", "test")
+        >>> train.class_names, len(train), len(test)
+        (('cat', 'dog'), 8, 2)
     """
     if split not in SPLIT_FOLDERS:
         raise ImageSourceError(f"`split` must be 'train' or 'test'. Received: {split!r}")

@@ -41,8 +41,6 @@ def export_model(
 ):
     """Writes a model as an artefact of another runtime, and tries it there.
 
-        export_model(classifier, "model.tflite", precision="int8", images=photographs)
-
     The artefact is run in a process that has neither Keras nor this package, on random and on the
     given images, and compared with the model. Only then is it put at `path`, with a report beside
     it, `<name>.check.json`. It says of itself (in the way of its format) what it takes and gives,
@@ -80,6 +78,16 @@ def export_model(
         ExportError: settings that do not fit, or an artefact that fails its trial.
         ModuleNotFoundError: a package is missing; it says which extra brings it.
         FileExistsError: there is something at `path` already.
+
+    Examples:
+        >>> import numpy as np, keras_convnextv2 as kc
+        >>> from keras_convnextv2.export import export_model
+        >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+        >>> model = kc.ConvNeXtV2Classifier(kc.ConvNeXtV2Backbone(small, (64, 64, 3)), 2)
+        >>> photographs = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), "uint8")
+        >>> report = export_model(model, "model.tflite", precision="float16", images=photographs)
+        >>> report.num_images, report.problem is None
+        (4, True)
     """
     path = Path(path)
     format = format or format_of(path)

@@ -24,17 +24,29 @@ class Report:
 
     Args:
         artefact: str, its path.
-        format, precision: of the artefact.
+        format: of the artefact, a key of `FORMATS`.
+        precision: of the artefact.
         largest_difference: of all outputs from Keras's.
         relative_difference: the same over the range of Keras's outputs.
         agreement: share of images with the same first class, for a backbone largest feature.
-        accuracy, keras_accuracy: share of labelled images that are classified rightly, or None.
+        accuracy: share of labelled images that the artefact classifies rightly, or None.
+        keras_accuracy: the same of the model.
         num_images: int.
         num_bytes: int, of the artefact's files.
         latency_milliseconds: median of a batch in its own runtime.
-        latency_batch_size, threads: of the latency.
+        latency_batch_size: of the latency.
+        threads: of the latency.
         layers_kept_float: {layer: relative error it caused in int8}, for int8, or None.
         problem: str, what is not within tolerance, or None.
+
+    Examples:
+        >>> import numpy as np, keras_convnextv2 as kc
+        >>> from keras_convnextv2.export import export_model
+        >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+        >>> model = kc.ConvNeXtV2Classifier(kc.ConvNeXtV2Backbone(small, (64, 64, 3)), 2)
+        >>> report = export_model(model, "tried.onnx")
+        >>> report.format, report.relative_difference < 1e-4, report.agreement
+        ('onnx', True, 1.0)
     """
 
     artefact: str

@@ -7,7 +7,6 @@ from keras_convnextv2.export import isolated, litert, litert_quantization, onnx_
 from keras_convnextv2.export.errors import ExportError
 from keras_convnextv2.export.runtimes import SUFFIXES
 
-# The packages that writing and trying a format needs, and the extra that brings them.
 FORMATS = {
     "saved_model": ("tensorflow",),
     "litert": ("ai_edge_litert",),
@@ -16,6 +15,13 @@ FORMATS = {
     "torch": ("torch",),
     "keras": (),
 }
+"""The formats of artefacts, and the packages that writing and trying each needs.
+
+Examples:
+    >>> from keras_convnextv2.export import FORMATS
+    >>> FORMATS["onnx"]
+    ('onnx', 'onnxruntime')
+"""
 ENDINGS = {**SUFFIXES, "keras": ".keras"}  # none: a SavedModel's folder
 _EXTRAS = {"saved_model": "tensorflow"}  # where the extra is not named like the format
 

@@ -29,6 +29,14 @@ def to_keras_hub(backbone, first_level=None):
     Raises:
         ModuleNotFoundError: keras-hub is not installed.
         ValueError: `backbone` or `first_level` is something else.
+
+    Examples:
+        >>> import keras_convnextv2 as kc
+        >>> from keras_convnextv2.export import to_keras_hub
+        >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+        >>> backbone = kc.ConvNeXtV2Backbone(small, (64, 64, 3))
+        >>> list(to_keras_hub(backbone, first_level=1).pyramid_outputs)
+        ['P1', 'P2', 'P3', 'P4']
     """
     return pyramid_backbone_class()(backbone, first_level)
 

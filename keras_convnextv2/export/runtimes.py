@@ -104,6 +104,18 @@ def open_artefact(path, threads=None):
             metadata.
         ModuleNotFoundError: its runtime is not installed.
         OSError: the file cannot be read.
+
+    Examples:
+        >>> import numpy as np, keras_convnextv2 as kc
+        >>> from keras_convnextv2.export import export_model, open_artefact
+        >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+        >>> model = kc.ConvNeXtV2Classifier(kc.ConvNeXtV2Backbone(small, (64, 64, 3)), 2)
+        >>> report = export_model(model, "model.onnx", include_preprocessing=True)
+        >>> artefact = open_artefact("model.onnx")
+        >>> artefact.metadata["input"]["dtype"], artefact.metadata["input"]["shape"]
+        ('uint8', [None, 64, 64, 3])
+        >>> artefact(np.zeros((3, 64, 64, 3), "uint8")).shape
+        (3, 2)
     """
     path = Path(path)
     kind = kind_of(path)

@@ -34,6 +34,14 @@ def to_tf_keras(model):
         ModuleNotFoundError: tf_keras is not installed.
         ExportError: another model, or blocks that are not the paper's.
         ValueError: an activation or a dtype policy that tf_keras does not have.
+
+    Examples:
+        >>> import keras_convnextv2 as kc
+        >>> from keras_convnextv2.export import to_tf_keras
+        >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+        >>> model = kc.ConvNeXtV2Classifier(kc.ConvNeXtV2Backbone(small, (64, 64, 3)), 2)
+        >>> to_tf_keras(model).output_shape
+        (None, 2)
     """
     demand_exportable(model)
     tf_keras = import_partner("tf_keras", extra="tf-keras")

@@ -6,9 +6,6 @@ from keras_convnextv2.export.partner_packages import import_partner
 def saved_model_layer(path, name=None):
     """A SavedModel that `export_model` wrote, as a layer of tf_keras to train on.
 
-        images = tf_keras.Input((224, 224, 3))
-        features = saved_model_layer("runs/backbone")(images)
-
     Any reusable SavedModel would do. It takes what the SavedModel takes; where sizes are open
     there, they are here.
 
@@ -22,6 +19,16 @@ def saved_model_layer(path, name=None):
     Raises:
         ModuleNotFoundError: tf_keras is not installed.
         OSError: there is no SavedModel at `path`.
+
+    Examples:
+        >>> import tf_keras, keras_convnextv2 as kc
+        >>> from keras_convnextv2.export import export_model, saved_model_layer
+        >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+        >>> report = export_model(kc.ConvNeXtV2Backbone(small, (64, 64, 3)), "backbone")
+        >>> images = tf_keras.Input((64, 64, 3))
+        >>> features = saved_model_layer("backbone")(images)
+        >>> features.shape.as_list()
+        [None, 2, 2, 64]
     """
     tf_keras = import_partner("tf_keras", extra="tf-keras")
     import tensorflow as tf

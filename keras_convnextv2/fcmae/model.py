@@ -37,10 +37,6 @@ class FCMAE(keras.Model):
     decodes all, and pays for the hidden ones: the mean squared error of their pixels. After `fit`
     the backbone holds the pretrained weights. Source: arXiv 2301.00808, section 3.
 
-        fcmae = FCMAE(ConvNeXtV2Backbone("atto"))
-        fcmae.compile()
-        fcmae.fit(images)
-
     `fit` and `evaluate` take what Keras takes (NumPy arrays, `tf.data`, `PyDataset`, generators)
     with images (B, H, W, C), float and normalised; labels beside them are ignored. A dict
     {"images": ..., "hidden": ...} gives the masks from outside, with any number hidden: it is
@@ -73,6 +69,21 @@ class FCMAE(keras.Model):
             position its square of pixels.
         name: optional name of the model.
         trainable: bool.
+
+    Examples:
+        >>> import numpy as np, keras_convnextv2 as kc
+        >>> images = np.random.default_rng(0).normal(size=(4, 32, 48, 3)).astype("float32")
+        >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+        >>> backbone = kc.ConvNeXtV2Backbone(small, image_shape=(32, 48, 3), stem_stride=1)
+        >>> fcmae = kc.FCMAE(backbone, decoder_width=32)
+        >>> fcmae.compile()
+        >>> history = fcmae.fit(images, epochs=1, verbose=0)
+        >>> sorted(history.history)
+        ['gradient_norm', 'loss']
+        >>> fcmae.num_visible, fcmae.num_patches
+        (10, 24)
+        >>> fcmae.reconstruct(images)["pasted"].shape
+        (4, 32, 48, 3)
     """
 
     def __init__(
@@ -181,8 +192,8 @@ class FCMAE(keras.Model):
             training: bool, for stochastic depth.
 
         Returns:
-            {"prediction": (B, h, w, P * P * C) in the target's scale, float32,
-             "hidden": (B, h, w)}.
+            {"prediction": (B, h, w, P * P * C) in the target's scale, float32, and
+            "hidden": (B, h, w)}.
         """
         if isinstance(images, dict):
             if hidden is not None:

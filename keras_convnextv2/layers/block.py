@@ -40,6 +40,16 @@ class ConvNeXtV2Block(RegionLayer):
 
     Returns:
         The shape of `x`.
+
+    Examples:
+        >>> import numpy as np, keras_convnextv2 as kc
+        >>> features = np.random.default_rng(0).normal(size=(2, 8, 12, 16)).astype("float32")
+        >>> block = kc.ConvNeXtV2Block(16)
+        >>> tuple(block(features).shape)
+        (2, 8, 12, 16)
+        >>> hidden = np.array([[[0, 1, 1], [0, 0, 1]], [[1, 1, 0], [0, 1, 0]]])  # of 2 x 3 patches
+        >>> tuple(block(features, hidden=hidden).shape)
+        (2, 8, 12, 16)
     """
 
     def __init__(self, width, drop_path_rate=0.0, seed=None, spec=PAPER_BLOCK, **kwargs):

@@ -9,6 +9,13 @@ class BlockSpec:
         response: str, what stands after GELU: a name of `layers.responses`, "grn" in the paper.
         layer_scale: optional float, the initial value of a learned scale of each channel at the
             end of the block, as ConvNeXt V1 has it with 1e-6; None for none.
+
+    Examples:
+        >>> import keras_convnextv2 as kc
+        >>> first_version = kc.BlockSpec(response="none", layer_scale=1e-6)
+        >>> variant = kc.Variant((3, 3, 9, 3), (96, 192, 384, 768), block=first_version)
+        >>> variant == kc.VARIANTS["tiny"]
+        False
     """
 
     response: str = "grn"

@@ -31,6 +31,13 @@ class GlobalResponseNormalization(RegionLayer):
 
     Returns:
         The shape and dtype of `x`.
+
+    Examples:
+        >>> import keras, numpy as np, keras_convnextv2 as kc
+        >>> features = np.random.default_rng(0).normal(size=(2, 8, 12, 16)).astype("float32")
+        >>> grn = kc.GlobalResponseNormalization()
+        >>> np.array_equal(keras.ops.convert_to_numpy(grn(features)), features)  # as it starts
+        True
     """
 
     def __init__(self, epsilon=1e-6, **kwargs):

@@ -24,6 +24,15 @@ class MaskedDepthwiseConv2D(RegionLayer):
 
     Returns:
         The shape of `x`; of a map, zero at hidden positions.
+
+    Examples:
+        >>> import keras, numpy as np, keras_convnextv2 as kc
+        >>> features = np.random.default_rng(0).normal(size=(1, 4, 8, 16)).astype("float32")
+        >>> convolution = kc.MaskedDepthwiseConv2D(kernel_size=3)
+        >>> output = convolution(features, hidden=np.array([[[0, 1]]]))  # the right half is hidden
+        >>> output = keras.ops.convert_to_numpy(output)
+        >>> float(abs(output[:, :, 4:]).max()), bool(output[:, :, :4].any())
+        (0.0, True)
     """
 
     def __init__(self, kernel_size=7, **kwargs):

@@ -23,6 +23,14 @@ class StochasticDepth(keras.layers.Layer):
     Call arguments:
         x: (B, ...).
         training: bool.
+
+    Examples:
+        >>> import keras, numpy as np, keras_convnextv2 as kc
+        >>> branch = np.ones((16, 1), "float32")  # of 16 images
+        >>> layer = kc.StochasticDepth(0.5, seed=0)
+        >>> output = keras.ops.convert_to_numpy(layer(branch, training=True))
+        >>> sorted(set(output.ravel().tolist()))  # some dropped, the others doubled
+        [0.0, 2.0]
     """
 
     def __init__(self, rate, seed=None, **kwargs):

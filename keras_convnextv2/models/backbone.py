@@ -50,6 +50,15 @@ class ConvNeXtV2Backbone(FunctionalModel):
             None. `.keras` files keep it.
         normalisation: (mean, std) of the images in 0..1 that the weights were trained on, a tuple
             of a float a channel each, or None where it is not known. `.keras` files keep it.
+
+    Examples:
+        >>> import numpy as np, keras_convnextv2 as kc
+        >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+        >>> backbone = kc.ConvNeXtV2Backbone(small, image_shape=(64, 96, 3))
+        >>> backbone.predict(np.zeros((2, 64, 96, 3), "float32"), verbose=0).shape
+        (2, 2, 3, 64)
+        >>> list(backbone.pyramid_outputs)
+        ['P2', 'P3', 'P4', 'P5']
     """
 
     def __init__(

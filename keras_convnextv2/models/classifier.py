@@ -28,6 +28,14 @@ class ConvNeXtV2Classifier(FunctionalModel):
 
     Output:
         (B, num_classes), float32 also under mixed precision.
+
+    Examples:
+        >>> import numpy as np, keras_convnextv2 as kc
+        >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+        >>> backbone = kc.ConvNeXtV2Backbone(small, image_shape=(64, 96, 3))
+        >>> model = kc.ConvNeXtV2Classifier(backbone, 2, class_names=["cat", "dog"])
+        >>> model.predict(np.zeros((5, 64, 96, 3), "float32"), verbose=0).shape
+        (5, 2)
     """
 
     def __init__(

@@ -3,9 +3,22 @@
 import math
 import numbers
 
-# Of ImageNet's RGB images in 0..1, which the released weights were trained on.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""The mean of ImageNet's RGB images in 0..1, which the released weights were trained on.
+
+Examples:
+    >>> from keras_convnextv2.data import IMAGENET_MEAN
+    >>> IMAGENET_MEAN
+    (0.485, 0.456, 0.406)
+"""
 IMAGENET_STD = (0.229, 0.224, 0.225)
+"""The standard deviation of the same images.
+
+Examples:
+    >>> from keras_convnextv2.data import IMAGENET_STD
+    >>> IMAGENET_STD
+    (0.229, 0.224, 0.225)
+"""
 
 
 def checked_normalisation(normalisation, channels=None):

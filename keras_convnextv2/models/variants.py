@@ -15,6 +15,11 @@ class Variant:
         depths: four positive ints, the number of blocks of each stage.
         widths: four positive ints, the number of channels of each stage.
         block: `BlockSpec`, what the blocks are made of; the paper's by default.
+
+    Examples:
+        >>> import keras_convnextv2 as kc
+        >>> kc.Variant(depths=(2, 2, 6, 2), widths=(40, 80, 160, 320)).name
+        'atto'
     """
 
     depths: tuple
@@ -63,6 +68,13 @@ VARIANTS = {
     "large": Variant((3, 3, 27, 3), (192, 384, 768, 1536)),
     "huge": Variant((3, 3, 27, 3), (352, 704, 1408, 2816)),
 }
+"""The sizes by name, which `variant` of a backbone takes.
+
+Examples:
+    >>> import keras_convnextv2 as kc
+    >>> kc.VARIANTS["atto"].widths
+    (40, 80, 160, 320)
+"""
 
 
 def resolve_variant(variant):

@@ -13,6 +13,15 @@ class KernelDecayAdamW(OpenAdamW):
     Weights of fewer than two dimensions are left out of the decay: biases, the scales and shifts
     of LayerNorm and GRN, and the mask token. What `exclude_from_weight_decay` is told is not in
     Keras's config of an optimizer; here it follows from the weights.
+
+    Examples:
+        >>> import keras, numpy as np
+        >>> from keras_convnextv2.training import KernelDecayAdamW
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> model.compile(KernelDecayAdamW(1e-3, weight_decay=0.05), loss="mse")
+        >>> history = model.fit(np.ones((8, 3)), np.ones((8, 2)), verbose=0)
+        >>> list(history.history)
+        ['loss']
     """
 
     def build(self, variables):

@@ -59,6 +59,15 @@ def from_preset(
     Raises:
         ValueError: `channels` or `num_classes` is no positive int, or is given beside `head=False`.
         WeightsError: there is no whole model in a known format.
+
+    Examples:
+        >>> import keras_convnextv2 as kc
+        >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+        >>> model = kc.ConvNeXtV2Classifier(kc.ConvNeXtV2Backbone(small, (64, 64, 3)), 2)
+        >>> kc.save_weights(model, "for_timm.safetensors", format="timm")
+        >>> same = kc.from_preset("for_timm.safetensors")
+        >>> same.num_classes, same.backbone.variant.widths
+        (2, (8, 16, 32, 64))
     """
     for name, value in (("channels", channels), ("num_classes", num_classes)):
         if value is not None and (type(value) is not int or value < 1):

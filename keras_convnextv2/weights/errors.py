@@ -4,6 +4,16 @@ class WeightsError(ValueError):
     The one type of error that `load_weights`, `save_weights` and `from_preset` raise for what
     they are given: a file that is damaged, hostile or of no known format, weights that do not fit
     the model, a hub that does not answer. The message says what came and what to do.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import keras_convnextv2 as kc
+        >>> size = Path("notes.txt").write_text("no weights")
+        >>> try:
+        ...     model = kc.from_preset("notes.txt")
+        ... except kc.WeightsError:
+        ...     print("refused")
+        refused
     """
 
 

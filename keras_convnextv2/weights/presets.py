@@ -17,6 +17,12 @@ class Preset:
         top_1: accuracy on ImageNet-1K's validation images in percent, as the official
             repository reports it; None for a backbone.
         licence: SPDX identifier in lower case.
+
+    Examples:
+        >>> import keras_convnextv2 as kc
+        >>> preset = kc.PRESETS["hf://timm/convnextv2_tiny.fcmae"]
+        >>> preset.variant, preset.image_size, preset.num_classes
+        ('tiny', 224, None)
     """
 
     variant: str
@@ -71,3 +77,12 @@ PRESETS = {
         for (variant, size), top_1 in _TOP_1_AFTER_22K.items()
     },
 }
+"""The public weights by what `from_preset` takes, each a `Preset`.
+
+Examples:
+    >>> import keras_convnextv2 as kc
+    >>> len(kc.PRESETS)
+    26
+    >>> kc.PRESETS["hf://timm/convnextv2_atto.fcmae_ft_in1k"].licence
+    'cc-by-nc-4.0'
+"""

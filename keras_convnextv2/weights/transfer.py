@@ -29,6 +29,18 @@ class LoadReport:
         num_loaded: weights loaded.
         new: names of the model's weights that stayed as they were.
         left_out: keys of the file that were not loaded.
+
+    Examples:
+        >>> import warnings, keras_convnextv2 as kc
+        >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+        >>> backbone = kc.ConvNeXtV2Backbone(small, (64, 64, 3))
+        >>> kc.save_weights(kc.ConvNeXtV2Classifier(backbone, 2), "two_classes.safetensors")
+        >>> seven = kc.ConvNeXtV2Classifier(backbone, 7)
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore")  # it says which weights stay new
+        ...     report = kc.load_weights(seven, "two_classes.safetensors", strict=False)
+        >>> report.new
+        ('head/kernel', 'head/bias')
     """
 
     path: str
@@ -71,6 +83,14 @@ def load_weights(model, source, strict=True, entry=None):
 
     Raises:
         WeightsError: the file is damaged or hostile, or does not fit; says what and what to do.
+
+    Examples:
+        >>> import keras_convnextv2 as kc
+        >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+        >>> model = kc.ConvNeXtV2Classifier(kc.ConvNeXtV2Backbone(small, (64, 64, 3)), 2)
+        >>> kc.save_weights(model, "for_meta.pt", format="official")
+        >>> print(kc.load_weights(model, "for_meta.pt"))
+        for_meta.pt (official): 60 weights loaded
     """
     wanted = sizes_of(model)
     contents = identify(open_weights(source, entry, wanted.variant))
@@ -175,6 +195,15 @@ def save_weights(model, path, format="keras", dtype=None):
     Raises:
         WeightsError: the format has no place for a weight or for the model's blocks, or the ending
             is not one of its.
+
+    Examples:
+        >>> import keras_convnextv2 as kc
+        >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+        >>> model = kc.ConvNeXtV2Classifier(kc.ConvNeXtV2Backbone(small, (64, 64, 3)), 2)
+        >>> kc.save_weights(model, "for_mmpretrain.pth", format="mmpretrain", dtype="float16")
+        >>> kc.save_weights(model, "for_transformers", format="transformers")  # a folder
+        >>> kc.from_preset("for_transformers").num_classes
+        2
     """
     sizes = sizes_of(model)
     chosen = format_named(format)

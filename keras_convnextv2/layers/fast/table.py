@@ -111,6 +111,12 @@ def set_fast_paths(paths="auto"):
 
     Raises:
         ValueError: `paths` is none of these.
+
+    Examples:
+        >>> import keras_convnextv2 as kc
+        >>> before = kc.set_fast_paths("off")
+        >>> kc.set_fast_paths(before)
+        'off'
     """
     before = _chosen["paths"]
     if isinstance(paths, str):

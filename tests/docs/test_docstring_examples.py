@@ -1,0 +1,67 @@
+"""Every public name has an example in its docstring, and the examples are right."""
+
+import ast
+import doctest
+import inspect
+from pathlib import Path
+
+import pytest
+
+import keras_convnextv2 as kc
+from keras_convnextv2 import data, export, fcmae, layers, models, training, weights
+
+PACKAGES = (kc, data, export, fcmae, layers, models, training, weights)
+
+
+def public_names():
+    """{name: (docstring, file)} of what the packages export, each object once."""
+    found = {}
+    for package in PACKAGES:
+        for name in package.__all__:
+            value = getattr(package, name)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                found[name] = value.__doc__ or "", inspect.getfile(value)
+            else:
+                found[name] = docstring_of_value(name)
+    return found
+
+
+def docstring_of_value(name):
+    """The string after the assignment of a constant, as mkdocstrings reads it, and its file."""
+    for path in Path(kc.__file__).parent.rglob("*.py"):
+        body = ast.parse(path.read_text()).body
+        for statement, after in zip(body, body[1:], strict=False):
+            if (
+                isinstance(statement, ast.Assign)
+                and [getattr(target, "id", "") for target in statement.targets] == [name]
+                and isinstance(after, ast.Expr)
+                and isinstance(after.value, ast.Constant)
+            ):
+                return after.value.value, str(path)
+    return "", ""
+
+
+# Exports are tried in other processes, whatever the backend.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.one_backend if name in export.__all__ else ())
+        for name in sorted(public_names())
+    ],
+)
+def test_the_example_of_a_public_name_gives_what_it_shows(name, tmp_path, monkeypatch):
+    docstring, file = public_names()[name]
+    example = doctest.DocTestParser().get_doctest(docstring, {}, name, file, 0)
+    sources = "".join(part.source for part in example.examples)
+    assert name in sources, f"{file}: the docstring of {name} has no example that uses it"
+    monkeypatch.chdir(tmp_path)
+    told = []
+    result = doctest.DocTestRunner().run(example, out=told.append)
+    assert result.failed == 0, "".join(told)
+
+
+@pytest.mark.one_backend
+def test_the_reference_has_every_public_name():
+    page = Path(__file__).parents[2] / "docs/reference.md"
+    shown = [line.split(".")[-1] for line in page.read_text().splitlines() if line[:4] == "::: "]
+    assert sorted(shown) == sorted(public_names())

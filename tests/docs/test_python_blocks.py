@@ -1,0 +1,26 @@
+"""The Python of README and of the pages runs as it stands."""
+
+import pytest
+
+from tests.docs.pages import PAGES, blocks
+
+WITH_PYTHON = [name for name, text in PAGES.items() if blocks(text, "python")]
+
+
+def test_readme_has_examples():
+    assert "README.md" in WITH_PYTHON
+    assert len(WITH_PYTHON) > 5
+
+
+@pytest.mark.parametrize("name", WITH_PYTHON)
+def test_the_blocks_of_a_page_run_in_their_order(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "__main__"}
+    for line, source in blocks(PAGES[name], "python"):
+        exec(compile("\n" * line + source, name, "exec"), namespace)
+
+
+@pytest.mark.one_backend
+def test_readme_is_read_in_five_minutes():
+    lines = PAGES["README.md"].splitlines()
+    assert len(lines) <= 150, f"README.md has {len(lines)} lines; its pages are in docs/"
