@@ -34,13 +34,15 @@ class ImageSource:
     Examples:
         >>> import numpy as np
         >>> from pathlib import Path
-        >>> from keras_convnextv2.data import open_source
+        >>> from keras_convnextv2.data import ImageSource, open_source
         >>> Path("stored").mkdir()
         >>> images = np.zeros((3, 32, 32, 1), "uint8")
         >>> np.savez("stored/train.npz", images=images, mean=[0.5], std=[0.25])
         >>> source = open_source("stored", "train")
         >>> source.read([0, 2], image_size=(16, 24)).shape
         (2, 16, 24, 1)
+        >>> isinstance(source, ImageSource)
+        True
     """
 
     records: np.ndarray

@@ -41,12 +41,14 @@ class Report:
 
     Examples:
         >>> import numpy as np, keras_convnextv2 as kc
-        >>> from keras_convnextv2.export import export_model
+        >>> from keras_convnextv2.export import Report, export_model
         >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
         >>> model = kc.ConvNeXtV2Classifier(kc.ConvNeXtV2Backbone(small, (64, 64, 3)), 2)
         >>> report = export_model(model, "tried.onnx")
         >>> report.format, report.relative_difference < 1e-4, report.agreement
         ('onnx', True, 1.0)
+        >>> isinstance(report, Report)
+        True
     """
 
     artefact: str

@@ -81,7 +81,7 @@ class FCMAE(keras.Model):
         >>> sorted(history.history)
         ['gradient_norm', 'loss']
         >>> fcmae.num_visible, fcmae.num_patches
-        (10, 24)
+        (9, 24)
         >>> fcmae.reconstruct(images)["pasted"].shape
         (4, 32, 48, 3)
     """

@@ -23,6 +23,8 @@ class Preset:
         >>> preset = kc.PRESETS["hf://timm/convnextv2_tiny.fcmae"]
         >>> preset.variant, preset.image_size, preset.num_classes
         ('tiny', 224, None)
+        >>> isinstance(preset, kc.weights.Preset)
+        True
     """
 
     variant: str

@@ -39,6 +39,8 @@ class LoadReport:
         >>> with warnings.catch_warnings():
         ...     warnings.simplefilter("ignore")  # it says which weights stay new
         ...     report = kc.load_weights(seven, "two_classes.safetensors", strict=False)
+        >>> isinstance(report, kc.weights.LoadReport)
+        True
         >>> report.new
         ('head/kernel', 'head/bias')
     """

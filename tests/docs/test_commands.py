@@ -38,7 +38,7 @@ def shown_commands():
 )
 def test_the_flags_of_a_command_are_the_program_s(command):
     words = shlex.split(command, comments=True)
-    words = [word for word in words if word != "..."]
+    words = [word for word in words if not word.endswith("...")]  # what stands for anything
     parsed = run_python("-c", PARSE, *words[2:])
     assert parsed.returncode == 0, f"{shown_commands()[command]}: {parsed.stderr}"
 

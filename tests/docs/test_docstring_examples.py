@@ -49,12 +49,11 @@ def docstring_of_value(name):
         for name in sorted(public_names())
     ],
 )
-def test_the_example_of_a_public_name_gives_what_it_shows(name, tmp_path, monkeypatch):
+def test_the_example_of_a_public_name_gives_what_it_shows(name, in_new_folder):
     docstring, file = public_names()[name]
     example = doctest.DocTestParser().get_doctest(docstring, {}, name, file, 0)
     sources = "".join(part.source for part in example.examples)
     assert name in sources, f"{file}: the docstring of {name} has no example that uses it"
-    monkeypatch.chdir(tmp_path)
     told = []
     result = doctest.DocTestRunner().run(example, out=told.append)
     assert result.failed == 0, "".join(told)

@@ -13,8 +13,7 @@ def test_readme_has_examples():
 
 
 @pytest.mark.parametrize("name", WITH_PYTHON)
-def test_the_blocks_of_a_page_run_in_their_order(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_blocks_of_a_page_run_in_their_order(name, in_new_folder):
     namespace = {"__name__": "__main__"}
     for line, source in blocks(PAGES[name], "python"):
         exec(compile("\n" * line + source, name, "exec"), namespace)
