@@ -51,7 +51,7 @@ help:  ## List the targets
 demo: $(DEMO_VENV)/made  ## Pretrain and fine-tune a small model (BACKEND=tensorflow)
 	KERAS_BACKEND=$(BACKEND) $(DEMO_VENV)/bin/python -m recipes.demo
 
-test:  ## Everything: lint, documentation, all tests on each backend, the wheel; goes on after a failure
+test:  ## Everything: lint, all tests on each backend, the wheel; goes on after a failure
 	@rm -rf $(RESULTS) && mkdir $(RESULTS); worst=0; \
 	for phase in $(PHASES); do \
 	  echo; echo "=== $$phase"; started=$$(date +%s); status=0; \
@@ -89,10 +89,6 @@ lint: $(TEST_VENV)/made  ## ruff's checks and its formatting
 	$(TEST_PYTHON) -m ruff check .
 	$(TEST_PYTHON) -m ruff format --check .
 
-# Material for MkDocs says at each build what will follow it.
-docs: $(TEST_VENV)/made  ## The documentation as a site in build/docs; every link is checked
-	NO_MKDOCS_2_WARNING=1 $(TEST_PYTHON) -m mkdocs build --strict --quiet
-
 # The pages' tests need one backend, and Chromium (CHROMIUM names another than the one on PATH).
 browser-check: $(TEST_VENV)/made $(WEB_RUNTIMES)  ## The web pages, driven in Chromium
 	KERAS_BACKEND=torch $(PYTEST) tests/browser --junitxml=$(RESULTS)/$@.xml $(PYTEST_ARGS)
@@ -105,6 +101,10 @@ $(WEB_RUNTIMES): recipes/web/package.json recipes/web/package-lock.json
 
 wheel-check: $(TEST_VENV)/made  ## Build the wheel and try it with each backend alone
 	$(TEST_PYTHON) -m tools.check_wheel --pip_args="$(PIP_ARGS)"
+
+# Material for MkDocs says at each build what will follow it.
+docs: $(TEST_VENV)/made  ## The documentation as a site in build/docs; every link is checked
+	NO_MKDOCS_2_WARNING=1 $(TEST_PYTHON) -m mkdocs build --strict --quiet
 
 environment: $(TEST_VENV)/made
 
