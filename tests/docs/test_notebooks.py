@@ -6,6 +6,9 @@ import pytest
 
 from tests.reference.processes import ROOT, run_python
 
+# The pages' blocks show on every backend what notebooks use of the library.
+pytestmark = pytest.mark.one_backend
+
 NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
 
 
@@ -27,7 +30,6 @@ def test_a_notebook_runs_from_top_to_bottom(path, tmp_path):
     assert finished.returncode == 0, finished.stderr
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=named)
 def test_a_notebook_keeps_no_outputs_which_would_go_stale(path):
     cells = code_cells(path)
