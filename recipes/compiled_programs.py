@@ -35,10 +35,8 @@ def keep():
     if folder is None:
         if VARIABLE in os.environ:
             return
-        # A folder for each processor: what was compiled for one may crash on another, and homes
-        # are shared.
-        folder = _user_cache() / "keras_convnextv2" / "jax" / _processor()
-        if not (_keeps_well() and _can_be_written(folder)):
+        folder = _default_folder()
+        if folder is None:
             return
         _make_room(folder)
     elif not folder:
@@ -47,6 +45,17 @@ def keep():
     elif Path(folder).exists() and not Path(folder).is_dir():
         raise ValueError(f"--jax_cache_dir: {folder} is a file. Name a folder.")
     os.environ[VARIABLE] = str(folder)
+
+
+def _default_folder():
+    """Where programs are kept unasked; None where they should not be, or cannot."""
+    try:
+        # A folder for each processor: what was compiled for one may crash on another, and homes
+        # are shared.
+        folder = _user_cache() / "keras_convnextv2" / "jax" / _processor()
+        return folder if _keeps_well() and _can_be_written(folder) else None
+    except (OSError, RuntimeError):  # a folder that is not for us, or nobody's home
+        return None
 
 
 def _keeps_well():

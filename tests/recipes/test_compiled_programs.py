@@ -89,6 +89,15 @@ def test_where_nothing_can_be_written_nothing_is_kept(keep, tmp_path):
     assert keep(None) is None
 
 
+@pytest.mark.parametrize("problem", [PermissionError("not for you"), RuntimeError("no home")])
+def test_without_a_home_nothing_is_kept(keep, monkeypatch, problem):
+    def fail():
+        raise problem
+
+    monkeypatch.setattr(Path, "home", fail)
+    assert keep(None) is None
+
+
 def test_what_was_not_used_for_longest_is_deleted(keep, tmp_path, monkeypatch):
     monkeypatch.setattr(compiled_programs, "_MOST_BYTES", 250)
     folder = Path(keep(None))
