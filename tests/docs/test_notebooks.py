@@ -10,6 +10,11 @@ from tests.reference.processes import ROOT, run_python
 pytestmark = pytest.mark.one_backend
 
 NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
+# What has to be true when the last cell has run.
+LEARNED = {
+    "official_weights_to_a_phone": "accuracy > 0.8 and same.mean() > 0.9",
+    "your_own_folder": "pretraining.history['loss'][-1] < pretraining.history['loss'][0]",
+}
 
 
 def code_cells(path):
@@ -25,7 +30,8 @@ def named(path):
 def test_a_notebook_runs_from_top_to_bottom(path, tmp_path):
     sources = ["".join(cell["source"]) for cell in code_cells(path)]
     program = tmp_path / "notebook.py"
-    program.write_text("\n".join(["import os", f"os.chdir({str(tmp_path)!r})", *sources]))
+    setting_out = f"import os\nos.chdir({str(tmp_path)!r})"
+    program.write_text("\n".join([setting_out, *sources, f"assert {LEARNED[path.stem]}"]))
     finished = run_python(program, NOTEBOOK_SIZE="small", TF_CPP_MIN_LOG_LEVEL="2")
     assert finished.returncode == 0, finished.stderr
 
