@@ -21,7 +21,24 @@ class ImageSourceError(ValueError):
 
 
 class ImageSourceWarning(UserWarning):
-    """Images that can be used, though perhaps not as they were meant."""
+    """Images that can be used, though perhaps not as they were meant.
+
+    Examples:
+        >>> import warnings
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from keras_convnextv2.data import ImageSourceWarning, open_source
+        >>> for name in ("ant", "bee"):
+        ...     Path("insects", name).mkdir(parents=True)
+        ...     Image.new("RGB", (40, 30)).save(f"insects/{name}/1.png")
+        ...     _ = Path("insects", name, "1.txt").write_text("a note")
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     source = open_source("insects", "train")
+        >>> [issubclass(warning.category, ImageSourceWarning) for warning in caught]
+        [True]
+        >>> source.notes
+        ('insects: passed over 2 files of other kinds (2 .txt).',)
+    """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -20,6 +20,13 @@ class PixelRange:
 
     Raises:
         ValueError: it is no range.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_convnextv2.data import PixelRange
+        >>> of_12_bits = PixelRange(0, 4095)
+        >>> of_12_bits.to_uint8(np.array([0, 1000, 4095, 9999], "uint16")).tolist()
+        [0, 62, 255, 255]
     """
 
     low: float
