@@ -63,6 +63,7 @@ def test_it_is_told_the_stages_and_where_they_are_on_both_paths(rng):
     assert_equal_on_both_paths(pair, images)
 
 
+@pytest.mark.one_backend
 def test_it_is_told_whether_it_is_training(rng):
     fcmae, _ = make_pair(in_training=0.5)
     images = rng.normal(size=(3, 16, 24, 3)).astype("float32")

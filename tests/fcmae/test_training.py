@@ -76,6 +76,7 @@ def test_masks_follow_the_steps_of_the_run(rng, make_fcmae):
         assert abs(loss / expected - 1) < 1e-5
 
 
+@pytest.mark.one_backend
 def test_stochastic_depth_drops_in_training_and_only_there(rng, make_fcmae):
     images = rng.normal(size=(4, 16, 24, 3)).astype("float32")
     hidden = HIDDEN[[0, 0, 0, 0]]

@@ -1,5 +1,7 @@
 """Every faster way of the table equals the plain operation, and can be switched off."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -180,6 +182,36 @@ def test_a_choice_changes_no_result_of_a_layer(rng):
     default = layer(x)
     kc.set_fast_paths("off")
     np.testing.assert_allclose(*map(to_numpy, (layer(x), default)), atol=1e-6)
+
+
+def test_gelu_with_grn_sums_in_float32_for_bfloat16(rng):
+    """Seen in an image whose gains nearly cancel, and in a gradient that adds up many images."""
+    x, upstream = (
+        keras.ops.cast(values, "bfloat16")
+        for values in (rng.normal(size=(64, 8, 10, 8)), rng.uniform(0.5, 1.5, (64, 8, 10, 8)))
+    )
+    wide_x, wide_upstream = (
+        to_numpy(keras.ops.cast(a, "float32")).astype("float64") for a in (x, upstream)
+    )
+    activated = wide_x * (0.5 + 0.5 * np.vectorize(math.erf)(wide_x / math.sqrt(2)))
+    norm = np.sqrt(np.square(activated).sum(axis=(1, 2)))
+    scaled = norm / (norm.mean(axis=-1, keepdims=True) + 1e-6)
+    gains = rng.uniform(0.01, 0.02, 8)  # of the first image
+    gamma = keras.Variable((gains - 1) / scaled[0], dtype="float32")
+    beta = keras.Variable(np.zeros(8), dtype="float32")
+
+    def call():
+        return ops.gelu_grn(x, gamma.value, beta.value, 1e-6, WholeMap())
+
+    y = to_numpy(keras.ops.cast(call(), "float32"))[0]
+    # Off by 5e-4 with GELU and the result rounded to 8 bits, by 5e-3 with the statistics, too.
+    assert np.abs(y - activated[0] * gains).max() < 2e-3 * np.abs(activated[0]).max()
+
+    (gradient,) = gradients_of(
+        lambda: keras.ops.sum(keras.ops.cast(call() * upstream, "float32")), [beta]
+    )
+    # torch rounds the sum of each image, whose errors cancel; not that of all images.
+    np.testing.assert_allclose(gradient, wide_upstream.sum(axis=(0, 1, 2)), rtol=1e-3)
 
 
 if keras.backend.backend() == "torch":  # elsewhere a compiled step leaves out what nobody takes

@@ -29,6 +29,7 @@ def test_pretraining_leaves_a_model_a_log_settings_and_pictures(pretrained):
     fcmae = keras.saving.load_model(folder / "checkpoints" / "last.keras")
     for trained, saved in zip(fcmae.backbone.get_weights(), backbone.get_weights(), strict=True):
         np.testing.assert_array_equal(trained, saved)
+    assert (fcmae.optimizer.beta_1, fcmae.optimizer.beta_2) == (0.9, 0.95)  # the paper's
 
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]

@@ -179,7 +179,9 @@ def test_a_classifier_of_other_classes(run_recipe, images_dir, tmp_path):
     assert_one_line(run_recipe("evaluate", *words), "evaluate", "5 classes", "3")
 
 
-@pytest.mark.parametrize("recipe", ["pretrain", "finetune"])
+@pytest.mark.parametrize(
+    "recipe", ["pretrain", pytest.param("finetune", marks=pytest.mark.one_backend)]
+)
 def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_saved(
     run_recipe, tiny_run, tmp_path, recipe
 ):
