@@ -114,15 +114,16 @@ class ImageBatches(keras.utils.PyDataset):
             raise ValueError(f"`seed` must be 0 or more. Received: {seed!r}")
         if len(source) == 0:
             raise ValueError(f"There are no images to make batches of: {source.description}")
-        if drop_remainder and len(source) < batch_size:
-            raise ValueError(
-                f"{len(source)} images are less than one batch of {batch_size}, and smaller "
-                "batches are left out. Choose a smaller batch size or add images."
-            )
         if labelled and source.labels is None:
             raise ValueError(
                 f"Labels are needed, but there are none: {source.description}. Give a folder with "
                 "one folder a class."
+            )
+        if drop_remainder and len(source) < batch_size:
+            raise ValueError(
+                f"{len(source)} images are less than one batch of {batch_size}, and smaller "
+                "batches are left out. Choose a smaller batch size (--batch_size of the "
+                "recipes) or add images."
             )
         self.source = source
         self.image_size = tuple(image_size)

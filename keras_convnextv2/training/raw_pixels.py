@@ -1,7 +1,7 @@
 """A warning for images that are pixels still, where a model takes normalised ones.
 
 A model that is given numbers of 0 to 255 computes, and learns little. Whatever form the images come
-in, the first batch is looked at once for each model, and nothing of it is lost.
+in, the first batch of each call is looked at, and nothing of it is lost. A model warns once.
 """
 
 import contextlib
@@ -22,24 +22,25 @@ def look_at_images(model, x):
     """Warns if the images in `x` look like pixels.
 
     Args:
-        model: a model; of each, `x` is looked at once.
+        model: the model that takes them.
         x: what `fit`, `evaluate` or `predict` takes.
 
     Returns:
         What to go on with in place of `x`.
     """
-    if getattr(model, "_has_looked_at_images", False) or x is None:
+    if getattr(model, "_has_warned_of_pixels", False) or x is None:
         return x
-    model._has_looked_at_images = True
     if isinstance(x, types.GeneratorType):
         batches = list(itertools.islice(x, 1))
         for batch in batches:
-            _warn_of_pixels(batch)
+            _warn_of_pixels(model, batch)
         return (batch for batch in itertools.chain(batches, x))
     if hasattr(x, "element_spec"):  # a `tf.data.Dataset`
-        return _looking(x)
+        return _looking(model, x)
+    first = None
     with _nothing_drawn(), contextlib.suppress(Exception):  # what fails here fails again in `fit`
-        _warn_of_pixels(_first_of(x))
+        first = _first_of(x)
+    _warn_of_pixels(model, first)
     return x
 
 
@@ -67,7 +68,7 @@ def _nothing_drawn():
         np.random.set_state(states[1])
 
 
-def _looking(dataset):
+def _looking(model, dataset):
     """A `tf.data.Dataset` of the same elements that warns when the first one comes by."""
     import tensorflow as tf
 
@@ -76,7 +77,7 @@ def _looking(dataset):
         return dataset
 
     def warn(images):
-        _warn_of_pixels(images)
+        _warn_of_pixels(model, images)
         return np.int64(0)
 
     def look(index, element):
@@ -99,17 +100,18 @@ def _images_of(batch):
     return batch.get("images") if isinstance(batch, dict) else batch
 
 
-def _warn_of_pixels(batch):
+def _warn_of_pixels(model, batch):
     images = _images_of(batch)
-    if images is None:
+    if images is None or not hasattr(images, "dtype") or len(images.shape) not in (3, 4):
         return
     images = keras.ops.convert_to_numpy(images[:_NUM_IMAGES])
     is_integer = images.dtype.kind in "iu"
     if not images.size or not (is_integer or (images.min() >= 0 and images.max() > _LARGEST)):
         return
+    model._has_warned_of_pixels = True
     warnings.warn(
-        f"The images look like pixels: {images.dtype} of {images.min()} to {images.max()}. A model "
-        "takes them normalised, as its weights were trained: `keras_convnextv2.preprocess` makes "
-        "that of uint8 images.",
+        f"The images look like pixels: {images.dtype} of {images.min():.4g} to "
+        f"{images.max():.4g}. A model takes them normalised, as its weights were trained: "
+        "`keras_convnextv2.preprocess` makes that of uint8 images.",
         stacklevel=4,
     )

@@ -79,10 +79,10 @@ def test_pretraining_on_pixels_is_warned_of_once(form, pixels):
 def test_nothing_is_said_of_normalised_images_and_nothing_lost(form, pixels):
     images = kc.preprocess(pixels.astype("uint8"))
     results = []
-    for has_looked in (False, True):
+    for has_warned in (False, True):  # then it looks no more
         keras.utils.set_random_seed(0)
         fcmae = make_fcmae()
-        fcmae._has_looked_at_images = has_looked
+        fcmae._has_warned_of_pixels = has_warned
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="The images look like pixels")
             history = fcmae.fit(FORMS[form](images), shuffle=False, verbose=0)
@@ -92,7 +92,8 @@ def test_nothing_is_said_of_normalised_images_and_nothing_lost(form, pixels):
 
 def test_a_classifier_given_uint8_is_told(pixels):
     classifier = kc.ConvNeXtV2Classifier(make_backbone(), 3)
-    with pytest.warns(UserWarning, match="look like pixels: uint8"):
+    classifier.predict(kc.preprocess(pixels.astype("uint8")), verbose=0)  # which is as it should
+    with pytest.warns(UserWarning, match="look like pixels: uint8 of 0 to 255"):
         classifier.predict(pixels.astype("uint8"), verbose=0)
 
 
@@ -103,10 +104,10 @@ def test_looking_draws_nothing(rng):
 
     images = rng.normal(size=(4, 16, 24, 3)).astype("float32")
     drawn = []
-    for has_looked in (False, True):
+    for has_warned in (False, True):
         np.random.seed(1)
         fcmae = make_fcmae()
-        fcmae._has_looked_at_images = has_looked
+        fcmae._has_warned_of_pixels = has_warned
         fcmae.fit(Drawing(images), verbose=0)
         drawn.append(np.random.normal())
     assert drawn[0] == drawn[1]
