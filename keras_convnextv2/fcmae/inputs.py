@@ -52,8 +52,8 @@ def patch_grid(backbone, patch_size):
         )
     if height is None or width is None:
         raise ValueError(
-            "FCMAE needs a backbone of known image height and width. Received: "
-            f"image_shape={backbone.image_shape}"
+            "FCMAE needs a backbone of known image height and width, such as image_shape=(224, "
+            f"224, 3). Received: image_shape={backbone.image_shape}"
         )
     if height % patch_size or width % patch_size:
         unit = "total stride" if patch_size == stride else "patch size"

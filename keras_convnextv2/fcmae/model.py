@@ -262,7 +262,7 @@ class FCMAE(keras.Model):
         if kwargs.get("sample_weight") is not None:
             raise ValueError(NO_SAMPLE_WEIGHTS)  # without labels, Keras drops them in silence
         callbacks = watched(callbacks, self, verbose, epochs, kwargs.get("steps_per_epoch"))
-        if self.optimizer is not None and not self.optimizer.built:
+        if getattr(self, "optimizer", None) is not None and not self.optimizer.built:
             # Not in the first step: where that raises, TensorFlow could make no variables later.
             self.optimizer.build(self.trainable_variables)
         x = look_at_images(self, x)

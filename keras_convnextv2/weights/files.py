@@ -49,7 +49,9 @@ def open_weights(source, entry=None, variant=None):
             checkpoint = _open_file(path, entry, variant)
         else:
             raise WeightsError(
-                f"There is no file or folder {source}. Name one, or hf://owner/name on the hub."
+                f"There is no file or folder {source}. Name one, or hf://owner/name on the hub, of "
+                "which `PRESETS` lists the public ones. New weights are those of "
+                "`ConvNeXtV2Backbone`."
             )
         if entry is not None and checkpoint.container != "PyTorch":
             raise WeightsError(

@@ -64,6 +64,11 @@ def test_another_loss_or_metric_is_refused(make_fcmae, options, text):
         make_fcmae().compile(optimizer="adamw", **options)
 
 
+def test_fit_before_compile_says_so(make_fcmae):
+    with pytest.raises(ValueError, match="call `compile"):
+        make_fcmae().fit(IMAGES, verbose=0)
+
+
 def test_sample_weights_are_refused(fcmae):
     with pytest.raises(ValueError, match="takes no sample weights"):
         fcmae.fit(IMAGES, sample_weight=np.ones(2), verbose=0)

@@ -258,6 +258,11 @@ def test_an_activation_that_is_lost_is_said(tmp_path):
         kc.save_weights(model, tmp_path / "a.pt", "timm")
 
 
+def test_a_size_is_no_file_and_the_way_out_is_named():
+    with pytest.raises(kc.WeightsError, match="no file or folder atto.*PRESETS.*New weights are"):
+        kc.from_preset("atto")
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(kc.WeightsError, match=re.escape(f"no file or folder {tmp_path / 'a.pt'}")):
         kc.from_preset(tmp_path / "a.pt")
