@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from recipes import image_memory, images, saved_models, training_flags
+from recipes import image_memory, images, pixel_range, saved_models, training_flags
 
 FLAGS = flags.FLAGS
 
@@ -43,6 +43,8 @@ def define_flags(stem_strides, epochs):
     flags.DEFINE_string("data_dir", "", "Folder of train.npz and test.npz. Empty: the embedded.")
     image_memory.define_flags()
     flags.adopt_module_key_flags(image_memory)
+    pixel_range.define_flags()
+    flags.adopt_module_key_flags(pixel_range)
 
 
 def make_backbone(stem_strides):

@@ -81,6 +81,6 @@ def test_a_run_can_be_started_again_where_the_locale_is_not_utf8(images_dir, tmp
     settings = first / "settings.flags"
     assert f"--data_dir={images_dir}" in settings.read_text(encoding="utf-8")
     for variables in (ascii_alone, {}):
-        again = ("--dry_run", f"--flagfile={settings}", f"--output_dir={second}")
+        again = (f"--flagfile={settings}", f"--output_dir={second}", "--dry_run")
         done = run_python("-m", "recipes.pretrain", *again, **variables)
         assert done.returncode == 0, done.stderr

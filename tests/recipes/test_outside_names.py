@@ -60,7 +60,7 @@ def test_control_characters_of_files_and_classes_do_not_reach_the_terminal(
     shown = {line.partition("%")[2].strip() for line in lines[1:]}
     assert shown == {r"red \x1b[31m", "日傘", r"line\nend"}
     assert r"b\x1b]0;title\x07.png cannot be read" in outcome.err
-    assert r"folder\x1b[0m: files that are no images" in outcome.err
+    assert r"folder\x1b[0m: passed over 1 file of other kinds (1 .txt)" in outcome.err
     assert (outcome.out + outcome.err).replace("\n", "").isprintable()
     # To a program they go as they are.
     as_json = run_recipe("predict", f"--model={model}", f"--images={folder}", "--json")
