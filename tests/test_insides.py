@@ -42,6 +42,9 @@ def test_no_other_file_uses_a_private_name_that_is_not_our_own():
         and node.attr.startswith("_")
         and not node.attr.endswith("__")
         and node.attr not in own | {"_replace"}  # of a named tuple
+        # PyTorch's reader of its archives, in a file that works copied alone;
+        # tests/export/test_foreign_operations.py fails when it goes.
+        and (path.name, node.attr) != ("runtimes.py", "_C")
     ]
     assert foreign == []
     hooks = [name for name in vars(insides.OpenAdamW) if name.startswith("_") and "__" not in name]
