@@ -410,7 +410,7 @@ def test_a_damaged_artefact(run_recipe, photographs, tmp_path, name):
 def test_a_runtime_that_is_not_installed(
     run_recipe, photographs, tmp_path, monkeypatch, name, package, extra
 ):
-    (tmp_path / name).touch()
+    (tmp_path / name).write_bytes(b"\x08\x08")  # what its runtime would look at
     for loaded in [loaded for loaded in sys.modules if loaded.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.setitem(sys.modules, package, None)  # importing it says that there is none
