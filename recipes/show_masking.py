@@ -12,6 +12,7 @@ than that of the pretraining, for which the model was not trained.
 import contextlib
 import fractions
 import html
+import logging
 import time
 from pathlib import Path
 
@@ -215,6 +216,7 @@ def main():
     import gradio  # noqa: F401 - before the weights are read, if it is missing
 
     page = make_page(Masking(FLAGS.weights))
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # by which gradio asks its own page
     try:
         launch(page, FLAGS.port, prevent_thread_lock=True)
     except OSError as error:
