@@ -15,7 +15,8 @@ class PixelRange:
     """The stored values that become 0 and 255; what is below or above is taken as they are.
 
     Args:
-        low, high: finite numbers, low < high.
+        low: float, finite.
+        high: float, finite, above `low`.
         origin: str, where the range comes from, in words.
 
     Raises:
