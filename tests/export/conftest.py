@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 import keras_convnextv2 as kc
+from keras_convnextv2.export import export_model
 from tests.reference.random_weights import randomize
 
 CLASS_NAMES = ("shirt", "shoe", "long sleeve", "日傘", "hat")
@@ -45,3 +46,21 @@ def pixels():
 def outputs_of():
     """The outputs of a Keras model for float images."""
     return lambda model, images: model.predict(images, verbose=0)
+
+
+@pytest.fixture(scope="module")
+def export(make_model, tmp_path_factory):
+    """Exports a small classifier, once each: the artefact's path."""
+    folder = tmp_path_factory.mktemp("artefacts")
+
+    def make(name):
+        if not (folder / name).exists():
+            export_model(make_model(image_shape=(64, 96, 3)), folder / name)
+        return folder / name
+
+    return make
+
+
+@pytest.fixture
+def images(rng):
+    return rng.normal(size=(2, 64, 96, 3)).astype("float32")

@@ -5,28 +5,10 @@ import zipfile
 
 import pytest
 
-from keras_convnextv2.export import export_model, open_artefact, runtimes
+from keras_convnextv2.export import open_artefact, runtimes
 
 pytestmark = pytest.mark.one_backend
 NAMES = ("model.onnx", "model.xml", "model.tflite", "model.pt2")
-
-
-@pytest.fixture(scope="module")
-def export(make_model, tmp_path_factory):
-    """Exports a small classifier, once each: the artefact's path."""
-    folder = tmp_path_factory.mktemp("artefacts")
-
-    def make(name):
-        if not (folder / name).exists():
-            export_model(make_model(image_shape=(64, 96, 3)), folder / name)
-        return folder / name
-
-    return make
-
-
-@pytest.fixture
-def images(rng):
-    return rng.normal(size=(2, 64, 96, 3)).astype("float32")
 
 
 @pytest.fixture

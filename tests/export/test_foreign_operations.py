@@ -11,30 +11,12 @@ import numpy as np
 import onnx
 import pytest
 
-from keras_convnextv2.export import export_model, open_artefact, runtimes, saved_model_layer
+from keras_convnextv2.export import open_artefact, runtimes, saved_model_layer
 from keras_convnextv2.export.runtimes import METADATA_FILE, foreign_operations
 from tools import list_operations
 
 pytestmark = pytest.mark.one_backend
 REFUSED = "was refused: it holds what no export of keras-convnextv2 does, "
-
-
-@pytest.fixture(scope="module")
-def export(make_model, tmp_path_factory):
-    """Exports a small classifier, once each: the artefact's path."""
-    folder = tmp_path_factory.mktemp("artefacts")
-
-    def make(name):
-        if not (folder / name).exists():
-            export_model(make_model(image_shape=(64, 96, 3)), folder / name)
-        return folder / name
-
-    return make
-
-
-@pytest.fixture
-def images(rng):
-    return rng.normal(size=(2, 64, 96, 3)).astype("float32")
 
 
 # Of TensorFlow and PyTorch some alone: a second each. `tools.list_operations` tries all.

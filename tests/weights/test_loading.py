@@ -13,20 +13,6 @@ from tests.reference.random_weights import named_weights, randomize
 DEPTHS, WIDTHS = (1, 1, 2, 1), (4, 6, 8, 12)
 
 
-@pytest.fixture
-def checkpoint(rng):
-    return random_checkpoint(custom_layout("official", DEPTHS, WIDTHS), rng)
-
-
-@pytest.fixture
-def save(tmp_path):
-    def save(checkpoint):
-        safetensors.numpy.save_file(checkpoint, tmp_path / "file.safetensors")
-        return tmp_path / "file.safetensors"
-
-    return save
-
-
 def make_backbone(depths=DEPTHS, widths=WIDTHS, channels=3):
     return kc.ConvNeXtV2Backbone(kc.Variant(depths, widths), (64, 96, channels))
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import safetensors.numpy
 
 import keras_convnextv2 as kc
 from tests.reference.compute import compute
@@ -11,20 +10,6 @@ from tests.reference.random_weights import named_weights, randomize
 
 DEPTHS, WIDTHS = (1, 1, 2, 1), (4, 6, 8, 12)
 STEM = "downsample_layers.0.0.weight"  # (filters, channels, height, width)
-
-
-@pytest.fixture
-def checkpoint(rng):
-    return random_checkpoint(custom_layout("official", DEPTHS, WIDTHS), rng)
-
-
-@pytest.fixture
-def save(tmp_path):
-    def save(checkpoint):
-        safetensors.numpy.save_file(checkpoint, tmp_path / "file.safetensors")
-        return tmp_path / "file.safetensors"
-
-    return save
 
 
 def stem_kernel(model):
