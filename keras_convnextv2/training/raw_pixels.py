@@ -1,7 +1,8 @@
 """A warning for images that are pixels still, where a model takes normalised ones.
 
 A model that is given numbers of 0 to 255 computes, and learns little. Whatever form the images come
-in, the first batch of each call is looked at, and nothing of it is lost. A model warns once.
+in, the first batch of each call is looked at, and nothing of it is lost; that of a data set which
+reads its images, at the first call alone. A model warns once.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import itertools
 import random
 import types
 import warnings
+import weakref
 
 import keras
 import numpy as np
@@ -37,6 +39,12 @@ def look_at_images(model, x):
         return (batch for batch in itertools.chain(batches, x))
     if hasattr(x, "element_spec"):  # a `tf.data.Dataset`
         return _looking(model, x)
+    if isinstance(x, keras.utils.PyDataset) or hasattr(x, "dataset"):
+        if not hasattr(model, "_datasets_looked_at"):
+            model._datasets_looked_at = weakref.WeakSet()
+        if x in model._datasets_looked_at:  # as after each epoch: to look is to read a batch
+            return x
+        model._datasets_looked_at.add(x)
     first = None
     with _nothing_drawn(), contextlib.suppress(Exception):  # what fails here fails again in `fit`
         first = _first_of(x)

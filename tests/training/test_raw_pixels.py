@@ -97,6 +97,23 @@ def test_a_classifier_given_uint8_is_told(pixels):
         classifier.predict(pixels.astype("uint8"), verbose=0)
 
 
+def test_a_data_set_that_reads_is_looked_at_once(rng):
+    class Counting(Sequence):
+        num_read = 0
+
+        def __getitem__(self, index):
+            self.num_read += 1
+            return super().__getitem__(index)
+
+    sequence, fcmae = Counting(rng.normal(size=(4, 16, 24, 3)).astype("float32")), make_fcmae()
+    counts = []
+    for _ in range(3):
+        before = sequence.num_read
+        fcmae.evaluate(sequence, verbose=0)
+        counts.append(sequence.num_read - before)
+    assert counts[1] == counts[2] == counts[0] - 1
+
+
 def test_looking_draws_nothing(rng):
     class Drawing(Sequence):
         def __getitem__(self, index):
