@@ -52,9 +52,10 @@ def main():
     minutes = (time.monotonic() - started) / 60
 
     table = _table(budgets, accuracies)
-    (folder / "table.md").write_text(table, encoding="utf-8")
+    (folder / "table.md").write_text(_as_markdown(table), encoding="utf-8")
     first = folder / "seed0"
-    print(f"\nTest accuracy on 2,000 images after fine-tuning, {FLAGS.seeds} seed(s):\n\n{table}")
+    seeds = "one seed" if FLAGS.seeds == 1 else f"{FLAGS.seeds} seeds"
+    print(f"\nTest accuracy on 2,000 images after fine-tuning, {seeds}:\n\n{_as_text(table)}\n")
     print(f"pictures  {first / 'pretrained' / 'reconstructions.png'}")
     print(f"model     {first / f'pretrained_{budgets[0]}_labels' / 'model.keras'}")
     print(f"log       {first / 'pretrained' / 'metrics.jsonl'}")
@@ -92,22 +93,29 @@ def _run(recipe, **settings):
 
 
 def _table(budgets, accuracies):
+    """Rows of cells, the first one of names."""
+
     def shown(values):
         spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
         return f"{statistics.mean(values):.1f} %{spread}"
 
-    lines = [
-        "| labels a class | from scratch | FCMAE-pretrained | gain, points |",
-        "|---|---|---|---|",
-    ]
+    rows = [("labels a class", "from scratch", "pretrained", "gain, points")]
     for budget in budgets:
         scratch, pretrained = accuracies["scratch", budget], accuracies["pretrained", budget]
         gains = [after - before for before, after in zip(scratch, pretrained, strict=True)]
-        lines.append(
-            f"| {budget} | {shown(scratch)} | {shown(pretrained)} | "
-            f"{shown(gains).replace(' %', '')} |"
-        )
-    return "\n".join(lines) + "\n"
+        gain = shown(gains).replace(" %", "")
+        rows.append((str(budget), shown(scratch), shown(pretrained), gain))
+    return rows
+
+
+def _as_text(rows):
+    """Columns of equal width, flush right."""
+    return "\n".join(" ".join(f"{cell:>14}" for cell in row) for row in rows)
+
+
+def _as_markdown(rows):
+    rows = [rows[0], ["---:"] * len(rows[0]), *rows[1:]]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """One training run: its folder, its callbacks and its call of `fit`."""
 
 import os
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 from absl import flags
@@ -57,7 +59,17 @@ def announce(**facts):
             "--precision=bfloat16 takes as little memory."
         )
     for name, value in facts.items():
-        print(f"{name.replace('_', ' '):<16} {printable(value)}", file=sys.stderr)
+        print(_fitted(f"{name.replace('_', ' '):<16} {printable(value)}"), file=sys.stderr)
+
+
+def _fitted(line):
+    """A line on a terminal, broken between words; elsewhere, as in a file, as it is."""
+    if not sys.stderr.isatty():
+        return line
+    columns = shutil.get_terminal_size().columns
+    return textwrap.fill(
+        line, columns, subsequent_indent=" " * 17, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _is_slow_precision():
