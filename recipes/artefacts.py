@@ -5,7 +5,7 @@ import logging
 import numpy as np
 from absl import flags
 
-from recipes import image_sizes, normalisation, program, saved_models
+from . import image_sizes, normalisation, program, saved_models
 
 
 def define_flags():

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from absl import flags
 
-from recipes import artefacts, image_files, program, training_flags
-from recipes.printable import printable
+from . import artefacts, image_files, program, training_flags
+from .printable import printable
 
 FLAGS = flags.FLAGS
 

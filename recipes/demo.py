@@ -19,7 +19,7 @@ from pathlib import Path
 
 from absl import flags
 
-from recipes import program
+from . import program
 
 FLAGS = flags.FLAGS
 
@@ -82,8 +82,8 @@ def _run(recipe, **settings):
     """Runs a recipe in a process of its own and returns its result."""
     words = [f"--{name}={value}" for name, value in settings.items() if value != ""]
     words += [FLAGS[name].serialize() for name in program.SHARED_FLAGS if FLAGS[name].present]
-    command = [sys.executable, "-m", f"recipes.{recipe}", *words]
-    print(f"\n$ python -m recipes.{recipe} {' '.join(words)}", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", f"{__package__}.{recipe}", *words]
+    print(f"\n$ python -m {__package__}.{recipe} {' '.join(words)}", file=sys.stderr, flush=True)
     root = Path(__file__).resolve().parents[1]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     done = subprocess.run([*command, "--json"], stdout=subprocess.PIPE, text=True, env=environment)

@@ -12,7 +12,7 @@ import time
 
 from absl import flags
 
-from recipes import (
+from . import (
     image_sizes,
     images,
     normalisation,

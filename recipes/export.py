@@ -14,7 +14,7 @@ import sys
 
 from absl import flags
 
-from recipes import (
+from . import (
     image_memory,
     images,
     normalisation,
@@ -23,7 +23,7 @@ from recipes import (
     saved_models,
     training_flags,
 )
-from recipes.printable import printable
+from .printable import printable
 
 FLAGS = flags.FLAGS
 

@@ -5,21 +5,36 @@ On 10 labels a class of the embedded images, from what recipes.pretrain left, an
         --labels_per_class=10
     python -m recipes.finetune --output_dir=runs/scratch --labels_per_class=10
 
-From Meta's weights, with the extra `hub` installed:
+On a folder of your own with a folder a class, from Meta's weights, with the extra `hub` installed:
     python -m recipes.finetune --output_dir=runs/finetuned --data_dir=photographs \
         --weights=hf://timm/convnextv2_atto.fcmae
 
-On a folder of your own with a folder a class:
-    python -m recipes.finetune --output_dir=runs/finetuned --weights=runs/pretrained \
-        --data_dir=photographs
+As the paper does it on ImageNet, one of recipes/settings; flags after it count instead of its own:
+    python -m recipes.finetune --output_dir=runs/atto --data_dir=imagenet \
+        --weights=runs/pretrained --flagfile=finetune_1k_atto --batch_size=256 --accumulation_steps=4
 
-Leaves in the output folder: settings.flags, metrics.jsonl, checkpoints/last.keras, model.keras
-(the classifier, with the names of its classes). Prints the accuracy on the test split.
+Images are parted in three: those trained on, those for validation, by which the best epoch and the
+temperature are chosen, and those for testing, which are read once, at the end.
+
+Leaves in the output folder: model.keras (the classifier of the best epoch, with the names of its
+classes and its temperature), settings.flags and run.json, metrics.jsonl, curves.png, board (for
+TensorBoard), checkpoints, and test (tables and pictures of the test images).
 """
 
 from absl import flags
 
-from recipes import images, program, saved_models, training_flags, training_run
+from . import (
+    augmentation_flags,
+    evaluation_report,
+    images,
+    model_flags,
+    program,
+    projection,
+    saved_models,
+    training_flags,
+    training_run,
+    validation,
+)
 
 FLAGS = flags.FLAGS
 
@@ -31,94 +46,200 @@ flags.DEFINE_string(
 )
 flags.DEFINE_integer("labels_per_class", 0, "Train on this many images a class; 0: on all.")
 flags.DEFINE_float("drop_path_rate", 0.0, "Stochastic depth of the last block.")
-flags.DEFINE_bool("evaluate_each_epoch", False, "Evaluate after each epoch, not only at the end.")
+flags.DEFINE_float("head_init_scale", 0.001, "Factor on the first weights of the linear layer.")
+flags.DEFINE_float(
+    "layer_decay",
+    None,
+    "Layer-wise decay: each layer learns at this times the rate of the one above it; 1: all alike.",
+    lower_bound=0,
+)
+flags.DEFINE_enum(
+    "layer_decay_groups",
+    "single",
+    ["single", "group"],
+    "A layer there is a block, or one of the paper's 12 groups of blocks.",
+)
+flags.DEFINE_float(
+    "ema_momentum",
+    None,
+    "Share of the average of the weights that an update keeps; the average is evaluated and saved. "
+    "0: none.",
+    lower_bound=0,
+    upper_bound=1,
+)
+flags.DEFINE_enum(
+    "trainable",
+    "all",
+    ["head", "last_stage", "all"],
+    "What learns: the linear layer and its norm; also the last stage; or everything.",
+)
+flags.DEFINE_integer(
+    "freeze_epochs", 0, "Epochs before those, in which the head alone learns.", lower_bound=0
+)
+flags.DEFINE_string(
+    "class_weights",
+    "none",
+    "How much an image counts by its class: none (all alike), balanced (classes with fewer images "
+    "more), or NAME=NUMBER with commas between.",
+)
+flags.DEFINE_enum(
+    "sampling",
+    "uniform",
+    ["uniform", "balanced"],
+    "Each image once an epoch, or each class equally often.",
+)
 training_flags.define_data_flags()
-training_flags.define_model_flags()
+model_flags.define_flags()
 training_flags.define_training_flags()
-flags.adopt_module_key_flags(training_flags)
+augmentation_flags.define_flags()
+validation.define_flags()
+for module in (training_flags, model_flags, augmentation_flags, validation):
+    flags.adopt_module_key_flags(module)
 
 
-# For the embedded images: with 10 labels a class, 60 epochs * 5 steps = 300 steps. For a folder:
-# a rate that was measured to learn at a batch of 32 as of 256. The paper's base rate of the smaller
-# models (table 11), 2e-4, would be 2.5e-5 at 32: it is for 600 epochs of ImageNet.
-EMBEDDED_RUN = {"batch_size": 20, "epochs": 60, "learning_rate": 1e-3}
-FOLDER_RUN = {"batch_size": 64, "epochs": 50, "learning_rate": 1e-3}
+# For the embedded images: with 10 labels a class, 60 epochs * 5 steps = 300 steps.
+EMBEDDED_RUN = {
+    "batch_size": 20,
+    "epochs": 60,
+    "learning_rate": 1e-3,
+    "beta_2": 0.999,
+    "crop_scale": [],
+    "flip": "horizontal",
+    "layer_decay": 1.0,
+    "ema_momentum": 0.0,
+    "label_smoothing": 0.0,
+    "validation_fraction": 0.0,
+}
+# For a folder: what was measured on folders of photographs.
+FOLDER_RUN = {**EMBEDDED_RUN, "validation_fraction": 0.1, **training_flags.in_file("small_data")}
+training_flags.describe_defaults(EMBEDDED_RUN, FOLDER_RUN)
 
 
 def main():
-    pretrained, model_defaults = None, None
+    pretrained, of_model = None, None
     if FLAGS.weights:
         pretrained = saved_models.backbone_of(saved_models.load(FLAGS.weights))
-        model_defaults = saved_models.model_flags(pretrained)
-    training_flags.resolve((EMBEDDED_RUN, FOLDER_RUN), model_defaults)
-    size = training_flags.image_size()
-    variant = training_flags.chosen_variant()
-    if not FLAGS.dry_run:
-        training_run.check_output_dir()
-    source = images.open_images("train")
-    if FLAGS.labels_per_class:
-        source = source.labels_per_class(FLAGS.labels_per_class, FLAGS.seed)
-    batches = images.training_batches(source, size, labelled=True)
-    evaluation = images.evaluation_batches(images.open_images("test"), size, labelled=True)
+        of_model = saved_models.model_flags(pretrained)
+    settings = training_flags.resolve(EMBEDDED_RUN, FOLDER_RUN, of_model)
+    variant = model_flags.variant_of(settings)
+    if not settings.dry_run:
+        training_run.check_output_dir(settings)
+    train, validated, test = images.open_splits(settings)
+    augmentation = augmentation_flags.augmentation(settings)
+    batches = images.training_batches(train, settings, augmentation)
+    validation_batches = validated and images.evaluation_batches(validated, settings)
+    test_batches = images.evaluation_batches(test, settings)
 
     import keras
 
     import keras_convnextv2 as kc
     from keras_convnextv2.training.checkpoints import save_model
+    from keras_convnextv2.training.classification_loss import classification_loss
     from keras_convnextv2.training.optimizers import adamw
     from keras_convnextv2.training.schedules import warmup_cosine
 
-    keras.utils.set_random_seed(FLAGS.seed)
+    keras.utils.set_random_seed(settings.seed)
     backbone = kc.ConvNeXtV2Backbone(
         variant,
-        image_shape=(*size, source.channels),
-        stem_stride=FLAGS.stem_stride,
-        drop_path_rate=FLAGS.drop_path_rate,
-        seed=FLAGS.seed,
-        dtype=training_flags.dtype_policy(),
+        image_shape=(*settings.size, train.channels),
+        stem_stride=settings.stem_stride,
+        drop_path_rate=settings.drop_path_rate,
+        seed=settings.seed,
+        dtype=training_flags.dtype_policy(settings),
     )
     if pretrained is not None:
         saved_models.copy_weights(pretrained, backbone)
-    backbone.normalisation = source.mean, source.std
-    backbone.pixel_range = source.pixel_range and source.pixel_range.values
-    names = source.class_names
-    classifier = kc.ConvNeXtV2Classifier(backbone, len(names), class_names=names)
+    backbone.normalisation = train.mean, train.std
+    backbone.pixel_range = train.pixel_range and train.pixel_range.values
+    classifier = kc.ConvNeXtV2Classifier(
+        backbone,
+        len(train.class_names),
+        head_init_scale=settings.head_init_scale,
+        class_names=train.class_names,
+        multi_label=train.labels.ndim == 2,
+    )
 
-    num_steps, num_warmup_steps = training_flags.resolve_steps(len(batches))
-    schedule = warmup_cosine(
-        FLAGS.learning_rate, num_steps, num_warmup_steps, minimum=FLAGS.learning_rate / 1000
-    )
-    classifier.compile(
-        optimizer=adamw(classifier, schedule, FLAGS.weight_decay),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
+    def compile_for(epochs, warmup_epochs):
+        """Compiles the classifier for so many epochs of the layers that are not frozen."""
+        num_updates, num_warmup = training_flags.num_updates(
+            settings, len(batches), epochs, warmup_epochs
+        )
+        classifier.compile(
+            optimizer=adamw(
+                classifier,
+                warmup_cosine(
+                    settings.learning_rate, num_updates, num_warmup, settings.min_learning_rate
+                ),
+                settings.weight_decay,
+                settings.beta_2,
+                layer_decay=settings.layer_decay if settings.layer_decay < 1 else None,
+                layer_decay_groups=settings.layer_decay_groups,
+                clip_norm=settings.clip_norm or None,
+                ema_momentum=settings.ema_momentum or None,
+                accumulation_steps=settings.accumulation_steps,
+            ),
+            loss=classification_loss(
+                classifier.multi_label,
+                settings.label_smoothing if classifier.multi_label else 0.0,
+                soft_labels=batches.gives_soft_labels,
+            ),
+            metrics=["accuracy"],
+        )
+
+    phases = [(settings.trainable, settings.epochs, settings.warmup_epochs)]
+    if settings.freeze_epochs:
+        phases.insert(0, ("head", settings.freeze_epochs, settings.freeze_epochs / 10))
+    training_run.set_trainable(classifier, phases[0][0])
+    compile_for(*phases[0][1:])
 
     training_run.announce(
+        settings,
         backend=keras.backend.backend(),
-        images=training_run.taken(source, size),
-        start=FLAGS.weights or "from scratch",
+        images=training_run.taken(train, settings.size),
+        **({} if validated is None else {"validation": validated.description}),
+        start=settings.weights or "from scratch",
         model=f"{classifier.count_params():,} parameters",
-        training=training_run.length(batches, num_warmup_steps),
+        training=training_run.length(settings, batches),
     )
-    if FLAGS.dry_run:
+    if settings.dry_run:
+        epochs = settings.freeze_epochs + settings.epochs
+        result = projection.project(classifier, batches, epochs, validation_batches, epochs)
+        program.print_result(result, settings.json)
         return
-    folder = training_run.open_output_dir()
-    each_epoch = evaluation if FLAGS.evaluate_each_epoch else None
-    logs = training_run.train(classifier, batches, folder, "fine-tuning", each_epoch)
+    folder = training_run.open_output_dir(settings)
+    chooser = validation.Validation(validation_batches, folder, settings)
+    class_weight = training_run.class_weights(settings, train)
+    done = 0
+    for trainable, epochs, warmup_epochs in phases:
+        if done:
+            training_run.set_trainable(classifier, trainable)
+            compile_for(epochs, warmup_epochs)
+        logs = training_run.train(
+            classifier,
+            batches,
+            folder,
+            "fine-tuning",
+            settings,
+            epochs=(done, done + epochs),
+            validation=chooser,
+            class_weight=class_weight,
+        )
+        done += epochs
+    chooser.take_best(classifier)
+    classifier.temperature = chooser.temperature(classifier)
     save_model(classifier, folder / "model.keras")
 
-    scores = images.evaluate(classifier, evaluation)
+    scores = evaluation_report.evaluate(classifier, test_batches, test, folder / "test", settings)
     result = {
         "test_accuracy": scores["accuracy"],
         "test_loss": scores["loss"],
-        "test_images": evaluation.num_images,
-        "train_images": len(source),
+        "test_images": len(test),
+        "train_images": len(train),
         "train_loss": logs["loss"],
         "model": str(folder / "model.keras"),
         "log": str(folder / "metrics.jsonl"),
     }
-    program.print_result(result, FLAGS.json)
+    program.print_result(result, settings.json)
 
 
 if __name__ == "__main__":

@@ -4,40 +4,69 @@ import os
 import re
 from pathlib import Path
 
+# Settings that come with the recipes; --flagfile knows them by name.
+SETTINGS = Path(__file__).parent / "settings"
+
 _FLAG = re.compile(r"--?[A-Za-z]\w*(=.*)?", re.ASCII)
+# Flags that say one thing in two ways.
+_ALTERNATIVES = (({"variant"}, {"depths", "widths"}), ({"learning_rate"}, {"base_learning_rate"}))
 
 
 class FlagFileError(ValueError):
     """A file of flags that cannot be read, or holds something else."""
 
 
-def expand(words, opened=()):
+def expand(words):
     """The words of a command line, with those of each --flagfile in its place.
 
     As absl does it: a line is one flag, `--name=value`; what begins with # or // is a comment; a
-    file may name another.
+    file may name another, from its own folder too. A flag given later counts: also where a file
+    says, say, --variant and --widths come after it.
 
     Args:
         words: list of str.
-        opened: paths of the files that the words stand in.
 
     Raises:
         FlagFileError: naming the file.
     """
-    expanded, words = [], iter(words)
+    given = list(_expanded(words, ()))
+    for one, other in (*_ALTERNATIVES, *(pair[::-1] for pair in _ALTERNATIVES)):
+        last = max((place for place, (word, _) in enumerate(given) if _name(word) in one), default=0)
+        given = [
+            (word, from_file)
+            for place, (word, from_file) in enumerate(given)
+            if not (place < last and from_file and _name(word) in other)
+        ]
+    return [word for word, _ in given]
+
+
+def _expanded(words, opened):
+    """Pairs of a word and whether it stood in a file."""
+    words = iter(words)
     for word in words:
         name, equals, path = word.partition("=")
         if name not in ("--flagfile", "-flagfile"):
-            expanded.append(word)
+            yield word, bool(opened)
         elif path := path if equals else next(words, ""):
-            expanded.extend(_words_of(Path(path.strip()).expanduser(), opened))
-    return expanded
+            path = _find(path.strip(), opened)
+            if path in opened:
+                raise FlagFileError(f"--flagfile: {path} names itself")
+            yield from _expanded(lines_of(path), (*opened, path))
 
 
-def _words_of(path, opened):
-    if path in opened:
-        raise FlagFileError(f"--flagfile: {path} names itself")
-    return expand(lines_of(path), (*opened, path))
+def _find(name, opened):
+    path = Path(name).expanduser()
+    if path.is_absolute() or path.exists():
+        return path
+    beside = opened[-1].parent / path if opened else None
+    if beside and beside.exists():
+        return beside
+    own = SETTINGS / f"{name.removesuffix('.flags')}.flags"
+    return own if own.exists() else path
+
+
+def _name(word):
+    return word.lstrip("-").partition("=")[0]
 
 
 def lines_of(path):

@@ -15,7 +15,7 @@ _FIRST_GLIBC = (2, 35)  # that knows the setting
 
 
 def start_again_with_them():
-    """Starts `python -m recipes.NAME FLAGS...` again, as the same process, with `VARIABLE` set.
+    """Starts a recipe again, as the same process, with `VARIABLE` set.
 
     Returns where that is not how the program was started (by a debugger, in a notebook, in a test),
     where the variable is set already, and where it would do nothing: on macOS, Windows,
@@ -30,14 +30,14 @@ def start_again_with_them():
 
 
 def _is_started_by_name():
+    """By `python -m recipes.NAME FLAGS...`, or by `keras-convnextv2 NAME FLAGS...`."""
     specification = sys.modules["__main__"].__spec__
     words = sys.orig_argv
-    return (
-        specification is not None
-        and "-m" in words
-        and words[words.index("-m") + 1] == specification.name
-        and specification.name.startswith("recipes.")
-    )
+    if specification is None or not specification.name.startswith(f"{__package__}."):
+        return False
+    if "-m" in words:
+        return words[words.index("-m") + 1] in (specification.name, __package__)
+    return len(words) > 1 and Path(words[1]).stem == "keras-convnextv2"
 
 
 def _is_of_use():

@@ -5,8 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from recipes import image_memory
-from recipes.printable import printable
+from . import image_memory
+from .printable import printable
 
 
 def find(words):

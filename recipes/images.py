@@ -7,8 +7,8 @@ from pathlib import Path
 
 from absl import flags
 
-from recipes import image_memory, pixel_range
-from recipes.printable import printable
+from . import image_memory, pixel_range
+from .printable import printable
 
 FLAGS = flags.FLAGS
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from absl import flags
 
-from recipes import flag_files
-from recipes.printable import printable
+from . import flag_files
+from .printable import printable
 
 FLAGS = flags.FLAGS
 
@@ -87,7 +87,7 @@ def _of_run(path, channels):
     import numpy as np
 
     from keras_convnextv2.data import IMAGENET_MEAN, IMAGENET_STD
-    from recipes.images import EMBEDDED_IMAGES
+    from .images import EMBEDDED_IMAGES
 
     folder = path if path.is_dir() else path.parent
     folder = folder.parent if folder.name == "checkpoints" else folder

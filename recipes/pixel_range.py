@@ -5,7 +5,7 @@ import sys
 
 from absl import flags
 
-from recipes.printable import printable
+from .printable import printable
 
 FLAGS = flags.FLAGS
 

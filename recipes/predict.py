@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from recipes import (
+from . import (
     artefacts,
     image_files,
     image_memory,
@@ -31,7 +31,7 @@ from recipes import (
     program,
     training_flags,
 )
-from recipes.printable import one_line, printable
+from .printable import one_line, printable
 
 FLAGS = flags.FLAGS
 

@@ -13,7 +13,7 @@ FCMAE), model.keras (the backbone, for recipes.finetune) and reconstructions.png
 
 from absl import flags
 
-from recipes import images, program, training_flags, training_run
+from . import images, program, training_flags, training_run
 
 FLAGS = flags.FLAGS
 

@@ -4,23 +4,30 @@ import gc
 import importlib.util
 import json
 import sys
+import traceback
 from pathlib import Path
 
 from absl import app, flags
 
-from recipes import compiled_programs, flag_files, huge_pages, quiet_logs
-from recipes.printable import one_line, printable
+from . import compiled_programs, flag_files, huge_pages, quiet_logs
+from .printable import one_line, printable
 
 EXIT_STATUS = 2
-SHARED_FLAGS = ("backend_logs", "jax_cache_dir")  # of every program
+SHARED_FLAGS = ("backend_logs", "jax_cache_dir", "traceback")  # of every program
 _NUM_SHOWN = 8  # of a list
+
+flags.DEFINE_bool("traceback", False, "Show where in the program an error arose, too.")
 
 BACKENDS = ("tensorflow", "jax", "torch")
 _EXTRAS = {
     **{name: name for name in BACKENDS},
     "PIL": "recipes",
     "rich": "recipes",
-    "matplotlib": "benchmark",
+    "matplotlib": "recipes",
+    "grain": "recipes",
+    "sklearn": "recipes",
+    "tensorboardX": "recipes",
+    "array_record": "shards",
     "ai_edge_litert": "litert",
     "onnx": "onnx",
     "onnxruntime": "onnx",
@@ -77,19 +84,29 @@ def _what_went_wrong(main):
         compiled_programs.keep()
         main()
     except (ValueError, OSError, FloatingPointError) as error:
+        _show_traceback()
         return one_line(error)
     except ModuleNotFoundError as error:
         if error.name not in _EXTRAS:
             raise
+        _show_traceback()
         return _how_it_is_missing(error.name)
     except KeyboardInterrupt:
         return "stopped by the user; what was saved before is intact."
     return None
 
 
+def _show_traceback():
+    if flags.FLAGS.traceback:
+        traceback.print_exc()
+
+
 def how_to_install(package):
     """The command that installs a package of `_EXTRAS`."""
-    return f"pip install -e '.[{_EXTRAS[package]}]' in the clone"
+    extra = _EXTRAS[package]
+    if __package__ == "recipes":
+        return f"pip install -e '.[{extra}]' in the clone"
+    return f"pip install 'keras-convnextv2[{extra}]'"
 
 
 def _how_it_is_missing(package):

@@ -14,7 +14,7 @@ import sys
 
 from absl import flags, logging
 
-from recipes import last_words
+from . import last_words
 
 FLAGS = flags.FLAGS
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from recipes import image_files, image_memory, normalisation, pixel_range, program, saved_models
+from . import image_files, image_memory, normalisation, pixel_range, program, saved_models
 
 FLAGS = flags.FLAGS
 

@@ -1,33 +1,21 @@
-"""The flags that recipes share, and what they resolve to."""
-
-import re
-import sys
+"""The flags that pretrain and finetune share, and what they resolve to."""
 
 from absl import flags
 
-from recipes import image_memory, pixel_range
+from . import image_memory, model_flags, pixel_range, run_settings
 
 FLAGS = flags.FLAGS
 
-# The embedded images are 32x32: with stem_stride=1 a patch is 8x8, and there are 16 of them.
-EMBEDDED_MODEL = {
-    "depths": ["1", "1", "2", "1"],
-    "widths": ["24", "48", "96", "192"],
-    "image_size": "32",
-    "stem_stride": 1,
-}
-FOLDER_MODEL = {"variant": "atto", "image_size": "224", "stem_stride": 4}
-_SIZE_FLAGS = ("variant", "depths", "widths")
-_RATE_FLAGS = ("learning_rate", "base_learning_rate")
+_RATES = ("learning_rate", "base_learning_rate")
 
 
 def define_data_flags(batch_size=None):
     flags.DEFINE_string(
         "data_dir",
         "",
-        "Folder of images: train/ and test/ (or validation/) with a folder a class; or "
-        "only folders a class, of each of which every fifth image is for testing; or train.npz and "
-        "test.npz. Empty: the embedded images.",
+        "Folder of images: train/ and test/ (or validation/) with a folder a class; or only "
+        "folders a class, of each of which every fifth image is for testing; or train.npz and "
+        "test.npz; or a table of names and labels, .csv or .jsonl. Empty: the embedded images.",
     )
     flags.DEFINE_integer(
         "batch_size",
@@ -35,33 +23,16 @@ def define_data_flags(batch_size=None):
         "Images a step. In training a last, smaller batch is left out.",
         lower_bound=1,
     )
-    flags.DEFINE_integer("workers", 2, "Threads that read images.", lower_bound=1)
-    pixel_range.define_flags()
-    flags.adopt_module_key_flags(pixel_range)
-    image_memory.define_flags()
-    flags.adopt_module_key_flags(image_memory)
-
-
-def define_model_flags():
-    flags.DEFINE_string(
-        "variant",
-        None,
-        "atto, femto, pico, nano, tiny, small, base, large or huge. Default: that of --weights "
-        "where there are some, else atto with --data_dir and a demo size on the embedded images.",
+    flags.DEFINE_integer("workers", 2, "Threads that read images.", lower_bound=0)
+    flags.DEFINE_bool(
+        "exact_decoding",
+        False,
+        "Decode JPEG files whole; by default those much larger than needed are decoded at a half, "
+        "a quarter or an eighth.",
     )
-    flags.DEFINE_list("depths", None, "Blocks of the four stages, in place of --variant.")
-    flags.DEFINE_list("widths", None, "Channels of the four stages, in place of --variant.")
-    flags.DEFINE_string(
-        "image_size",
-        None,
-        "Size of the images in pixels, H or HxW. Default: 224 with --data_dir, else 32.",
-    )
-    flags.DEFINE_integer(
-        "stem_stride",
-        None,
-        "4 as in the paper; 2 or 1 for small images. A patch has 8 times as many pixels a side. "
-        "Default: 4 with --data_dir, else 1.",
-    )
+    for module in (pixel_range, image_memory):
+        module.define_flags()
+        flags.adopt_module_key_flags(module)
 
 
 def define_training_flags():
@@ -77,12 +48,21 @@ def define_training_flags():
     flags.DEFINE_float(
         "base_learning_rate",
         None,
-        "Peak learning rate for 256 images a step: the rate used is this times --batch_size / 256.",
+        "Peak learning rate for 256 images: the rate used is this times the images of an update, "
+        "--batch_size times --accumulation_steps, / 256.",
     )
     flags.DEFINE_float(
         "learning_rate", None, "Peak learning rate as it is, in place of --base_learning_rate."
     )
-    flags.DEFINE_float("weight_decay", 0.05, "AdamW's decay, of kernels only.")
+    flags.DEFINE_float("min_learning_rate", None, "The rate that the cosine ends at.")
+    flags.DEFINE_float("weight_decay", 0.05, "AdamW's decay, of kernels only.", lower_bound=0)
+    flags.DEFINE_float("beta_2", None, "AdamW's second beta.", lower_bound=0, upper_bound=1)
+    flags.DEFINE_float(
+        "clip_norm", 0.0, "Gradients of a larger norm are scaled down to it; 0: none.", lower_bound=0
+    )
+    flags.DEFINE_integer(
+        "accumulation_steps", 1, "Steps whose gradients make one update.", lower_bound=1
+    )
     flags.DEFINE_integer("seed", 0, "Of weights, order, masks and chosen labels.", lower_bound=0)
     flags.DEFINE_enum(
         "precision",
@@ -90,101 +70,127 @@ def define_training_flags():
         ["float32", "bfloat16", "float16"],
         "Of the computation; weights stay float32.",
     )
+    flags.DEFINE_list(
+        "crop_scale",
+        None,
+        "LOW,HIGH: training images are random crops of so much of a picture's area, of an aspect "
+        "of 3:4 to 4:3, resized. Empty: the centre of each picture.",
+    )
+    flags.DEFINE_enum(
+        "flip",
+        None,
+        ["none", "horizontal", "both", "turns"],
+        "Training images are mirrored at random: left to right; also upside down; or those and "
+        "quarter turns, for pictures without an up, as from above.",
+    )
     flags.DEFINE_integer(
         "max_shift",
         None,
-        "Training images are flipped left to right at random and shifted by up to this many "
-        "pixels; -1 leaves them as they are. Default: 1/16 of the smaller side.",
+        "Training images are shifted by up to this many pixels, where --crop_scale is empty. "
+        "Default: 1/16 of the smaller side.",
+        lower_bound=0,
     )
-    flags.DEFINE_bool("dry_run", False, "Print what would be run and write nothing.")
+    flags.DEFINE_bool("check_images", False, "Read every image first, and name those that fail.")
+    flags.DEFINE_integer(
+        "max_bad_images",
+        0,
+        "Images that cannot be read are named and passed over, up to so many.",
+        lower_bound=0,
+    )
+    flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "Take one step, save and load, evaluate once; then say what the run would take of time, "
+        "memory and disk. Leaves nothing.",
+    )
     flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
 
 
-def resolve(run_defaults, model_defaults=None):
-    """Fills the flags that were not given.
+def in_file(name):
+    """The values of a settings file of the recipes, by flag; the flags are defined before."""
+    return run_settings.from_file(name)
+
+
+def describe_defaults(of_embedded, of_folder):
+    """Says in the help of each flag what its default is where it depends on the images."""
+    for name in {**of_embedded, **of_folder}:
+        embedded, folder = (_as_text(of.get(name)) for of in (of_embedded, of_folder))
+        default = folder if embedded == folder else f"{folder} with --data_dir, else {embedded}"
+        FLAGS[name].help = f"{FLAGS[name].help} Default: {default}."
+
+
+def _as_text(value):
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def resolve(of_embedded, of_folder, of_model=None):
+    """The `Settings` of a training run, with a value for each flag.
 
     Args:
-        run_defaults: (values by flag for the embedded images, the same for a folder's).
-        model_defaults: values by flag of the model; None takes those that suit the data.
+        of_embedded: values by flag where images are the embedded ones and a flag is not given.
+        of_folder: the same for a folder's.
+        of_model: the same of the model; None: those that suit the images.
+
+    Raises:
+        ValueError: flags that do not go together.
     """
-    if (FLAGS.depths is None) != (FLAGS.widths is None):
-        raise ValueError("--depths and --widths go together, four numbers each.")
-    if FLAGS.variant and FLAGS.depths:
-        raise ValueError("Give --variant, or --depths and --widths, not both.")
-    if FLAGS.learning_rate is not None and FLAGS.base_learning_rate is not None:
+    settings = run_settings.from_flags()
+    if settings.learning_rate is not None and settings.base_learning_rate is not None:
         raise ValueError("Give --learning_rate or --base_learning_rate, not both.")
-    if model_defaults is None:
-        model_defaults = FOLDER_MODEL if FLAGS.data_dir else EMBEDDED_MODEL
-    model_defaults = {"image_size": default_image_size(), **model_defaults}
-    settled = set()  # by flags that were given
-    if FLAGS.variant or FLAGS.depths:
-        settled.update(_SIZE_FLAGS)
-    if FLAGS.learning_rate is not None or FLAGS.base_learning_rate is not None:
-        settled.update(_RATE_FLAGS)
-    for name, value in {**model_defaults, **run_defaults[bool(FLAGS.data_dir)]}.items():
-        if FLAGS[name].value is None and name not in settled:
-            FLAGS[name].value = value
-    if FLAGS.learning_rate is None:
-        FLAGS.learning_rate = FLAGS.base_learning_rate * FLAGS.batch_size / 256
-        FLAGS["base_learning_rate"].value = None  # said by --learning_rate in settings.flags
-    if not FLAGS.learning_rate > 0:
-        raise ValueError(f"The learning rate must be positive. Received: {FLAGS.learning_rate}")
-    if FLAGS.max_shift is None:
-        FLAGS.max_shift = min(image_size()) // 16
-
-
-def resolve_steps(steps_per_epoch):
-    """(all steps, warm-up steps) of --epochs and --warmup_epochs."""
-    if FLAGS.warmup_epochs is None:
-        FLAGS.warmup_epochs = FLAGS.epochs / 10
-    if FLAGS.warmup_epochs >= FLAGS.epochs:
+    defaults = dict(of_folder if settings.data_dir else of_embedded)
+    if any(getattr(settings, name) is not None for name in _RATES):
+        defaults = {name: value for name, value in defaults.items() if name not in _RATES}
+    settings = model_flags.resolve(settings.filled(defaults), of_model)
+    rate = settings.learning_rate
+    if rate is None:
+        images = settings.batch_size * settings.accumulation_steps
+        rate = settings.base_learning_rate * images / 256
+    if not rate > 0:
+        raise ValueError(f"The learning rate must be positive. Received: {rate}")
+    # What --base_learning_rate asks for is said by --learning_rate.
+    settings = settings.replaced(learning_rate=rate, base_learning_rate=None)
+    settings = settings.filled(
+        {
+            "warmup_epochs": settings.epochs / 10,
+            "max_shift": min(settings.size) // 16,
+            "min_learning_rate": 0.0,
+        }
+    )
+    if settings.warmup_epochs >= settings.epochs:
         raise ValueError(
             "--warmup_epochs must be less than --epochs. Received: "
-            f"{FLAGS.warmup_epochs:g} of {FLAGS.epochs}"
+            f"{settings.warmup_epochs:g} of {settings.epochs}"
         )
-    return FLAGS.epochs * steps_per_epoch, int(FLAGS.warmup_epochs * steps_per_epoch)
+    if settings.min_learning_rate >= rate:
+        raise ValueError(
+            "--min_learning_rate must be less than the peak. Received: "
+            f"{settings.min_learning_rate:g} of {rate:g}"
+        )
+    return settings
 
 
-def default_image_size():
-    """The --image_size that suits the images, of weights that take any."""
-    return (FOLDER_MODEL if FLAGS.data_dir else EMBEDDED_MODEL)["image_size"]
+def num_updates(settings, steps_per_epoch, epochs, warmup_epochs):
+    """(all updates, those of the warm-up) of a training."""
+    updates_per_epoch = steps_per_epoch / settings.accumulation_steps
+    return max(int(epochs * updates_per_epoch), 1), int(warmup_epochs * updates_per_epoch)
 
 
-def image_size():
-    """(height, width) of --image_size."""
-    match = re.fullmatch(r"(\d+)(?:x(\d+))?", FLAGS.image_size)
-    if not match or int(match[1]) == 0 or match[2] == "0":
-        raise ValueError(f"--image_size is H or HxW in pixels. Received: {FLAGS.image_size!r}")
-    return int(match[1]), int(match[2] or match[1])
+def crop_scale(settings):
+    """(low, high) of --crop_scale, None where it is empty."""
+    words = settings.crop_scale
+    if not words:
+        return None
+    try:
+        low, high = map(float, words)
+        if not 0 < low <= high <= 1:
+            raise ValueError("out of range")
+    except ValueError as error:
+        raise ValueError(
+            "--crop_scale is two shares of a picture's area, such as 0.2,1. Received: "
+            f"{','.join(map(str, words))!r}"
+        ) from error
+    return low, high
 
 
-def chosen_variant():
-    """The variant of --variant, or of --depths and --widths."""
-    import keras_convnextv2 as kc
-    from keras_convnextv2.models.variants import resolve_variant
-
-    if FLAGS.variant:
-        resolve_variant(FLAGS.variant)  # or a typo would be found only after the images
-        return FLAGS.variant
-    numbers = {}
-    for name in ("depths", "widths"):
-        try:
-            numbers[name] = tuple(int(number) for number in FLAGS[name].value)
-        except ValueError:
-            given = ",".join(FLAGS[name].value)
-            raise ValueError(f"--{name} is four whole numbers. Received: {given!r}") from None
-    return kc.Variant(**numbers)
-
-
-def dtype_policy():
-    return FLAGS.precision if FLAGS.precision == "float32" else f"mixed_{FLAGS.precision}"
-
-
-def resolved_flags():
-    """Every flag of this program and its value, as lines that --flagfile reads."""
-    lines = []
-    for module, module_flags in sorted(FLAGS.flags_by_module_dict().items()):
-        # Of a recipe, not of a library; absl names the main module by its path.
-        if module.startswith("recipes.") or module == sys.argv[0]:
-            lines += [flag.serialize() for flag in module_flags if flag.value is not None]
-    return "\n".join(line for line in lines if line) + "\n"
+def dtype_policy(settings):
+    return settings.precision if settings.precision == "float32" else f"mixed_{settings.precision}"

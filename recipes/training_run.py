@@ -1,30 +1,27 @@
 """One training run: its folder, its callbacks and its call of `fit`."""
 
+import itertools
 import os
 import shutil
 import sys
 import textwrap
 from pathlib import Path
 
-from absl import flags
-
-from recipes.printable import printable
-from recipes.training_flags import resolved_flags
-
-FLAGS = flags.FLAGS
+from . import run_record, training_flags
+from .printable import printable
 
 # What a run that ended before its first epoch leaves: nothing that a new run could lose.
-_LEFT_BY_A_START = {"settings.flags", "metrics.jsonl", "checkpoints"}
+_LEFT_BY_A_START = {"settings.flags", "run.json", "metrics.jsonl", "checkpoints", "board"}
 _EMPTY_UNTIL_AN_EPOCH_ENDS = ("metrics.jsonl", "checkpoints")
 
 
-def check_output_dir():
+def check_output_dir(settings):
     """The folder --output_dir, not made yet.
 
     Raises:
         ValueError: it is a file, or holds something other than a run that never finished an epoch.
     """
-    folder = Path(FLAGS.output_dir)
+    folder = Path(settings.output_dir)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--output_dir: {folder} is a file. Name a folder.")
     if folder.is_dir() and not _holds_only_a_start(folder):
@@ -42,18 +39,19 @@ def _holds_only_a_start(folder):
     return not any(any(path.iterdir()) if path.is_dir() else path.stat().st_size for path in kept)
 
 
-def open_output_dir():
-    """Makes --output_dir and writes settings.flags; raises as `check_output_dir`."""
-    folder = check_output_dir()
+def open_output_dir(settings):
+    """Makes --output_dir with settings.flags and run.json; raises as `check_output_dir`."""
+    folder = check_output_dir(settings)
     folder.mkdir(parents=True, exist_ok=True)
     # With names of files in the bytes that the system knows them by, whatever the locale is.
-    (folder / "settings.flags").write_bytes(os.fsencode(resolved_flags()))
+    (folder / "settings.flags").write_bytes(os.fsencode(settings.lines()))
+    run_record.write_run_record(folder, settings.as_dict(), settings.seed)
     return folder
 
 
-def announce(**facts):
+def announce(settings, **facts):
     """Says on standard error what is about to run."""
-    if _is_slow_precision():
+    if _is_slow_precision(settings):
         facts["precision"] = (
             "float16, which TensorFlow computes on a CPU many times slower than float32. "
             "--precision=bfloat16 takes as little memory."
@@ -72,12 +70,12 @@ def _fitted(line):
     )
 
 
-def _is_slow_precision():
+def _is_slow_precision(settings):
     import keras
 
     from keras_convnextv2.layers.fast import backend
 
-    if FLAGS.precision != "float16" or keras.backend.backend() != "tensorflow":
+    if settings.precision != "float16" or keras.backend.backend() != "tensorflow":
         return False
     return backend.device(None) == "cpu"
 
@@ -87,44 +85,102 @@ def taken(source, size):
     return f"{source.description}, taken at {size[0]} x {size[1]} pixels"
 
 
-def length(batches, num_warmup_steps):
+def length(settings, batches):
     """How long a run is, in words."""
 
     def counted(number, noun):
         return f"{number} {noun}{'' if number == 1 else 's'}"
 
+    _, num_warmup = training_flags.num_updates(
+        settings, len(batches), settings.epochs, settings.warmup_epochs
+    )
+    noun = "step" if settings.accumulation_steps == 1 else "update"
+    of_update = "" if noun == "step" else f", {settings.accumulation_steps} of them an update"
     return (
-        f"{counted(FLAGS.epochs, 'epoch')} of {counted(len(batches), 'step')} of "
-        f"{counted(FLAGS.batch_size, 'image')}, learning rate {FLAGS.learning_rate:.3g} after "
-        f"{counted(num_warmup_steps, 'step')}"
+        f"{counted(settings.epochs, 'epoch')} of {counted(len(batches), 'step')} of "
+        f"{counted(settings.batch_size, 'image')}{of_update}, learning rate "
+        f"{settings.learning_rate:.3g} after {counted(num_warmup, noun)}"
     )
 
 
-def train(model, batches, folder, description, evaluation=None):
-    """Fits a compiled model for --epochs, leaving metrics.jsonl and checkpoints in `folder`.
+def set_trainable(classifier, part):
+    """Freezes what does not learn: part is "head", "last_stage" or "all"."""
+    backbone = classifier.backbone
+    backbone.trainable = part != "head"
+    if part == "last_stage":
+        *others, _ = backbone.layers_of_stages()
+        for layer in itertools.chain(*others):
+            layer.trainable = False
+
+
+def class_weights(settings, source):
+    """What `fit` takes of --class_weights; None where all images count alike."""
+    words = settings.class_weights
+    if words in ("", "none"):
+        return None
+    from keras_convnextv2.training.class_weights import class_weights as weights_of
+
+    if source.labels.ndim != 1:
+        raise ValueError("--class_weights are of images with one label each; these have several.")
+    if words != "balanced":
+        try:
+            pairs = (word.rsplit("=", 1) for word in words.split(","))
+            words = {name: float(number) for name, number in pairs}
+        except ValueError:
+            raise ValueError(
+                f"--class_weights is none, balanced, or NAME=NUMBER with commas between. Received: "
+                f"{words!r}"
+            ) from None
+    return weights_of(source.labels, words, source.class_names)
+
+
+def train(
+    model, batches, folder, description, settings, *, epochs=None, watchers=(), hidden=(), pictures=None, **fit
+):
+    """Fits a compiled model, leaving metrics.jsonl, curves.png, board and checkpoints in `folder`.
+
+    Args:
+        model: compiled.
+        batches: `ImageBatches`.
+        folder: Path.
+        description: str, before the progress bar.
+        settings: `Settings`.
+        epochs: (first, end); default: all of --epochs.
+        watchers: callbacks that add figures to an epoch's logs.
+        hidden: names of figures that the progress bar has no room for; metrics.jsonl has them.
+        pictures: optional function for `WriteBoard`.
+        **fit: more arguments of `fit`.
 
     Returns:
         The last epoch's logs, a dict of floats.
     """
+    from keras_convnextv2.analysis.curves import DrawCurves
     from keras_convnextv2.data import SetEpoch
+    from keras_convnextv2.training.board import WriteBoard
     from keras_convnextv2.training.callback_list import LazyCallbackList
     from keras_convnextv2.training.callbacks import StopOnNonFiniteLoss, WriteMetrics
     from keras_convnextv2.training.checkpoints import SaveEachEpoch
     from keras_convnextv2.training.progress import ShowProgress
 
+    first, end = epochs or (0, settings.epochs)
     images_per_epoch = len(batches) * batches.batch_size
-    progress = ShowProgress(images_per_epoch, len(batches), description)
+    progress = ShowProgress(images_per_epoch, len(batches), description, hidden=hidden)
+    board = WriteBoard(folder / "board", batches.batch_size, pictures=pictures)
     callbacks = [
         StopOnNonFiniteLoss(),
         SetEpoch(batches),
+        *watchers,
         progress,
         WriteMetrics(folder / "metrics.jsonl", images_per_epoch),
+        DrawCurves(folder / "metrics.jsonl", folder / "curves.png"),
+        board,
         SaveEachEpoch(folder / "checkpoints" / "last.keras"),
     ]
     try:
         history = model.fit(
             batches,
-            epochs=FLAGS.epochs,
+            initial_epoch=first,
+            epochs=end,
             shuffle=False,  # the batches shuffle their images by (seed, epoch)
             verbose=0,
             callbacks=LazyCallbackList(
@@ -132,17 +188,18 @@ def train(model, batches, folder, description, evaluation=None):
                 add_history=True,
                 model=model,
                 verbose=0,
-                epochs=FLAGS.epochs,
+                epochs=end,
                 steps=len(batches),
             ),
-            validation_data=evaluation,
+            **fit,
         )
     except Exception as error:
         # A backend wraps what went wrong while images were read in an error of its own.
-        cause = batches.error or (evaluation.error if evaluation is not None else None)
-        if cause is not None:
-            raise cause from error
+        if batches.error is not None:
+            raise batches.error from error
         raise
     finally:
         progress.close()
+        board.close()
     return {name: values[-1] for name, values in history.history.items()}
+

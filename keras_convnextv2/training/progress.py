@@ -26,16 +26,18 @@ class ShowProgress(keras.callbacks.Callback):
         steps_per_epoch: int.
         description: str, before the bar.
         file: where to write; None is standard error.
+        hidden: names of metrics that are not shown.
     """
 
     takes_tensors = True
 
-    def __init__(self, images_per_epoch, steps_per_epoch, description, file=None):
+    def __init__(self, images_per_epoch, steps_per_epoch, description, file=None, hidden=()):
         super().__init__()
         self.images_per_epoch = images_per_epoch
         self.steps_per_epoch = steps_per_epoch
         self.description = description
         self.file = file
+        self.hidden = frozenset(hidden)
         self.seconds_between_lines = 30
         self.seconds_between_metrics = 1  # in the bar
 
@@ -72,7 +74,9 @@ class ShowProgress(keras.callbacks.Callback):
             self._print_line(self._running(batch, logs))
 
     def on_epoch_end(self, epoch, logs=None):
-        self.epoch_before = {name: float(value) for name, value in (logs or {}).items()}
+        self.epoch_before = {
+            name: float(value) for name, value in (logs or {}).items() if name not in self.hidden
+        }
         self.metrics = _shown(self.epoch_before)
         if self.bar is None:
             self._print_line(self.epoch_before)

@@ -10,8 +10,8 @@ after. The backbone is trained with the rest: it is shared, not copied.
 
 from absl import flags
 
-from recipes import program
-from recipes.neighbours import scene_run
+from .. import program
+from . import scene_run
 
 FLAGS = flags.FLAGS
 STEM_STRIDES = (4,)  # for the levels P3 to P5, whose anchors are of 32 pixels and more
@@ -26,7 +26,7 @@ def main():
     import keras
 
     from keras_convnextv2.export.partner_packages import import_partner
-    from recipes.neighbours.scenes import KINDS, share_found
+    from .scenes import KINDS, share_found
 
     keras_hub = import_partner("keras_hub", extra="keras-hub")
     model = keras_hub.models.RetinaNetObjectDetector(

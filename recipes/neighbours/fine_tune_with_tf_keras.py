@@ -11,7 +11,7 @@ after. A backbone gets a new classifier, a classifier is trained on.
 
 from absl import flags
 
-from recipes import images, program, saved_models, training_flags
+from .. import images, program, saved_models, training_flags
 
 FLAGS = flags.FLAGS
 

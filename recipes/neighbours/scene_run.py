@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from recipes import image_memory, images, pixel_range, saved_models, training_flags
+from .. import image_memory, images, pixel_range, saved_models, training_flags
 
 FLAGS = flags.FLAGS
 
@@ -91,7 +91,7 @@ def make_backbone(stem_strides):
 
 def make_scenes(backbone):
     """(`Scenes` to train on, `Scenes` to measure on), as `backbone` takes them."""
-    from recipes.neighbours import scenes
+    from . import scenes
 
     *size, channels = backbone.image_shape
     return tuple(

@@ -10,8 +10,8 @@ after. The backbone is trained with the rest: it is shared, not copied.
 
 from absl import flags
 
-from recipes import program
-from recipes.neighbours import scene_run
+from .. import program
+from . import scene_run
 
 FLAGS = flags.FLAGS
 STEM_STRIDES = (4,)  # the heads take the maps of strides 4 and 32
@@ -26,7 +26,7 @@ def main():
     import keras
 
     from keras_convnextv2.export.partner_packages import import_partner
-    from recipes.neighbours.scenes import KINDS, mean_iou
+    from .scenes import KINDS, mean_iou
 
     keras_cv = import_partner("keras_cv", extra="keras-cv")
     model = keras_cv.models.DeepLabV3Plus(backbone=backbone, num_classes=1 + len(KINDS))

@@ -9,8 +9,8 @@ after. The backbone is trained with the rest: it is shared, not copied.
 
 from absl import flags
 
-from recipes import program
-from recipes.neighbours import scene_run
+from .. import program
+from . import scene_run
 
 FLAGS = flags.FLAGS
 STEM_STRIDES = (4, 2, 1)
@@ -25,7 +25,7 @@ def main():
     import keras
 
     from keras_convnextv2.export.partner_packages import import_partner
-    from recipes.neighbours.scenes import KINDS, mean_iou
+    from .scenes import KINDS, mean_iou
 
     keras_hub = import_partner("keras_hub", extra="keras-hub")
     finest, *_, coarsest = backbone.pyramid_outputs  # "P2" and "P5" for --stem_stride=4
