@@ -28,6 +28,7 @@ from . import (
     evaluation_report,
     images,
     model_flags,
+    pixel_range,
     program,
     projection,
     saved_models,
@@ -125,6 +126,7 @@ def main():
     if not settings.dry_run:
         training_run.check_output_dir(settings)
     train, validated, test = images.open_splits(settings)
+    settings = pixel_range.kept(settings, train)
     augmentation = augmentation_flags.augmentation(settings)
     batches = images.training_batches(train, settings, augmentation)
     validation_batches = validated and images.evaluation_batches(validated, settings)

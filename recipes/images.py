@@ -1,10 +1,12 @@
 """The images of a run: the embedded ones or a folder's, in batches."""
 
+import dataclasses
 import functools
 import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 from absl import flags
 
 from . import image_memory, pixel_range
@@ -15,19 +17,21 @@ FLAGS = flags.FLAGS
 EMBEDDED_IMAGES = Path(__file__).parent / "fashion_mnist"
 
 
-def open_images(split, trained_with=None):
+def open_images(split, trained_with=None, data_dir=None):
     """The source of one split of --data_dir; what of the folder is not read is said once.
 
     Args:
-        split: "train" or "test".
+        split: "train", "validation" or "test".
         trained_with: optional `PixelRange`, where --pixel_range is not given.
+        data_dir: optional str, another folder.
     """
     from keras_convnextv2.data import ImageSourceWarning, open_source
 
     given = pixel_range.given()
+    folder = FLAGS.data_dir if data_dir is None else data_dir
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImageSourceWarning)  # they are its notes
-        source = open_source(FLAGS.data_dir or EMBEDDED_IMAGES, split, given or trained_with)
+        source = open_source(folder or EMBEDDED_IMAGES, split, given or trained_with)
     for note in source.notes:
         _say_once(note)
     pixel_range.announce(source.pixel_range)
@@ -41,40 +45,142 @@ def _say_once(note):
     print(printable(note), file=sys.stderr)
 
 
-def training_batches(source, image_size, labelled):
-    """Shuffled, augmented batches of one size, by the flags."""
-    from keras_convnextv2.data import ImageBatches, flip_and_shift
+def open_training_images(settings):
+    """The training images; with --check_images each is read, and those that fail are named."""
+    source = open_images("train")
+    if settings.check_images:
+        _check(source)
+    return source
 
-    if labelled and len(source.class_names) == 1:
+
+def open_splits(settings):
+    """(images to train on, for validation or None, to test with) of a fine-tuning.
+
+    Raises:
+        ValueError: images without labels, or of one class alone.
+    """
+    from keras_convnextv2.data import ImageSourceError
+
+    train, test = open_training_images(settings), open_images("test")
+    if train.labels is None:
         raise ValueError(
-            f"There is one class alone, {source.class_names[0]!r}, and nothing to tell apart: "
-            f"{source.description}. Name a folder that holds a folder a class."
+            f"Labels are needed, but there are none: {train.description}. Give a folder with one "
+            "folder a class."
         )
-    if source.pixel_range is not None:
-        pixel_range.keep(source.pixel_range)
-    augment = None
-    if FLAGS.max_shift >= 0:
-        augment = functools.partial(flip_and_shift, max_shift=FLAGS.max_shift)
+    if len(train.class_names) == 1:
+        raise ValueError(
+            f"There is one class alone, {train.class_names[0]!r}, and nothing to tell apart: "
+            f"{train.description}. Name a folder that holds a folder a class."
+        )
+    try:
+        validated = open_images("validation")
+    except ImageSourceError:  # there is none
+        validated = None
+    if validated is None and settings.validation_fraction:
+        train, validated = train.split(settings.validation_fraction, settings.seed)
+    if settings.labels_per_class:
+        train = train.labels_per_class(settings.labels_per_class, settings.seed)
+    return train, validated, test
+
+
+def _check(source):
+    from keras_convnextv2.data import ImageSourceError, unreadable_images
+
+    bad = unreadable_images(source)
+    if bad:
+        named = "; ".join(bad)
+        raise ImageSourceError(f"{len(bad)} of {len(source)} images cannot be read: {named}")
+
+
+def training_batches(source, settings, augmentation, labelled=True):
+    """Shuffled, augmented batches of one size.
+
+    Args:
+        source: `ImageSource`.
+        settings: `Settings`.
+        augmentation: `data.Augmentation`.
+        labelled: bool.
+    """
+    from keras_convnextv2.data import ImageBatches
+
+    stages = augmentation.stages(source.mean)
+    balanced = "sampling" in settings and settings.sampling == "balanced"
     return ImageBatches(
         source,
-        image_size,
-        FLAGS.batch_size,
+        augmentation.framing(settings.size),
+        settings.batch_size,
         labelled=labelled,
         shuffle=True,
-        seed=FLAGS.seed,
+        seed=settings.seed,
         drop_remainder=True,
-        augment=augment,
-        workers=FLAGS.workers,
+        sampling="balanced" if balanced else "uniform",
+        max_bad_images=settings.max_bad_images,
+        workers=settings.workers,
+        **stages,
     )
 
 
-def evaluation_batches(source, image_size, labelled):
-    """All images, in order."""
+def evaluation_batches(source, settings, labelled=True):
+    """All images, in order, framed as --evaluation_crop says."""
     from keras_convnextv2.data import ImageBatches
 
     return ImageBatches(
-        source, image_size, FLAGS.batch_size, labelled=labelled, workers=FLAGS.workers
+        source,
+        evaluation_framing(settings),
+        settings.batch_size,
+        labelled=labelled,
+        workers=settings.workers,
     )
+
+
+def evaluation_framing(settings):
+    """What `ImageBatches` takes: (H, W), or the paper's crop."""
+    from keras_convnextv2.data import ResizeThenCrop
+
+    if not settings.evaluation_crop:
+        return settings.size
+    return ResizeThenCrop(settings.size, settings.evaluation_crop)
+
+
+def probe_batches(settings, split, backbone):
+    """Labelled batches of --probe_dir, as the backbone takes them, of --probe_images at most."""
+    from keras_convnextv2.data.image_source import spread
+
+    source = open_images(split, data_dir=settings.probe_dir)
+    if source.channels != backbone.image_shape[-1] or source.labels is None:
+        raise ValueError(
+            f"--probe_dir: labelled images of {backbone.image_shape[-1]} channels are needed. "
+            f"Found: {source.description}, of {source.channels} channels"
+        )
+    mean, std = backbone.normalisation
+    places = spread(len(source), settings.probe_images)
+    source = dataclasses.replace(
+        source, records=source.records[places], labels=source.labels[places], mean=mean, std=std
+    )
+    return evaluation_batches(source, settings)
+
+
+@dataclasses.dataclass(frozen=True)
+class SomeImages:
+    """Images to draw: normalised, float32 (N, H, W, C), and by what."""
+
+    images: np.ndarray
+    mean: tuple
+    std: tuple
+
+
+def some_images(settings, count=8):
+    """`SomeImages` spread over the test split, or over the training one where there is no other."""
+    from keras_convnextv2.data import ImageSourceError, preprocess
+    from keras_convnextv2.data.image_source import spread
+
+    try:
+        source = open_images("test")
+    except ImageSourceError:
+        source = open_images("train")
+    pixels = source.read(spread(len(source), count), settings.size)
+    mean, std = source.mean, source.std
+    return SomeImages(preprocess(pixels, mean, std), mean, std)
 
 
 def evaluate(model, batches):

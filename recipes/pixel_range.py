@@ -56,9 +56,11 @@ def known(pixel_range, source):
     return PixelRange(*pixel_range, f"what {source} was trained with")
 
 
-def keep(pixel_range):
-    """Sets --pixel_range for the rest of the run, and so in its settings.flags."""
-    FLAGS["pixel_range"].value = [f"{value!r}" for value in pixel_range.values]
+def kept(settings, source):
+    """`Settings` whose --pixel_range is that of the images, which a run goes on with."""
+    if source.pixel_range is None:
+        return settings
+    return settings.replaced(pixel_range=[repr(value) for value in source.pixel_range.values])
 
 
 @functools.cache

@@ -3,17 +3,33 @@ r"""Pretrains a ConvNeXt V2 backbone on images without labels, with FCMAE (arXiv
 On the embedded images, with a small model:
     python -m recipes.pretrain --output_dir=runs/pretrained
 
-On a folder of your own, with the rate, warm-up and epochs of the paper (not its batch and crops):
-    python -m recipes.pretrain --output_dir=runs/pretrained --data_dir=photographs --variant=atto \
-        --image_size=224 --batch_size=64 --epochs=800 --warmup_epochs=40 --base_learning_rate=1.5e-4
+On a folder of your own, with the rate and the crops of the paper:
+    python -m recipes.pretrain --output_dir=runs/pretrained --data_dir=photographs --variant=atto
 
-Leaves in the output folder: settings.flags, metrics.jsonl, checkpoints/last.keras (the whole
-FCMAE), model.keras (the backbone, for recipes.finetune) and reconstructions.png.
+As the paper does it on ImageNet, of recipes/settings; flags after it count instead of its own:
+    python -m recipes.pretrain --output_dir=runs/base --data_dir=imagenet --flagfile=pretrain \
+        --batch_size=64 --accumulation_steps=64
+
+With labelled images beside it, --probe_dir, it is measured after each epoch how well the features
+tell those apart.
+
+Leaves in the output folder: model.keras (the backbone, for recipes.finetune), settings.flags and
+run.json, metrics.jsonl, curves.png, board (for TensorBoard), checkpoints/last.keras (the whole
+FCMAE) and reconstructions.png.
 """
 
 from absl import flags
 
-from . import images, program, training_flags, training_run
+from . import (
+    augmentation_flags,
+    images,
+    model_flags,
+    pixel_range,
+    program,
+    projection,
+    training_flags,
+    training_run,
+)
 
 FLAGS = flags.FLAGS
 
@@ -27,97 +43,146 @@ flags.DEFINE_enum(
     ["visible", "dense"],
     "Compute the visible patches alone, or the whole map with hidden positions at zero.",
 )
+flags.DEFINE_string(
+    "probe_dir", "", "Folder of labelled images, train and test, to measure features with."
+)
+flags.DEFINE_integer("probe_every", 1, "Epochs from one measurement to the next.", lower_bound=1)
+flags.DEFINE_integer(
+    "probe_images", 2000, "Images of each split that are measured with at most.", lower_bound=1
+)
 training_flags.define_data_flags()
-training_flags.define_model_flags()
+model_flags.define_flags()
 training_flags.define_training_flags()
-flags.adopt_module_key_flags(training_flags)
+for module in (training_flags, model_flags):
+    flags.adopt_module_key_flags(module)
 
 
 # For the embedded images: 12 epochs * 312 steps = 3,744 steps, far fewer than the paper's
 # 800 epochs * 312 steps of 4,096 images, hence the higher rate. For a folder: the paper's table 8,
-# but for the batch, the epochs, the warm-up (a tenth) and the random resized crop.
-EMBEDDED_RUN = {"batch_size": 32, "epochs": 12, "learning_rate": 1.5e-3, "decoder_width": 128}
-FOLDER_RUN = {"batch_size": 64, "epochs": 100, "base_learning_rate": 1.5e-4, "decoder_width": 512}
+# but for the batch, the epochs and the warm-up (a tenth).
+EMBEDDED_RUN = {
+    "batch_size": 32,
+    "epochs": 12,
+    "learning_rate": 1.5e-3,
+    "decoder_width": 128,
+    "beta_2": 0.95,
+    "crop_scale": [],
+    "flip": "horizontal",
+}
+FOLDER_RUN = {
+    "batch_size": 64,
+    "epochs": 100,
+    "base_learning_rate": 1.5e-4,
+    "decoder_width": 512,
+    "beta_2": 0.95,
+    "crop_scale": ["0.2", "1"],
+    "flip": "horizontal",
+}
+training_flags.describe_defaults(EMBEDDED_RUN, FOLDER_RUN)
 
 
 def main():
-    training_flags.resolve((EMBEDDED_RUN, FOLDER_RUN))
-    size = training_flags.image_size()
-    variant = training_flags.chosen_variant()
-    if not FLAGS.dry_run:
-        training_run.check_output_dir()
-    source = images.open_images("train")
-    batches = images.training_batches(source, size, labelled=False)
+    settings = training_flags.resolve(EMBEDDED_RUN, FOLDER_RUN)
+    variant = model_flags.variant_of(settings)
+    if not settings.dry_run:
+        training_run.check_output_dir(settings)
+    source = images.open_training_images(settings)
+    settings = pixel_range.kept(settings, source)
+    augmentation = augmentation_flags.augmentation(settings)
+    batches = images.training_batches(source, settings, augmentation, labelled=False)
 
     import keras
 
     import keras_convnextv2 as kc
-    from keras_convnextv2.analysis.reconstructions import save_reconstructions
+    from keras_convnextv2.analysis.reconstructions import (
+        draw_reconstructions,
+        save_reconstructions,
+    )
     from keras_convnextv2.training.checkpoints import save_model
     from keras_convnextv2.training.optimizers import adamw
     from keras_convnextv2.training.schedules import warmup_cosine
 
-    keras.utils.set_random_seed(FLAGS.seed)
+    keras.utils.set_random_seed(settings.seed)
     backbone = kc.ConvNeXtV2Backbone(
         variant,
-        image_shape=(*size, source.channels),
-        stem_stride=FLAGS.stem_stride,
-        seed=FLAGS.seed,
-        dtype=training_flags.dtype_policy(),
+        image_shape=(*settings.size, source.channels),
+        stem_stride=settings.stem_stride,
+        seed=settings.seed,
+        dtype=training_flags.dtype_policy(settings),
     )
     backbone.normalisation = source.mean, source.std
     backbone.pixel_range = source.pixel_range and source.pixel_range.values
     fcmae = kc.FCMAE(
         backbone,
-        mask_ratio=FLAGS.mask_ratio,
-        decoder_width=FLAGS.decoder_width,
-        decoder_depth=FLAGS.decoder_depth,
-        normalize_targets=FLAGS.normalize_targets,
-        encoder_path=FLAGS.encoder_path,
-        seed=FLAGS.seed,
+        mask_ratio=settings.mask_ratio,
+        decoder_width=settings.decoder_width,
+        decoder_depth=settings.decoder_depth,
+        normalize_targets=settings.normalize_targets,
+        encoder_path=settings.encoder_path,
+        seed=settings.seed,
+    )
+    num_updates, num_warmup = training_flags.num_updates(
+        settings, len(batches), settings.epochs, settings.warmup_epochs
+    )
+    fcmae.compile(
+        optimizer=adamw(
+            fcmae,
+            warmup_cosine(
+                settings.learning_rate, num_updates, num_warmup, settings.min_learning_rate
+            ),
+            settings.weight_decay,
+            settings.beta_2,
+            clip_norm=settings.clip_norm or None,
+            accumulation_steps=settings.accumulation_steps,
+        )
     )
 
-    num_steps, num_warmup_steps = training_flags.resolve_steps(len(batches))
-    schedule = warmup_cosine(FLAGS.learning_rate, num_steps, num_warmup_steps)
-    fcmae.compile(optimizer=adamw(fcmae, schedule, FLAGS.weight_decay, beta_2=0.95))
-
     training_run.announce(
+        settings,
         backend=keras.backend.backend(),
-        images=training_run.taken(source, size),
+        images=training_run.taken(source, settings.size),
         model=f"{backbone.count_params():,} parameters in the backbone, "
         f"{fcmae.decoder.count_params():,} in the decoder",
         masks=f"{fcmae.num_visible} of {fcmae.grid[0] * fcmae.grid[1]} patches visible, each of "
         f"{fcmae.patch_size} x {fcmae.patch_size} pixels",
-        training=training_run.length(batches, num_warmup_steps),
+        training=training_run.length(settings, batches),
     )
-    if FLAGS.dry_run:
+    if settings.dry_run:
+        program.print_result(projection.project(fcmae, batches, settings.epochs), settings.json)
         return
-    folder = training_run.open_output_dir()
-    logs = training_run.train(fcmae, batches, folder, "pretraining")
+    folder = training_run.open_output_dir(settings)
+    shown = images.some_images(settings)
+    logs = training_run.train(
+        fcmae,
+        batches,
+        folder,
+        "pretraining",
+        settings,
+        watchers=_probes(fcmae, settings),
+        pictures=lambda: draw_reconstructions(fcmae, shown.images, shown.mean, shown.std),
+    )
     save_model(backbone, folder / "model.keras")
-
-    shown, first = _some_images(size)
-    save_reconstructions(folder / "reconstructions.png", fcmae, first, shown.mean, shown.std)
+    pictures = folder / "reconstructions.png"
+    save_reconstructions(pictures, fcmae, shown.images, shown.mean, shown.std)
     result = {
         **{name: float(value) for name, value in logs.items()},
         "model": str(folder / "model.keras"),
-        "pictures": str(folder / "reconstructions.png"),
+        "pictures": str(pictures),
         "log": str(folder / "metrics.jsonl"),
     }
-    program.print_result(result, FLAGS.json)
+    program.print_result(result, settings.json)
 
 
-def _some_images(size, count=8):
-    """Images spread over the test split, or over the training one where there is no other."""
-    from keras_convnextv2.data import ImageSourceError, preprocess
-    from keras_convnextv2.data.image_source import spread
+def _probes(fcmae, settings):
+    """What measures features with the images of --probe_dir."""
+    if not settings.probe_dir:
+        return []
+    from keras_convnextv2.analysis.watch_probes import WatchProbes
 
-    try:
-        source = images.open_images("test")
-    except ImageSourceError:
-        source = images.open_images("train")
-    pixels = source.read(spread(len(source), count), size)
-    return source, preprocess(pixels, source.mean, source.std)
+    train, test = (
+        images.probe_batches(settings, split, fcmae.backbone) for split in ("train", "test")
+    )
+    return [WatchProbes(fcmae, train, test, settings.probe_every)]
 
 
 if __name__ == "__main__":
