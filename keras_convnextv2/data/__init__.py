@@ -1,7 +1,16 @@
 """Images from files and folders, as batches that `keras.Model.fit` takes."""
 
 from keras_convnextv2.data.augmentation import flip_and_shift
+from keras_convnextv2.data.augmentation_settings import Augmentation
+from keras_convnextv2.data.colour_jitter import ColourJitter
+from keras_convnextv2.data.evaluation_crop import ResizeThenCrop
+from keras_convnextv2.data.label_smoothing import smooth_labels
+from keras_convnextv2.data.mixing import Mixing
 from keras_convnextv2.data.pipeline import ImageBatches, SetEpoch, preprocess
+from keras_convnextv2.data.rand_augment import RandAugment
+from keras_convnextv2.data.random_erasing import RandomErasing
+from keras_convnextv2.data.random_resized_crop import RandomResizedCrop
+from keras_convnextv2.data.random_shift import RandomShift
 from keras_convnextv2.data.sources import (
     ImageSource,
     ImageSourceError,
@@ -9,18 +18,31 @@ from keras_convnextv2.data.sources import (
     PixelRange,
     open_source,
 )
+from keras_convnextv2.data.symmetries import HorizontalFlip, QuarterTurns, VerticalFlip
 from keras_convnextv2.models.normalisation import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "Augmentation",
+    "ColourJitter",
+    "HorizontalFlip",
     "ImageBatches",
     "ImageSource",
     "ImageSourceError",
     "ImageSourceWarning",
+    "Mixing",
     "PixelRange",
+    "QuarterTurns",
+    "RandAugment",
+    "RandomErasing",
+    "RandomResizedCrop",
+    "RandomShift",
+    "ResizeThenCrop",
     "SetEpoch",
+    "VerticalFlip",
     "flip_and_shift",
     "open_source",
     "preprocess",
+    "smooth_labels",
 ]
