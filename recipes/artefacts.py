@@ -75,6 +75,9 @@ class KerasModel:
         if is_classifier:
             linear = model.activation is keras.activations.linear
             output = "logits" if linear else "probabilities"
+        of_classifier = {
+            name: getattr(model, name, None) for name in ("temperature", "multi_label")
+        }
         names = getattr(model, "class_names", None)
         self.metadata = {
             "model": "classifier" if is_classifier else "backbone",
@@ -87,7 +90,11 @@ class KerasModel:
                 "std": list(std),
                 "pixel_range": backbone.pixel_range,
             },
-            "output": {"name": "outputs", "kind": output},
+            "output": {
+                "name": "outputs",
+                "kind": output,
+                **(of_classifier if is_classifier else {}),
+            },
             "class_names": None if names is None else list(names),
             "licence": backbone.licence,
         }
@@ -135,12 +142,17 @@ def to_input(pixels, artefact):
 
 
 def to_probabilities(outputs, artefact):
-    """The outputs (N, classes) of a classifier as probabilities: softmax of logits, else as is."""
-    if artefact.metadata["output"]["kind"] != "logits":
+    """The outputs (N, classes) of a classifier as probabilities.
+
+    Logits are divided by the temperature that the model says, and become probabilities by softmax,
+    or by sigmoid where an image may have several labels; others are probabilities already.
+    """
+    from keras_convnextv2.models.probabilities import probabilities_of
+
+    given = artefact.metadata["output"]
+    if given["kind"] != "logits":
         return outputs
-    scores = outputs.astype("float64")
-    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return (powers / powers.sum(axis=-1, keepdims=True)).astype("float32")
+    return probabilities_of(outputs, given.get("temperature", 1.0), given.get("multi_label", False))
 
 
 def class_label(artefact, index):

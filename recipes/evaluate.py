@@ -1,8 +1,20 @@
-"""Measures a fine-tuned classifier on the test split, or a pretrained FCMAE's loss on it.
+r"""Measures a fine-tuned classifier on labelled images, or a pretrained FCMAE's loss on images.
 
     python -m recipes.evaluate --weights=runs/finetuned
     python -m recipes.evaluate --weights=runs/finetuned --data_dir=photographs --json
+    python -m recipes.evaluate --weights=runs/finetuned --data_dir=photographs --tta \
+        --output_dir=runs/finetuned_test
     python -m recipes.evaluate --weights=runs/pretrained/checkpoints/last.keras
+
+Of a classifier it prints accuracy, accuracy among the first --top classes, balanced accuracy (the
+mean recall of the classes) and macro-F1; where images have several labels, mean average precision
+and F1. Of both it prints how far the probabilities can be believed: negative log-likelihood, Brier
+score and expected calibration error, after the temperature that the classifier has; "loss" is the
+negative log-likelihood before it, as in training.
+
+--output_dir, a new folder, gets report.json with all figures, per_class.csv, and pictures:
+confusion.png (of one label an image), worst.png with the mistakes that the classifier was surest
+of, and reliability.png. It takes memory for the probabilities, not for the images.
 
 An FCMAE is measured under fixed masks, so that the figure repeats exactly.
 """
@@ -12,7 +24,8 @@ import time
 
 from absl import flags
 
-from . import (
+from recipes import (
+    evaluation_report,
     image_sizes,
     images,
     normalisation,
@@ -37,18 +50,32 @@ flags.DEFINE_string(
     "Size of the images in pixels, H or HxW, for a model that takes any. Default: 224 with "
     "--data_dir, else 32.",
 )
-flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
+flags.DEFINE_enum("split", "test", ["test", "validation", "train"], "Of the images.")
+flags.DEFINE_bool(
+    "tta",
+    False,
+    "Show a classifier each image and its mirror image, and take the mean of the probabilities. "
+    "It takes twice as long.",
+)
+flags.DEFINE_integer(
+    "top", 5, "Count an image as right among this many first classes.", lower_bound=1
+)
+flags.DEFINE_string("output_dir", None, "New folder for report.json, tables and pictures.")
+flags.DEFINE_integer("worst", 24, "Mistakes in the picture worst.png.", lower_bound=1)
+flags.DEFINE_bool("json", False, "Print the results as one JSON object, with those a class.")
 training_flags.define_data_flags(batch_size=100)
 flags.adopt_module_key_flags(training_flags)
 normalisation.define_flags()
 flags.adopt_module_key_flags(normalisation)
 
 
+_NUM_WEAKEST = 5  # classes that are told on the screen
+
+
 def main():
     size = training_flags.image_size() if FLAGS.image_size is not None else None
+    folder = evaluation_report.new_folder(FLAGS.output_dir)
     model = saved_models.load(FLAGS.weights, size)
-
-    import keras
 
     import keras_convnextv2 as kc
 
@@ -57,39 +84,77 @@ def main():
             f"--weights: {FLAGS.weights} holds a backbone, which has no accuracy. Fine-tune it "
             "with recipes.finetune, or name the checkpoints/last.keras of its pretraining."
         )
+    is_classifier = isinstance(model, kc.ConvNeXtV2Classifier)
+    if not is_classifier and (FLAGS.tta or folder):
+        raise ValueError(
+            f"--tta and --output_dir are of classifiers; {FLAGS.weights} holds a pretraining."
+        )
     backbone = saved_models.backbone_of(model)
-    source = images.open_images("test", pixel_range.known(backbone.pixel_range, FLAGS.weights))
+    source = images.open_images(FLAGS.split, pixel_range.known(backbone.pixel_range, FLAGS.weights))
     channels = backbone.image_shape[-1]
     if channels != source.channels:
         raise ValueError(
             f"--weights takes images of {channels} channels; these have {source.channels}: "
             f"{source.description}"
         )
-    is_classifier = isinstance(model, kc.ConvNeXtV2Classifier)
     if is_classifier:
-        if source.labels is None:
-            raise ValueError(f"There are no labels to compare with: {source.description}")
-        if model.num_classes != len(source.class_names):
-            raise ValueError(
-                f"--weights tells {model.num_classes} classes apart; the images are of "
-                f"{len(source.class_names)}: {source.description}"
-            )
-        saved_models.check_class_names(model, source.class_names, source.description)
-        model.compile(
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-        )
-    else:
-        model.compile()
+        _check_classes(model, source)
     size = _image_size(backbone)
     normalisation.settle(backbone, FLAGS.weights, source)
     mean, std = backbone.normalisation
     source = dataclasses.replace(source, mean=mean, std=std)
     batches = images.evaluation_batches(source, size, labelled=is_classifier)
+    if is_classifier:
+        _evaluate_classifier(model, source, batches, size, folder)
+    else:
+        model.compile()
+        started = time.monotonic()
+        scores = images.evaluate(model, batches)
+        _print({**scores, **_cost(source, started)})
+
+
+def _check_classes(model, source):
+    if source.labels is None:
+        raise ValueError(f"There are no labels to compare with: {source.description}")
+    if model.num_classes != len(source.class_names):
+        raise ValueError(
+            f"--weights tells {model.num_classes} classes apart; the images are of "
+            f"{len(source.class_names)}: {source.description}"
+        )
+    saved_models.check_class_names(model, source.class_names, source.description)
+
+
+def _evaluate_classifier(model, source, batches, size, folder):
+    from keras_convnextv2.analysis import classification_summary, predict_labelled
+
     started = time.monotonic()
-    scores = images.evaluate(model, batches)
-    seconds = time.monotonic() - started
-    result = {**scores, "images": len(source), "seconds": round(seconds, 2)}
+    each = (batches[place] for place in range(len(batches)))
+    found = predict_labelled(model, each, flips=FLAGS.tta)
+    result = {
+        "loss": found.loss,
+        **classification_summary(found.probabilities, found.labels, FLAGS.top),
+        "temperature": model.temperature,
+        "flips": FLAGS.tta,
+        "split": FLAGS.split,
+        **_cost(source, started),
+    }
+    classes = evaluation_report.per_class(found.probabilities, found.labels, source.class_names)
+    if folder is not None:
+        result["report"] = str(folder)
+        evaluation_report.write(folder, result, classes, found, source, size, FLAGS.worst)
+    if FLAGS.json:
+        _print({**result, "per_class": classes})
+    else:
+        occurring = [row for row in classes if row["support"]]
+        weakest = sorted(occurring, key=lambda row: row["f1"])[:_NUM_WEAKEST]
+        _print({**result, "lowest_f1": {row["class"]: row["f1"] for row in weakest}})
+
+
+def _cost(source, started):
+    return {"images": len(source), "seconds": round(time.monotonic() - started, 2)}
+
+
+def _print(result):
     program.print_result(result, FLAGS.json)
 
 

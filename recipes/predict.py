@@ -6,6 +6,8 @@ The same output for all of them, for each file its classes with their probabilit
     python -m recipes.predict --model=model.onnx --images=photographs --top=3 --json
     python -m recipes.predict --model=exported/saved_model --images=photographs --output=scores.npz
 
+Probabilities are those after the temperature of a model that has one (see recipes.evaluate).
+
 Of a backbone it shows the shape and the norm of its features; --output writes them to a file.
 
 Files are read as recipes.evaluate reads them, cut to the centre and resized to the model's size; a
@@ -56,6 +58,11 @@ flags.DEFINE_string(
     "image_size", None, "Size in pixels, H or HxW, needed for a model that takes any."
 )
 flags.DEFINE_integer("threads", None, "CPU threads. Default: the runtime's own.", lower_bound=1)
+flags.DEFINE_bool(
+    "tta",
+    False,
+    "Show a classifier each image and its mirror image, and take the mean of the probabilities.",
+)
 flags.DEFINE_string(
     "output", None, "New .npz file for `files` and their `probabilities`, or `features`."
 )
@@ -79,15 +86,16 @@ def main():
     used_range = _pixel_range(model, paths)
     size = artefacts.image_size_for(model, FLAGS.model, size)
     is_classifier = model.metadata["output"]["kind"] != "features"
+    if FLAGS.tta and not is_classifier:
+        raise ValueError(f"--tta is of classifiers; {FLAGS.model} is a backbone.")
 
     read, results = [], []
     for start in range(0, len(paths), FLAGS.batch_size):
         part = paths[start : start + FLAGS.batch_size]
         images, errors = _read(part, size, channels, used_range)
         if images:
-            outputs = model(artefacts.to_input(np.stack(images), model))
-            if is_classifier:
-                outputs = artefacts.to_probabilities(outputs, model)
+            images = artefacts.to_input(np.stack(images), model)
+            outputs = _probabilities(model, images) if is_classifier else model(images)
             results.extend(outputs if output else ())
             remaining = iter(outputs)
         for path in part:
@@ -139,6 +147,15 @@ def _read(paths, size, channels, used_range):
         found = dict(zip(paths, readers.map(attempt, paths), strict=True))
     errors = {path: read for path, read in found.items() if isinstance(read, ImageSourceError)}
     return [read for path, read in found.items() if path not in errors], errors
+
+
+def _probabilities(model, images):
+    from keras_convnextv2.analysis import with_flips
+
+    def probabilities(images):
+        return artefacts.to_probabilities(model(images), model)
+
+    return with_flips(probabilities, images) if FLAGS.tta else probabilities(images)
 
 
 def _print_error(path, error):

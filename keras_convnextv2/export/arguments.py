@@ -95,6 +95,8 @@ def make_settings(
         class_names=getattr(model, "class_names", None),
         licence=backbone.licence,
         pixel_range=backbone.pixel_range,
+        temperature=getattr(model, "temperature", 1.0),
+        multi_label=getattr(model, "multi_label", False),
     )
 
 

@@ -59,8 +59,10 @@ def export_model(
         image_size: (height, width), each None for any (of "torch", any from twice the total
             stride on); default: the model's own.
         include_preprocessing: bool; True: the artefact takes uint8 pixels and normalises them.
-        output: "logits" or "probabilities" (softmax, or a classifier's own activation) for a
-            classifier, "features" for a backbone. Default: what the model gives.
+        output: "logits" or "probabilities" for a classifier, "features" for a backbone. Default:
+            what the model gives. Probabilities are those after a classifier's `temperature`, by
+            softmax, by sigmoid where it is `multi_label`, or by its own activation. Logits are as
+            they are, and the artefact says their temperature.
         normalisation: (mean, std), a float a channel each, of the images that the model was
             trained on; default: what the model says, else ImageNet's, for 3 channels.
         images: optional uint8 (N, height, width, channels), real ones to try the artefact on;
@@ -145,10 +147,12 @@ def report_path(path):
 
 def as_asked(network, settings):
     """The network that takes and gives what the settings say."""
-    if network.num_classes is not None:
-        activation = "softmax" if network.activation == "linear" else network.activation
-        activation = "linear" if settings.output == "logits" else activation
+    if settings.output == "logits":
+        network = dataclasses.replace(network, activation="linear")
+    elif settings.output == "probabilities" and network.activation == "linear":
+        activation = "sigmoid" if settings.multi_label else "softmax"
         network = dataclasses.replace(network, activation=activation)
+        network = network.with_divided_logits(settings.temperature)
     if settings.dtype == "uint8":
         mean, std = np.asarray(settings.mean), np.asarray(settings.std)
         network = network.with_scaled_images(1 / (255 * std), -mean / std)

@@ -10,9 +10,12 @@ import numpy as np
 from keras_convnextv2.export import runtimes
 from keras_convnextv2.export.processes import run_python
 
-# The largest difference allowed, over the range of the reference's values; int8 is judged by the
-# first class instead.
+# The largest difference allowed, over the range of the reference's values, for probabilities of
+# their logits'; int8 is judged by the first class instead.
 TOLERANCES = {"float32": 1e-4, "float16": 1e-2}
+# Rounding of a softmax or sigmoid itself: the power, the sum and the quotient are a few units in
+# the last place each, and runtimes approximate the power to some more.
+_ROUNDING = 16 * float(np.finfo("float32").eps)
 AGREEMENT = 0.98  # share of images whose first class must be the same, for int8
 ACCURACY_LOST = 0.01  # the largest share of labelled images that int8 may lose
 _REPETITIONS = 11  # timings, of which the median is taken
@@ -27,7 +30,7 @@ class Report:
         format: of the artefact, a key of `FORMATS`.
         precision: of the artefact.
         largest_difference: of all outputs from Keras's.
-        relative_difference: the same over the range of Keras's outputs.
+        relative_difference: the same over the range of Keras's outputs; of probabilities, over 1.
         agreement: share of images with the same first class, for a backbone largest feature.
         accuracy: share of labelled images that the artefact classifies rightly, or None.
         keras_accuracy: the same of the model.
@@ -110,6 +113,9 @@ def compare(outputs, reference, settings, labels=None):
     """
     difference = np.abs(outputs - reference)
     spread = float(reference.max() - reference.min())
+    if settings.output == "probabilities":
+        # Those of an untrained classifier are nearly equal, and their range is of rounding's size.
+        spread = 1.0
     relative = float(difference.max()) / max(spread, 1e-12)
     first, expected = (
         values.reshape(len(values), -1).argmax(-1) for values in (outputs, reference)
@@ -122,21 +128,39 @@ def compare(outputs, reference, settings, labels=None):
         "keras_accuracy": None if labels is None else float(np.mean(expected == labels)),
         "num_images": len(reference),
     }
-    return {**fields, "problem": _problem(outputs, difference, spread, fields, settings)}
+    allowed = None
+    if settings.precision in TOLERANCES:
+        allowed = _allowed(TOLERANCES[settings.precision], reference, spread, settings)
+    return {**fields, "problem": _problem(outputs, difference, spread, allowed, fields, settings)}
 
 
-def _problem(outputs, difference, spread, fields, settings):
+def _allowed(tolerance, reference, spread, settings):
+    """The largest difference that outputs may have from the reference.
+
+    For probabilities it follows from that of the logits z: dp_i = p_i (dz_i - sum_j p_j dz_j), in
+    which the bracket is (1 - p_i) times a difference of two changes, so that |dp| <= max |dz| / 2;
+    a sigmoid has half of it. The logits' range is taken of log(p / (1 - p)): for a softmax, whose
+    logits are not to be had from its outputs, it is about the same (twice of two classes).
+    """
+    if settings.output != "probabilities":
+        return tolerance * max(spread, 1e-12)
+    ends = np.finfo("float32")
+    certain = np.clip(reference.astype("float64"), ends.tiny, 1 - ends.epsneg)
+    logits = np.log(certain) - np.log1p(-certain)
+    return tolerance * float(logits.max() - logits.min()) / 2 + _ROUNDING
+
+
+def _problem(outputs, difference, spread, allowed, fields, settings):
     if not np.isfinite(outputs).all():
         return f"{np.count_nonzero(~np.isfinite(outputs))} outputs are not finite"
-    tolerance = TOLERANCES.get(settings.precision)
-    if tolerance is not None:
-        if fields["relative_difference"] <= tolerance:
+    if allowed is not None:
+        if fields["largest_difference"] <= allowed:
             return None
         place = tuple(int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
         return (
             f"output {place} differs by {fields['largest_difference']:.3g}, "
             f"{fields['relative_difference']:.2g} of the range of Keras's outputs, {spread:.3g}; "
-            f"{settings.precision} may differ by {tolerance:g} of it"
+            f"{settings.precision} may differ by {allowed / max(spread, 1e-12):.2g} of it"
         )
     if fields["agreement"] < AGREEMENT:
         return (

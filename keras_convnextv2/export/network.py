@@ -95,6 +95,14 @@ class Network:
         _fold(weights, np.asarray(scale), np.asarray(shift), "stem/conv")
         return dataclasses.replace(self, weights=weights)
 
+    def with_divided_logits(self, divisor):
+        """An equal network but for its logits, which are divided by a number: in the head."""
+        head = {
+            name: (self.weights[name].astype("float64") / divisor).astype("float32")
+            for name in ("head/kernel", "head/bias")
+        }
+        return dataclasses.replace(self, weights={**self.weights, **head})
+
     def save(self, folder):
         """Writes the network into a folder, for another process."""
         fields = dataclasses.asdict(dataclasses.replace(self, weights={}))

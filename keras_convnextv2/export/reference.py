@@ -20,21 +20,19 @@ def reference_outputs(model, images, output):
         float32 (N, ...).
     """
     # `predict` compiles the model as one; called as it is, JAX would compile each operation.
-    model = _in_float32(model, images.shape[1:], output)
-    return model.predict(images, batch_size=_BATCH_SIZE, verbose=0)
+    copied = _in_float32(model, images.shape[1:], output)
+    outputs = copied.predict(images, batch_size=_BATCH_SIZE, verbose=0)
+    return model.probabilities(outputs) if output == "probabilities" else outputs
 
 
 def _in_float32(model, image_shape, output):
-    """A copy that computes an output in float32 on images of a shape."""
+    """A copy that computes an output in float32 on images of a shape; logits as they are."""
     backbone = getattr(model, "backbone", model)
     copied = ConvNeXtV2Backbone(
         backbone.variant, image_shape, stem_stride=backbone.stem_stride, dtype="float32"
     )
     if isinstance(model, ConvNeXtV2Classifier):
-        activation = None
-        if output == "probabilities":
-            linear = model.activation is keras.activations.linear
-            activation = "softmax" if linear else model.activation
+        activation = model.activation if output == "probabilities" else None
         copied = ConvNeXtV2Classifier(copied, model.num_classes, activation=activation)
     weights = named_weights(model)
     for name, weight in named_weights(copied).items():

@@ -253,6 +253,8 @@ def _is_complete(metadata):
                 len(taken["mean"]) == len(taken["std"]) == channels,
                 all(math.isfinite(number) for number in numbers) and min(taken["std"]) > 0,
                 given["kind"] in ("logits", "probabilities", "features"),
+                0 < given.get("temperature", 1) < math.inf,
+                isinstance(given.get("multi_label", False), bool),
                 names is None
                 or (isinstance(names, list) and all(isinstance(name, str) for name in names)),
                 isinstance(metadata["licence"], str | None),

@@ -23,6 +23,9 @@ class Settings:
         licence: optional str, of the weights.
         pixel_range: optional (low, high), the values in files of more than 8 bits that become 0
             and 255 before the artefact or its caller normalises them.
+        temperature: float, what logits are divided by before they become probabilities: in the
+            artefact where its output is those, else by its caller.
+        multi_label: bool, whether these are the sigmoid of each logit, not the softmax of all.
     """
 
     input_shape: tuple
@@ -34,6 +37,8 @@ class Settings:
     class_names: tuple | None = None
     licence: str | None = None
     pixel_range: tuple | None = None
+    temperature: float = 1.0
+    multi_label: bool = False
 
     @property
     def is_integer(self):
@@ -74,7 +79,12 @@ class Settings:
                 "std": list(self.std),
                 **({"pixel_range": list(self.pixel_range)} if self.pixel_range else {}),
             },
-            "output": {"name": "outputs", "kind": self.output},
+            "output": {
+                "name": "outputs",
+                "kind": self.output,
+                **({"temperature": self.temperature} if self.temperature != 1 else {}),
+                **({"multi_label": True} if self.multi_label else {}),
+            },
             "class_names": None if self.class_names is None else list(self.class_names),
             "licence": self.licence,
         }

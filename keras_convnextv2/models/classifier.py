@@ -4,6 +4,7 @@ from keras_convnextv2.layers.initializers import weight_initializer
 from keras_convnextv2.models.backbone import ConvNeXtV2Backbone
 from keras_convnextv2.models.frozen_layers import freeze_again, frozen_layers
 from keras_convnextv2.models.functional_model import FunctionalModel
+from keras_convnextv2.models.probabilities import checked_temperature, probabilities_of
 from keras_convnextv2.models.quantization import quantization_config, quantize_again
 
 
@@ -22,6 +23,15 @@ class ConvNeXtV2Classifier(FunctionalModel):
         class_names: optional sequence of `num_classes` strings, kept with the model.
         name: optional name of the model.
         trainable: bool.
+        multi_label: bool, whether an image may have several labels, or none: the probabilities are
+            then the sigmoid of each logit, not the softmax of all. The activation "sigmoid" is of
+            such a classifier in any case.
+
+    Attributes:
+        temperature: float above 0, 1 by default: what the logits are divided by before they become
+            probabilities, in `probabilities`, in exports and in recipes.predict; the outputs of
+            the model itself stay as they are. `analysis.fit_temperature` finds it on validation
+            images. It is kept with the model, and is of a classifier without an activation.
 
     Input:
         images: (B, height, width, channels), float, normalised.
@@ -36,6 +46,9 @@ class ConvNeXtV2Classifier(FunctionalModel):
         >>> model = kc.ConvNeXtV2Classifier(backbone, 2, class_names=["cat", "dog"])
         >>> model.predict(np.zeros((5, 64, 96, 3), "float32"), verbose=0).shape
         (5, 2)
+        >>> model.temperature = 1.5
+        >>> model.probabilities(np.array([[3.0, 0.0]])).round(3).tolist()
+        [[0.8809999823570251, 0.11900000274181366]]
     """
 
     def __init__(
@@ -47,6 +60,7 @@ class ConvNeXtV2Classifier(FunctionalModel):
         class_names=None,
         name=None,
         trainable=True,
+        multi_label=False,
     ):
         if not isinstance(backbone, ConvNeXtV2Backbone):
             raise ValueError(f"`backbone` must be a ConvNeXtV2Backbone. Received: {backbone!r}")
@@ -61,6 +75,12 @@ class ConvNeXtV2Classifier(FunctionalModel):
                 f"`class_names` must be {num_classes} strings, one a class. "
                 f"Received: {class_names!r}"
             )
+        activation = keras.activations.get(activation)
+        if multi_label and activation not in _OF_SEVERAL_LABELS:
+            raise ValueError(
+                "`multi_label` is of a classifier without an activation or with 'sigmoid'. "
+                f"Received: {keras.activations.serialize(activation)!r}"
+            )
         # The head is small: under half precision it pools, normalises and scores in float32.
         dtype = keras.backend.result_type(backbone.dtype_policy.compute_dtype, "float32")
         inputs = keras.Input(backbone.image_shape, name="images")
@@ -73,12 +93,45 @@ class ConvNeXtV2Classifier(FunctionalModel):
         self.dtype_policy = backbone.dtype_policy  # under float16, `compile` scales the loss
         self.backbone = backbone
         self.num_classes = num_classes
-        self.activation = keras.activations.get(activation)
+        self.activation = activation
+        self.multi_label = bool(multi_label) or activation is keras.activations.sigmoid
+        self.temperature = 1.0
         self.head_init_scale = head_init_scale
         self.class_names = None if class_names is None else tuple(class_names)
 
+    @property
+    def temperature(self):
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, temperature):
+        temperature = checked_temperature(temperature)
+        if temperature != 1 and self.activation is not keras.activations.linear:
+            raise ValueError(
+                "A temperature divides logits, and this classifier's outputs are those of its "
+                f"activation {keras.activations.serialize(self.activation)!r}. Make it without "
+                "one; exports and recipes.predict give probabilities all the same."
+            )
+        self._temperature = temperature
+
+    def probabilities(self, outputs):
+        """The probabilities of what the model puts out, after its temperature.
+
+        Args:
+            outputs: (B, num_classes), as of `predict`.
+
+        Returns:
+            float32 (B, num_classes), a NumPy array; an activation's outputs as they are.
+        """
+        outputs = keras.ops.convert_to_numpy(outputs)
+        if self.activation is not keras.activations.linear:
+            return outputs.astype("float32")
+        return probabilities_of(outputs, self.temperature, self.multi_label)
+
     def get_config(self):
         of_some = {
+            "multi_label": self.multi_label,
+            "temperature": None if self.temperature == 1 else self.temperature,
             "quantization": quantization_config(self._linear_layers()),
             "frozen": frozen_layers(self.layers_of_head()),
         }
@@ -97,8 +150,10 @@ class ConvNeXtV2Classifier(FunctionalModel):
     def from_config(cls, config):
         config = dict(config)
         quantization, frozen = config.pop("quantization", {}), config.pop("frozen", [])
+        temperature = config.pop("temperature", 1.0)
         backbone = keras.saving.deserialize_keras_object(config["backbone"])
         classifier = cls(**{**config, "backbone": backbone})
+        classifier.temperature = temperature
         quantize_again(classifier._linear_layers(), quantization)
         freeze_again(classifier.layers_of_head(), frozen)
         return classifier
@@ -130,6 +185,7 @@ class ConvNeXtV2Classifier(FunctionalModel):
 
 
 _HEAD = ("pool", "norm", "head")
+_OF_SEVERAL_LABELS = (keras.activations.linear, keras.activations.sigmoid)
 
 
 def make_head(num_classes, activation=None, init_scale=1.0, dtype=None):

@@ -151,6 +151,8 @@ def build(contents, sizes, image_size=None, drop_path_rate=None, dtype=None, as_
     checkpoint = contents.checkpoint
     try:
         model = _build(checkpoint, sizes, image_size, drop_path_rate, dtype, as_saved)
+        if sizes.num_classes is not None and sizes.num_classes == contents.sizes.num_classes:
+            checkpoint.description.describe_head(model)
     except (TypeError, ValueError) as error:
         raise WeightsError(f"No model can be built for {checkpoint.path}: {error}") from error
     shapes = dataclasses.replace(sizes, channels=contents.sizes.channels).shapes()
@@ -209,7 +211,7 @@ def _settings(config, as_saved):
     """
     others = {"class_name", "backbone", "variant", "name"} - ({"name"} if as_saved else set())
     # What the description says:
-    others |= {"licence", "normalisation", "training_image_size", "pixel_range"}
+    others |= {"licence", "normalisation", "training_image_size", "pixel_range", "temperature"}
     settings = {name: value for name, value in config.items() if name not in others}
     for name, value in settings.items():
         if not isinstance(value, (str, int, float, list, type(None))):

@@ -9,6 +9,7 @@ import sys
 from keras_convnextv2.layers import responses
 from keras_convnextv2.models.normalisation import checked_normalisation
 from keras_convnextv2.models.pixel_range import checked_pixel_range
+from keras_convnextv2.models.probabilities import checked_temperature
 from keras_convnextv2.models.variants import BlockSpec
 from keras_convnextv2.weights.errors import WeightsError
 
@@ -30,6 +31,8 @@ class Description:
         normalisation: (mean, std) of the images in 0..1, tuples of floats.
         block: `BlockSpec`, of our own files whose blocks are not the paper's.
         pixel_range: (low, high), the values that are black and white in these images.
+        temperature: float, what the head's logits are divided by before they are probabilities.
+        multi_label: True, of a head for images of several labels.
     """
 
     class_names: tuple | None = None
@@ -38,6 +41,8 @@ class Description:
     normalisation: tuple | None = None
     block: BlockSpec | None = None
     pixel_range: tuple | None = None
+    temperature: float | None = None
+    multi_label: bool | None = None
 
     def __post_init__(self):
         size = self.image_size
@@ -71,6 +76,12 @@ class Description:
         is_of_channels = self.normalisation and len(self.normalisation[0]) == channels
         backbone.normalisation = self.normalisation if is_of_channels else None
         backbone.pixel_range = self.pixel_range
+
+    def describe_head(self, classifier):
+        """Tells a classifier that has the head of these weights its temperature, and of labels."""
+        if self.multi_label:
+            classifier.multi_label = True
+        classifier.temperature = 1.0 if self.temperature is None else self.temperature
 
 
 def checked_names(names):
@@ -112,6 +123,18 @@ def pixel_range_of(value):
     """
     try:
         return checked_pixel_range(value)
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
+
+
+def temperature_of(value):
+    """A temperature from a file; None where there is none.
+
+    Raises:
+        WeightsError: it is no temperature.
+    """
+    try:
+        return None if value is None else checked_temperature(value)
     except ValueError as error:
         raise WeightsError(str(error)) from error
 

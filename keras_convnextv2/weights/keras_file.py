@@ -18,6 +18,7 @@ from keras_convnextv2.weights.description import (
     licence_of,
     normalisation_of,
     pixel_range_of,
+    temperature_of,
 )
 from keras_convnextv2.weights.errors import WeightsError, in_brief
 from keras_convnextv2.weights.hdf5_file import Window, stored_tensors
@@ -49,6 +50,7 @@ def read_keras(path):
         config = _own_arguments(json.loads(config.read()))
         normalisation = normalisation_of(config["backbone"].get("normalisation"))
         pixel_range = pixel_range_of(config["backbone"].get("pixel_range"))
+        temperature = temperature_of(config.get("temperature"))
         weights.check()
         tensors = stored_tensors(path, Window(path, weights.offset, weights.size))
         if config.get("decoder") is not None:  # somebody's own, which only Keras can load
@@ -73,6 +75,8 @@ def read_keras(path):
             normalisation,
             variant.block,
             pixel_range,
+            temperature,
+            config.get("multi_label") is True or None,
         ),
         model_config=config,
     )

@@ -18,6 +18,7 @@ from keras_convnextv2.weights.description import (
     licence_of,
     normalisation_of,
     pixel_range_of,
+    temperature_of,
 )
 from keras_convnextv2.weights.errors import WeightsError, in_brief
 
@@ -134,6 +135,8 @@ def _description(metadata):
         normalisation_of(json.loads(metadata.get("normalisation", "null"))),
         checked_block(_json(metadata["block"])) if "block" in metadata else None,
         pixel_range_of(json.loads(metadata.get("pixel_range", "null"))),
+        temperature_of(json.loads(metadata.get("temperature", "null"))),
+        _json(metadata.get("multi_label", "null")) is True or None,
     )
 
 

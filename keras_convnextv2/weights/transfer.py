@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 
+from keras_convnextv2.models import ConvNeXtV2Classifier
 from keras_convnextv2.weights.checkpoint import StoredTensor
 from keras_convnextv2.weights.description import Description, announce_licence, first_difference
 from keras_convnextv2.weights.errors import WeightsError
@@ -68,7 +69,7 @@ def load_weights(model, source, strict=True, entry=None):
     ones of its pretraining), timm's, transformers', mmpretrain's or Keras's. Nothing that a file
     pickles is run. Either all is loaded or, with an error, nothing. The backbone's `licence`,
     `normalisation` and `pixel_range` are afterwards what the file says of its weights, None where
-    it says nothing.
+    it says nothing; a classifier's `temperature` is that of the file's head, else 1.
 
     Args:
         model: a `ConvNeXtV2Backbone`, a `ConvNeXtV2Classifier` or an `FCMAE`.
@@ -160,6 +161,10 @@ def _describe(model, contents, with_head):
     announce_licence(description.licence, contents.may_be_metas)
     description.describe(getattr(model, "backbone", model))
     names = description.class_names
+    if with_head:
+        description.describe_head(model)
+    elif isinstance(model, ConvNeXtV2Classifier):
+        model.temperature = 1.0  # it was of the weights before
     if not with_head or names is None or len(names) != model.num_classes:
         return
     if model.class_names not in (None, names):
@@ -183,7 +188,8 @@ def save_weights(model, path, format="keras", dtype=None):
       and transformers' `from_pretrained`.
 
     Class names, image size, licence and normalisation go into safetensors files, folders and
-    `.keras` files, a pixel range into safetensors and `.keras` files.
+    `.keras` files, a pixel range, a temperature and whether images have several labels into
+    safetensors and `.keras` files.
     Other libraries' models give logits: an activation of the head is left out, with a warning.
     What LoRA adds to a kernel is merged into it. Blocks that are not the paper's go into the
     format "keras" alone, as .safetensors, .keras or .weights.h5.
@@ -225,13 +231,15 @@ def save_weights(model, path, format="keras", dtype=None):
     backbone = getattr(model, "backbone", model)
     if getattr(model, "activation", keras.activations.linear) is not keras.activations.linear:
         warnings.warn(f"{path} will give logits: the head's activation is left out.", stacklevel=2)
-    size = tuple(backbone.image_shape[:2])
+    size, temperature = tuple(backbone.image_shape[:2]), getattr(model, "temperature", 1.0)
     description = Description(
         class_names=getattr(model, "class_names", None),
         image_size=backbone.training_image_size if None in size else size,
         licence=backbone.licence,
         normalisation=backbone.normalisation,
         pixel_range=backbone.pixel_range,
+        temperature=None if temperature == 1 else temperature,
+        multi_label=getattr(model, "multi_label", False) or None,
     )
     write_weights(path, chosen, sizes, tensors, description, dtype)
 

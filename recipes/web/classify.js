@@ -69,7 +69,7 @@ async function showClasses(file, description, classify) {
   const milliseconds = performance.now() - started;
   const batch = description.input.shape[0] ?? 1;
   const scores = outputs.subarray(0, outputs.length / batch);
-  const probabilities = description.output.kind === "logits" ? softmax(scores) : scores;
+  const probabilities = toProbabilities(scores, description.output);
 
   const best = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
   page.classes.replaceChildren(
@@ -140,6 +140,14 @@ function className({ class_names: names }, index) {
 
 function percent(share) {
   return `${(100 * share).toFixed(1)} %`;
+}
+
+function toProbabilities(outputs, { kind, temperature = 1, multi_label: severalLabels = false }) {
+  if (kind !== "logits") {
+    return outputs;
+  }
+  const scores = Float64Array.from(outputs, (output) => output / temperature);
+  return severalLabels ? scores.map((score) => 1 / (1 + Math.exp(-score))) : softmax(scores);
 }
 
 function softmax(scores) {

@@ -1,0 +1,112 @@
+"""What an evaluation of a classifier leaves: figures, tables and pictures in a new folder."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+PICTURES = ("confusion.png", "worst.png", "reliability.png")
+
+
+def new_folder(name):
+    """--output_dir as a path, checked before anything is computed; None where it is not given.
+
+    Raises:
+        ValueError: there is something in it already.
+        ModuleNotFoundError: what draws the pictures is not installed.
+    """
+    if name is None:
+        return None
+    folder = Path(name)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(
+            f"--output_dir: {folder} is not empty, and nothing is overwritten. Name a new folder."
+        )
+    from keras_convnextv2.analysis.figures import new_figure
+
+    new_figure(1, 1)
+    return folder
+
+
+def per_class(probabilities, labels, class_names):
+    """A dict for each class, of its name and its `ClassScores`; JSON can hold it."""
+    from keras_convnextv2.analysis import average_precisions
+    from keras_convnextv2.analysis.summary import scores_of
+
+    scores = scores_of(probabilities, labels)
+    columns = {
+        "class": list(class_names),
+        "precision": scores.precision.tolist(),
+        "recall": scores.recall.tolist(),
+        "f1": scores.f1.tolist(),
+        "support": scores.support.tolist(),
+        "predicted": scores.predicted.tolist(),
+    }
+    if labels.ndim == 2:
+        known = average_precisions(probabilities, labels).tolist()
+        columns["average_precision"] = [None if value != value else value for value in known]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def write(folder, result, classes, predictions, source, image_size, num_worst):
+    """Writes per_class.csv, report.json and the pictures.
+
+    Args:
+        folder: Path, new or empty.
+        result: dict, the summary that is printed.
+        classes: what `per_class` gives.
+        predictions: `analysis.Predictions`.
+        source: the `ImageSource`; the images of the worst mistakes are read again.
+        image_size: (H, W) that they were evaluated at.
+        num_worst: int, mistakes to show.
+    """
+    from keras_convnextv2 import analysis
+
+    folder.mkdir(parents=True, exist_ok=True)
+    probabilities, labels = predictions.probabilities, predictions.labels
+    names, several = source.class_names, labels.ndim == 2
+    with open(folder / "per_class.csv", "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, classes[0])
+        table.writeheader()
+        table.writerows(classes)
+
+    confusion = None
+    if not several:
+        confusion = analysis.confusion_matrix(probabilities.argmax(1), labels, len(names))
+        analysis.save_confusion_matrix(folder / "confusion.png", confusion, names)
+    found = analysis.reliability(probabilities, labels)
+    analysis.save_reliability_diagram(folder / "reliability.png", found, several)
+
+    mistakes = analysis.worst_mistakes(probabilities, labels, num_worst)
+    places = [mistake.index for mistake in mistakes]
+    files = [_name_of(source, place) for place in places]
+    pictures = source.read(places, image_size)
+    captions = [os.path.basename(file) for file in files]
+    analysis.save_worst_mistakes(folder / "worst.png", pictures, mistakes, names, captions)
+
+    report = {
+        **result,
+        "per_class": classes,
+        "confusion": None if confusion is None else confusion.tolist(),
+        "reliability": {
+            "count": found.count.tolist(),
+            "confidence": found.confidence.tolist(),
+            "accuracy": found.accuracy.tolist(),
+        },
+        "worst_mistakes": [
+            {
+                "image": file,
+                "right": None if mistake.right is None else names[mistake.right],
+                "said": None if mistake.said is None else names[mistake.said],
+                "confidence": mistake.confidence,
+            }
+            for file, mistake in zip(files, mistakes, strict=True)
+        ],
+    }
+    text = json.dumps(report, indent=1, ensure_ascii=False)
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def _name_of(source, place):
+    record = source.records[place]
+    return os.fspath(record) if isinstance(record, str | os.PathLike) else f"image {place}"
