@@ -1,0 +1,167 @@
+"""A picture of a run's curves, from its metrics.jsonl."""
+
+import json
+import math
+import time
+import warnings
+from pathlib import Path
+
+import keras
+
+# What is told of an epoch but is no curve.
+_NOT_DRAWN = ("epoch", "step", "seconds")
+_LOG_SCALE_FROM = 30  # largest over smallest value
+
+
+def read_metrics(path):
+    """The lines of a metrics.jsonl, one dict of numbers an epoch, in their order.
+
+    Of an epoch that stands there twice, as after a run that went on from an earlier epoch, the
+    later one counts. A line that is not whole, as after a crash, is left out.
+
+    Args:
+        path: the file.
+
+    Returns:
+        List of dicts with "epoch".
+    """
+    epochs = {}
+    for line in Path(path).read_text().splitlines():
+        try:
+            values = json.loads(line)
+            epochs[values["epoch"]] = values
+        except (ValueError, TypeError, KeyError):
+            continue
+    return [epochs[epoch] for epoch in sorted(epochs)]
+
+
+def panels_of(epochs):
+    """Which curves share a panel.
+
+    Args:
+        epochs: as of `read_metrics`.
+
+    Returns:
+        {title: {name: ([epochs], [values])}}, of finite values alone, without empty panels.
+    """
+    panels = {
+        title: {}
+        for title in ("loss", "accuracy", "probes", "gradient norm", "learning rate", "images/s")
+    }
+    for values in epochs:
+        for name, value in values.items():
+            if name in _NOT_DRAWN or isinstance(value, bool) or not _is_finite(value):
+                continue
+            curve = panels[_panel_of(name)].setdefault(name, ([], []))
+            curve[0].append(values["epoch"])
+            curve[1].append(value)
+    return {title: curves for title, curves in panels.items() if curves}
+
+
+def draw_curves(metrics_path, picture_path):
+    """Writes a PNG of what metrics.jsonl holds: a panel a kind, a curve a name.
+
+    Args:
+        metrics_path: as `WriteMetrics` leaves it.
+        picture_path: the PNG file, replaced.
+
+    Raises:
+        ValueError: there is no epoch to draw.
+        ModuleNotFoundError: matplotlib is not installed; names the extra.
+    """
+    panels = panels_of(read_metrics(metrics_path))
+    if not panels:
+        raise ValueError(f"{metrics_path} holds no epoch to draw.")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            "Curves are drawn with matplotlib, which is not installed: "
+            "pip install 'keras-convnextv2[recipes]'",
+            name="matplotlib",
+        ) from error
+    columns = min(len(panels), 3)
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(4 * columns, 2.8 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel in axes[len(panels) :]:
+        panel.remove()
+    for panel, (title, curves) in zip(axes, panels.items(), strict=False):
+        _draw_panel(panel, title, curves)
+    figure.savefig(picture_path, format="png", dpi=100)
+
+
+class DrawCurves(keras.callbacks.Callback):
+    """Draws curves.png anew after an epoch and at the end; a failure warns once and stops nothing.
+
+    Put it after `WriteMetrics`. Where epochs are short, some are passed over, so that drawing
+    takes a twentieth of the time at most.
+
+    Args:
+        metrics_path, picture_path: as of `draw_curves`.
+    """
+
+    def __init__(self, metrics_path, picture_path):
+        super().__init__()
+        self.metrics_path, self.picture_path = Path(metrics_path), Path(picture_path)
+        self._not_before = -math.inf
+        self._has_warned = False
+
+    def on_epoch_end(self, epoch, logs=None):
+        if time.monotonic() >= self._not_before:
+            self.draw()
+
+    def on_train_end(self, logs=None):
+        self.draw()
+
+    def draw(self):
+        """Draws now."""
+        started = time.monotonic()
+        try:
+            draw_curves(self.metrics_path, self.picture_path)
+        except Exception as error:  # a picture is no reason to lose a run
+            if not self._has_warned:
+                self._has_warned = True
+                warnings.warn(f"The curves could not be drawn: {error}", stacklevel=2)
+        finished = time.monotonic()
+        self._not_before = finished + 19 * (finished - started)
+
+
+def _panel_of(name):
+    if name == "loss" or name.endswith("_loss"):
+        return "loss"
+    if name.startswith("probe_"):
+        return "probes"
+    if name.endswith("gradient_norm"):
+        return "gradient norm"
+    if name == "learning_rate":
+        return "learning rate"
+    return "images/s" if name == "images_per_second" else "accuracy"
+
+
+def _draw_panel(panel, title, curves):
+    values = [value for _, curve in curves.values() for value in curve]
+    for name, (epochs, curve) in curves.items():
+        is_sparse = len(epochs) <= 20
+        panel.plot(epochs, curve, marker="o" if is_sparse else None, ms=3, lw=1.5, label=name)
+    if title in ("loss", "gradient norm") and _spans(values):
+        panel.set_yscale("log")
+    elif title in ("learning rate", "images/s"):
+        panel.set_ylim(bottom=0)
+    if title == "learning rate":
+        panel.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    panel.set_title(title, fontsize=10)
+    panel.set_xlabel("epoch", fontsize=9)
+    panel.xaxis.get_major_locator().set_params(integer=True)
+    panel.tick_params(labelsize=8)
+    panel.grid(alpha=0.3)
+    if len(curves) > 1:
+        panel.legend(fontsize=8)
+
+
+def _spans(values):
+    return min(values) > 0 and max(values) > _LOG_SCALE_FROM * min(values)
+
+
+def _is_finite(value):
+    return isinstance(value, (int, float)) and math.isfinite(value)

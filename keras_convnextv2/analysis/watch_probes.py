@@ -1,0 +1,77 @@
+"""Watching a pretraining by what its features tell of labelled images."""
+
+import keras
+
+from keras_convnextv2.analysis.features import compute_features, feature_model
+from keras_convnextv2.analysis.nearest_neighbours import knn
+from keras_convnextv2.analysis.ridge import ridge
+
+
+class WatchProbes(keras.callbacks.Callback):
+    """Adds "probe_ridge" and "probe_knn" to an epoch's logs: accuracies on labelled images.
+
+    The features are the global average pool and a LayerNorm without scale and shift
+    (`feature_model`), of the images as they are, nothing hidden. Ridge regression in closed form
+    and the vote of the nearest neighbours draw nothing, so that two equal models give equal
+    figures. A masked autoencoder's features may have a low kNN and fine-tune well: read the trend.
+
+    The features before the first step are measured too, in `before`: an image that cannot be read
+    stops the run at once, not after an epoch. Put it before callbacks that write the logs.
+
+    Args:
+        model: a backbone, or an `FCMAE` or classifier of one; the model that is trained or a part
+            of it.
+        train, test: batches of labelled images, `ImageBatches` without shuffling. Their number
+            bounds the costs: each time, all of them pass the backbone once.
+        every: int, epochs from one measurement to the next. The last epoch is always measured.
+
+    Attributes:
+        before: {"probe_ridge": float, "probe_knn": float} before the first step.
+
+    Raises:
+        ValueError: `every` is no positive int, or batches have no labels.
+
+    Examples:
+        >>> import numpy as np, keras_convnextv2 as kc
+        >>> from keras_convnextv2.analysis.watch_probes import WatchProbes
+        >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+        >>> fcmae = kc.FCMAE(kc.ConvNeXtV2Backbone(small, (32, 32, 3), stem_stride=1))
+        >>> fcmae.compile()
+        >>> images = np.random.default_rng(0).normal(size=(8, 32, 32, 3)).astype("float32")
+        >>> labelled = [(images, np.arange(8) % 2)]
+        >>> watch = WatchProbes(fcmae, train=labelled, test=labelled)
+        >>> history = fcmae.fit(images, batch_size=4, verbose=0, callbacks=[watch])
+        >>> sorted(history.history)
+        ['gradient_norm', 'loss', 'probe_knn', 'probe_ridge']
+    """
+
+    def __init__(self, model, train, test, every=1):
+        super().__init__()
+        if not isinstance(every, int) or every < 1:
+            raise ValueError(f"`every` must be a positive int, of epochs. Received: {every!r}")
+        for name, batches in (("train", train), ("test", test)):
+            if not getattr(batches, "labelled", True):
+                raise ValueError(f"A probe needs labels. `{name}` was given batches without.")
+        self.extractor = feature_model(model)
+        self.train, self.test = train, test
+        self.every = every
+        self.before = None
+
+    def on_train_begin(self, logs=None):
+        if self.before is None:
+            self.before = self.measure()
+
+    def on_epoch_end(self, epoch, logs=None):
+        is_last = epoch + 1 == (self.params or {}).get("epochs")
+        if logs is not None and (is_last or (epoch + 1) % self.every == 0):
+            logs.update(self.measure())
+
+    def measure(self):
+        """{"probe_ridge": accuracy, "probe_knn": accuracy} of the weights as they are now."""
+        train, test = (
+            compute_features(self.extractor, batches).pair for batches in (self.train, self.test)
+        )
+        return {
+            f"probe_{result.probe}": result.mean()
+            for result in (ridge(train, test), knn(train, test))
+        }

@@ -1,0 +1,102 @@
+"""What TensorBoard shows of a run, written without TensorFlow."""
+
+import time
+
+import keras
+import numpy as np
+
+_MEANS_OF_EPOCH = ("loss", "gradient_norm")  # of which the mean since the last look is told
+
+
+class WriteBoard(keras.callbacks.Callback):
+    """Writes TensorBoard's event files by tensorboardX: scalars, and pictures.
+
+    Every `every` steps: "step/loss" and "step/gradient_norm" (where the model reports them; means
+    since the last time, not of the epoch so far as Keras has them), "step/learning_rate" and
+    "step/images_per_second". When an epoch ends: "epoch/..." of all its logs. Look at them with
+    `tensorboard --logdir=FOLDER`, which need not be installed where the run is.
+
+    Args:
+        folder: where the event files go; made where it is missing.
+        batch_size: int, images a step.
+        every: int, steps.
+        pictures: optional function without arguments that gives {name: uint8 (N, H, W, 3)}, of
+            images side by side, such as reconstructions of the same images each time.
+        pictures_every: int, epochs; the last epoch has pictures in any case.
+
+    Raises:
+        ModuleNotFoundError: when training begins, tensorboardX is not installed; names the extra.
+    """
+
+    takes_tensors = True
+
+    def __init__(self, folder, batch_size, every=50, pictures=None, pictures_every=1):
+        super().__init__()
+        for name, value in (("every", every), ("pictures_every", pictures_every)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"`{name}` must be a positive int. Received: {value!r}")
+        self.folder = folder
+        self.batch_size = batch_size
+        self.every = every
+        self.pictures = pictures
+        self.pictures_every = pictures_every
+        self.writer = None
+
+    def on_train_begin(self, logs=None):
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError as error:
+            raise ModuleNotFoundError(
+                "TensorBoard's files are written by tensorboardX, which is not installed: "
+                "pip install 'keras-convnextv2[board]'",
+                name="tensorboardX",
+            ) from error
+        if self.writer is None:
+            self.writer = SummaryWriter(str(self.folder))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._num_before, self._means_before = 0, {}
+        self._looked_at = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        num_steps = batch + 1
+        if num_steps % self.every:
+            return
+        means = {
+            name: float(logs[name]) for name in _MEANS_OF_EPOCH if name in (logs or {})
+        }  # which waits for the device: the time comes after it
+        now, step = time.monotonic(), self._step()
+        since = num_steps - self._num_before
+        for name, mean in means.items():
+            before = self._num_before * self._means_before.get(name, 0.0)
+            self.writer.add_scalar(f"step/{name}", (num_steps * mean - before) / since, step)
+        self.writer.add_scalar("step/learning_rate", self._learning_rate(), step)
+        rate = since * self.batch_size / max(now - self._looked_at, 1e-9)
+        self.writer.add_scalar("step/images_per_second", rate, step)
+        self._num_before, self._means_before, self._looked_at = num_steps, means, now
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in (logs or {}).items():
+            self.writer.add_scalar(f"epoch/{name}", float(value), epoch + 1)
+        self.writer.add_scalar("epoch/learning_rate", self._learning_rate(), epoch + 1)
+        is_last = epoch + 1 == (self.params or {}).get("epochs")
+        if self.pictures is not None and (is_last or (epoch + 1) % self.pictures_every == 0):
+            for name, images in self.pictures().items():
+                row = np.concatenate(list(images), axis=1)  # (H, N * W, 3)
+                self.writer.add_image(name, row, epoch + 1, dataformats="HWC")
+        self.writer.flush()
+
+    def on_train_end(self, logs=None):
+        self.close()
+
+    def close(self):
+        """Ends the event file; safe to call again, and after a run that failed."""
+        if self.writer is not None:
+            self.writer.close()
+            self.writer = None
+
+    def _step(self):
+        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+
+    def _learning_rate(self):
+        return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))

@@ -1,0 +1,162 @@
+"""--dry_run: the smallest part of a run that shows that it works, and what all of it will take."""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+
+def project(model, batches, epochs, evaluation=None, num_evaluations=1, num_steps=3):
+    """Takes a step, saves and restores, evaluates once, and says what the run will take.
+
+    The first step compiles; `num_steps` more are timed, with the reading of their images. Nothing
+    stays on the disk. The model has learned from these steps: it is not the one to train with.
+
+    Args:
+        model: compiled.
+        batches: what `fit` takes, with a length: a `keras.utils.PyDataset`.
+        epochs: int.
+        evaluation: optional batches for `evaluate`.
+        num_evaluations: int, how often the run evaluates all of them.
+        num_steps: int, steps that are timed; where an epoch has fewer, they come again.
+
+    Returns:
+        Dict of numbers: "loss" and, with `evaluation`, "evaluation_loss" as the proof;
+        "first_step_seconds", "seconds_per_step" (the median), "images_per_second",
+        "save_seconds", "restore_seconds", "projected_seconds" of the run with its evaluations and
+        a save an epoch, "projected_time" as h:mm:ss, "peak_memory_bytes" of the process (None
+        where the system does not say), "checkpoint_bytes", and "disk_bytes" that the run needs:
+        the last checkpoint, the one that replaces it, and the model.
+
+    Raises:
+        ValueError: what was restored is not what was saved, naming the first weight.
+        FloatingPointError: the loss is not finite.
+    """
+    clock = _StepClock()
+    started = time.monotonic()
+    logs = _fit(model, _First(batches, 1), clock)
+    first_step = time.monotonic() - started
+    batch_size = len(_images_of(batches[0]))
+    clock.ends.clear()
+    _fit(model, _First(batches, num_steps + 1), clock)
+    step = float(np.median(np.diff(clock.ends)))
+
+    save, restore, checkpoint_bytes = _save_and_restore(model)
+    result = {"loss": float(logs["loss"])}
+    evaluation_seconds = 0.0
+    if evaluation is not None:
+        model.evaluate(_First(evaluation, 1), verbose=0)  # compiles
+        started = time.monotonic()
+        scores = model.evaluate(_First(evaluation, 1), verbose=0, return_dict=True)
+        evaluation_seconds = (time.monotonic() - started) * len(evaluation)
+        result["evaluation_loss"] = float(scores["loss"])
+        result["evaluation_seconds"] = evaluation_seconds
+    steps = epochs * len(batches)
+    seconds = first_step + step * steps + num_evaluations * evaluation_seconds + save * epochs
+    return {
+        **result,
+        "first_step_seconds": first_step,
+        "seconds_per_step": step,
+        "images_per_second": batch_size / step,
+        "save_seconds": save,
+        "restore_seconds": restore,
+        "projected_steps": steps,
+        "projected_seconds": seconds,
+        "projected_time": clock_time(seconds),
+        "peak_memory_bytes": peak_memory(),
+        "checkpoint_bytes": checkpoint_bytes,
+        "disk_bytes": 3 * checkpoint_bytes,
+    }
+
+
+def clock_time(seconds):
+    """Seconds as h:mm:ss."""
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
+def peak_memory():
+    """The most memory that this process has held, in bytes; None where the system has no count."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+class _First(keras.utils.PyDataset):
+    """So many batches; where there are fewer, from the first again."""
+
+    def __init__(self, batches, count):
+        super().__init__()
+        self.batches, self.count = batches, count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        return self.batches[index % len(self.batches)]
+
+
+class _StepClock(keras.callbacks.Callback):
+    """When steps ended; that the logs come as numbers makes Keras wait for each."""
+
+    def __init__(self):
+        super().__init__()
+        self.ends = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.ends.append(time.monotonic())
+
+
+def _fit(model, batches, clock):
+    from keras_convnextv2.training.callbacks import StopOnNonFiniteLoss
+
+    history = model.fit(
+        batches, epochs=1, shuffle=False, verbose=0, callbacks=[StopOnNonFiniteLoss(), clock]
+    )
+    return {name: values[-1] for name, values in history.history.items()}
+
+
+def _images_of(batch):
+    images = batch[0] if isinstance(batch, (tuple, list)) else batch
+    return images["images"] if isinstance(images, dict) else images
+
+
+def _save_and_restore(model):
+    """(seconds to save, seconds to restore, bytes of the file)."""
+    from keras_convnextv2.training.checkpoints import save_model
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "last.keras"
+        started = time.monotonic()
+        save_model(model, path)
+        saved = time.monotonic()
+        restored = keras.saving.load_model(path)
+        ended = time.monotonic()
+        num_bytes = path.stat().st_size
+    for kind, one, other in (
+        ("weight", model.weights, restored.weights),
+        ("optimizer's variable", model.optimizer.variables, restored.optimizer.variables),
+    ):
+        _check_equal(kind, one, other)
+    return saved - started, ended - saved, num_bytes
+
+
+def _check_equal(kind, saved, restored):
+    if len(saved) != len(restored):
+        raise ValueError(
+            f"A model of {len(saved)} variables was saved and one of {len(restored)} restored "
+            f"({kind}): its checkpoints are of no use. Please report it."
+        )
+    for one, other in zip(saved, restored, strict=True):
+        values = [keras.ops.convert_to_numpy(variable.value) for variable in (one, other)]
+        if not np.array_equal(*values):
+            raise ValueError(
+                f"The {kind} {one.path} was restored with other values than were saved: the run's "
+                "checkpoints would be of no use. Please report it."
+            )
