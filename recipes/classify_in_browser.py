@@ -21,7 +21,7 @@ from pathlib import Path
 
 from absl import flags
 
-from . import artefacts, image_files, program, training_flags
+from . import artefacts, image_files, model_flags, program
 from .printable import printable
 
 FLAGS = flags.FLAGS
@@ -67,7 +67,7 @@ _MARK = "artefact.json"
 
 def main():
     folder = Path(FLAGS.output_dir)
-    size = training_flags.image_size() if FLAGS.image_size is not None else None
+    size = model_flags.given_image_size()
     make_site(Path(FLAGS.model), folder, size, FLAGS.trusted)
     print(f"The site is in {printable(folder)}; serve that folder as it is.")
     if FLAGS.serve:

@@ -24,13 +24,15 @@ import time
 
 from absl import flags
 
-from recipes import (
+from . import (
     evaluation_report,
     image_sizes,
     images,
+    model_flags,
     normalisation,
     pixel_range,
     program,
+    run_settings,
     saved_models,
     training_flags,
 )
@@ -73,7 +75,7 @@ _NUM_WEAKEST = 5  # classes that are told on the screen
 
 
 def main():
-    size = training_flags.image_size() if FLAGS.image_size is not None else None
+    size = model_flags.given_image_size()
     folder = evaluation_report.new_folder(FLAGS.output_dir)
     model = saved_models.load(FLAGS.weights, size)
 
@@ -103,7 +105,8 @@ def main():
     normalisation.settle(backbone, FLAGS.weights, source)
     mean, std = backbone.normalisation
     source = dataclasses.replace(source, mean=mean, std=std)
-    batches = images.evaluation_batches(source, size, labelled=is_classifier)
+    settings = run_settings.from_flags().replaced(size=size)
+    batches = images.evaluation_batches(source, settings, labelled=is_classifier)
     if is_classifier:
         _evaluate_classifier(model, source, batches, size, folder)
     else:
@@ -160,10 +163,9 @@ def _print(result):
 
 def _image_size(backbone):
     """The (H, W) to evaluate with: --image_size, else the model's, else what suits the images."""
-    known = backbone.image_shape[:2]
-    if FLAGS.image_size is None and None in known:
-        FLAGS.image_size = training_flags.default_image_size()
-    given = None if FLAGS.image_size is None else training_flags.image_size()
+    known, given = backbone.image_shape[:2], model_flags.given_image_size()
+    if given is None and None in known:
+        given = model_flags.image_size_in(model_flags.default_image_size(FLAGS))
     return image_sizes.size_for(known, backbone.total_stride, "--weights", given)
 
 

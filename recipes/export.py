@@ -17,11 +17,11 @@ from absl import flags
 from . import (
     image_memory,
     images,
+    model_flags,
     normalisation,
     pixel_range,
     program,
     saved_models,
-    training_flags,
 )
 from .printable import printable
 
@@ -184,7 +184,7 @@ def _image_size(known):
     if FLAGS.image_size == "any":
         return (None, None)
     if FLAGS.image_size is not None:
-        return training_flags.image_size()
+        return model_flags.given_image_size()
     if FLAGS.output.endswith(".keras"):  # which holds the model as it is
         return known
     return tuple(side or 224 for side in known)

@@ -28,10 +28,10 @@ from . import (
     artefacts,
     image_files,
     image_memory,
+    model_flags,
     normalisation,
     pixel_range,
     program,
-    training_flags,
 )
 from .printable import one_line, printable
 
@@ -78,7 +78,7 @@ flags.adopt_module_key_flags(pixel_range)
 
 
 def main():
-    size = training_flags.image_size() if FLAGS.image_size is not None else None
+    size = model_flags.given_image_size()
     output = _new_file(FLAGS.output)
     paths = image_files.find(FLAGS.images)
     model = artefacts.open_model(FLAGS.model, FLAGS.threads, FLAGS.trusted)

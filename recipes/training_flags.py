@@ -30,6 +30,15 @@ def define_data_flags(batch_size=None):
         "Decode JPEG files whole; by default those much larger than needed are decoded at a half, "
         "a quarter or an eighth.",
     )
+    flags.DEFINE_float(
+        "evaluation_crop",
+        0.0,
+        "Share of a resized picture's side that is seen when images are not trained on: 0.875 in "
+        "the paper; 1: all of it, its aspect lost, as there from 384 pixels on. 0: what covers "
+        "the size, the longer side cut.",
+        lower_bound=0,
+        upper_bound=1,
+    )
     for module in (pixel_range, image_memory):
         module.define_flags()
         flags.adopt_module_key_flags(module)

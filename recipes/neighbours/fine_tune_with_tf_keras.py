@@ -11,7 +11,7 @@ after. A backbone gets a new classifier, a classifier is trained on.
 
 from absl import flags
 
-from .. import images, program, saved_models, training_flags
+from .. import images, model_flags, program, saved_models, training_flags
 
 FLAGS = flags.FLAGS
 
@@ -43,7 +43,7 @@ def main():
     if FLAGS.weights:
         model = saved_models.load(FLAGS.weights)
     else:
-        settings = training_flags.EMBEDDED_MODEL
+        settings = model_flags.EMBEDDED_MODEL
         variant = {name: tuple(map(int, settings[name])) for name in ("depths", "widths")}
         model = kc.ConvNeXtV2Backbone(
             kc.Variant(**variant), (32, 32, train.channels), settings["stem_stride"]

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from .. import image_memory, images, pixel_range, saved_models, training_flags
+from .. import image_memory, images, model_flags, pixel_range, saved_models
 
 FLAGS = flags.FLAGS
 
@@ -53,7 +53,7 @@ def make_backbone(stem_strides):
     Args:
         stem_strides: what the library can work with.
     """
-    pretrained, size = None, training_flags.image_size()
+    pretrained, size = None, model_flags.image_size_in(FLAGS.image_size)
     defaults, channels = {**SMALL_MODEL, "stem_stride": stem_strides[0]}, 3
     if FLAGS.weights:
         pretrained = saved_models.backbone_of(saved_models.load(FLAGS.weights))
@@ -82,7 +82,7 @@ def make_backbone(stem_strides):
 
     keras.utils.set_random_seed(FLAGS.seed)
     backbone = kc.ConvNeXtV2Backbone(
-        training_flags.chosen_variant(), (*size, channels), stem_stride=FLAGS.stem_stride
+        model_flags.variant_of(FLAGS), (*size, channels), stem_stride=FLAGS.stem_stride
     )
     if pretrained is not None:
         saved_models.copy_weights(pretrained, backbone)
