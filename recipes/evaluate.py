@@ -128,20 +128,9 @@ def _check_classes(model, source):
 
 
 def _evaluate_classifier(model, source, batches, size, folder):
-    from keras_convnextv2.analysis import classification_summary, predict_labelled
-
     started = time.monotonic()
-    each = (batches[place] for place in range(len(batches)))
-    found = predict_labelled(model, each, flips=FLAGS.tta)
-    result = {
-        "loss": found.loss,
-        **classification_summary(found.probabilities, found.labels, FLAGS.top),
-        "temperature": model.temperature,
-        "flips": FLAGS.tta,
-        "split": FLAGS.split,
-        **_cost(source, started),
-    }
-    classes = evaluation_report.per_class(found.probabilities, found.labels, source.class_names)
+    result, classes, found = evaluation_report.measure(model, batches, FLAGS.tta, FLAGS.top)
+    result |= {"split": FLAGS.split, **_cost(source, started)}
     if folder is not None:
         result["report"] = str(folder)
         evaluation_report.write(folder, result, classes, found, source, size, FLAGS.worst)

@@ -28,6 +28,32 @@ def new_folder(name):
     return folder
 
 
+def measure(classifier, batches, flips=False, top=5):
+    """The figures of a classifier on labelled images.
+
+    Args:
+        classifier: `ConvNeXtV2Classifier`.
+        batches: labelled `ImageBatches`.
+        flips: bool, whether each image is also shown mirrored.
+        top: int, of the accuracy among so many first classes.
+
+    Returns:
+        ({name: figure}, a dict for each class as `per_class` gives it, `analysis.Predictions`).
+    """
+    from keras_convnextv2.analysis import classification_summary, predict_labelled
+
+    each = (batches[place] for place in range(len(batches)))
+    found = predict_labelled(classifier, each, flips)
+    result = {
+        "loss": found.loss,
+        **classification_summary(found.probabilities, found.labels, top),
+        "temperature": classifier.temperature,
+        "flips": flips,
+    }
+    names = batches.source.class_names
+    return result, per_class(found.probabilities, found.labels, names), found
+
+
 def per_class(probabilities, labels, class_names):
     """A dict for each class, of its name and its `ClassScores`; JSON can hold it."""
     from keras_convnextv2.analysis import average_precisions

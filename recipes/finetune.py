@@ -11,7 +11,8 @@ On a folder of your own with a folder a class, from Meta's weights, with the ext
 
 As the paper does it on ImageNet, one of recipes/settings; flags after it count instead of its own:
     python -m recipes.finetune --output_dir=runs/atto --data_dir=imagenet \
-        --weights=runs/pretrained --flagfile=finetune_1k_atto --batch_size=256 --accumulation_steps=4
+        --weights=runs/pretrained --flagfile=finetune_1k_atto --batch_size=256 \
+        --accumulation_steps=4
 
 Images are parted in three: those trained on, those for validation, by which the best epoch and the
 temperature are chosen, and those for testing, which are read once, at the end.
@@ -89,6 +90,7 @@ flags.DEFINE_enum(
     ["uniform", "balanced"],
     "Each image once an epoch, or each class equally often.",
 )
+flags.DEFINE_bool("tta", False, "Test with each image and its mirror image.")
 training_flags.define_data_flags()
 model_flags.define_flags()
 training_flags.define_training_flags()
@@ -131,6 +133,8 @@ def main():
     batches = images.training_batches(train, settings, augmentation)
     validation_batches = validated and images.evaluation_batches(validated, settings)
     test_batches = images.evaluation_batches(test, settings)
+    class_weight = training_run.class_weights(settings, train)
+    chooser = validation.Validation(validation_batches, settings)
 
     import keras
 
@@ -209,8 +213,6 @@ def main():
         program.print_result(result, settings.json)
         return
     folder = training_run.open_output_dir(settings)
-    chooser = validation.Validation(validation_batches, folder, settings)
-    class_weight = training_run.class_weights(settings, train)
     done = 0
     for trainable, epochs, warmup_epochs in phases:
         if done:
@@ -223,7 +225,8 @@ def main():
             "fine-tuning",
             settings,
             epochs=(done, done + epochs),
-            validation=chooser,
+            watchers=[chooser],
+            hidden=chooser.hidden,
             class_weight=class_weight,
         )
         done += epochs
@@ -231,14 +234,16 @@ def main():
     classifier.temperature = chooser.temperature(classifier)
     save_model(classifier, folder / "model.keras")
 
-    scores = evaluation_report.evaluate(classifier, test_batches, test, folder / "test", settings)
+    scores, classes, found = evaluation_report.measure(classifier, test_batches, settings.tta)
+    report = folder / "test"
+    evaluation_report.write(report, scores, classes, found, test, settings.size, num_worst=24)
     result = {
-        "test_accuracy": scores["accuracy"],
-        "test_loss": scores["loss"],
+        **{f"test_{name}": value for name, value in scores.items()},
         "test_images": len(test),
         "train_images": len(train),
         "train_loss": logs["loss"],
         "model": str(folder / "model.keras"),
+        "report": str(report),
         "log": str(folder / "metrics.jsonl"),
     }
     program.print_result(result, settings.json)

@@ -31,7 +31,9 @@ def expand(words):
     """
     given = list(_expanded(words, ()))
     for one, other in (*_ALTERNATIVES, *(pair[::-1] for pair in _ALTERNATIVES)):
-        last = max((place for place, (word, _) in enumerate(given) if _name(word) in one), default=0)
+        last = max(
+            (place for place, (word, _) in enumerate(given) if _name(word) in one), default=0
+        )
         given = [
             (word, from_file)
             for place, (word, from_file) in enumerate(given)

@@ -87,6 +87,7 @@ def _of_run(path, channels):
     import numpy as np
 
     from keras_convnextv2.data import IMAGENET_MEAN, IMAGENET_STD
+
     from .images import EMBEDDED_IMAGES
 
     folder = path if path.is_dir() else path.parent

@@ -67,7 +67,10 @@ def define_training_flags():
     flags.DEFINE_float("weight_decay", 0.05, "AdamW's decay, of kernels only.", lower_bound=0)
     flags.DEFINE_float("beta_2", None, "AdamW's second beta.", lower_bound=0, upper_bound=1)
     flags.DEFINE_float(
-        "clip_norm", 0.0, "Gradients of a larger norm are scaled down to it; 0: none.", lower_bound=0
+        "clip_norm",
+        0.0,
+        "Gradients of a larger norm are scaled down to it; 0: none.",
+        lower_bound=0,
     )
     flags.DEFINE_integer(
         "accumulation_steps", 1, "Steps whose gradients make one update.", lower_bound=1

@@ -135,7 +135,17 @@ def class_weights(settings, source):
 
 
 def train(
-    model, batches, folder, description, settings, *, epochs=None, watchers=(), hidden=(), pictures=None, **fit
+    model,
+    batches,
+    folder,
+    description,
+    settings,
+    *,
+    epochs=None,
+    watchers=(),
+    hidden=(),
+    pictures=None,
+    **fit,
 ):
     """Fits a compiled model, leaving metrics.jsonl, curves.png, board and checkpoints in `folder`.
 
@@ -202,4 +212,3 @@ def train(
         progress.close()
         board.close()
     return {name: values[-1] for name, values in history.history.items()}
-

@@ -1,13 +1,18 @@
 """What is chosen by images that are neither trained on nor tested with: epoch and temperature."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 from absl import flags
 
 FLAGS = flags.FLAGS
 
-# What is better where it is smaller.
-_LOSSES = ("negative_log_likelihood",)
+# What the best epoch may be chosen by, where an image has one label and where it may have several.
+ONE_LABEL = ("accuracy", "balanced_accuracy", "macro_f1", "negative_log_likelihood")
+SEVERAL_LABELS = ("mean_average_precision", "macro_f1", "micro_f1", "negative_log_likelihood")
+_OTHER_FIGURES = ("top_5_accuracy", "brier_score", "expected_calibration_error")
+_SMALLER_IS_BETTER = ("negative_log_likelihood",)
 
 
 def define_flags():
@@ -21,10 +26,10 @@ def define_flags():
     )
     flags.DEFINE_enum(
         "monitor",
-        "accuracy",
-        ["accuracy", "balanced_accuracy", "macro_f1", "mean_average_precision", *_LOSSES],
-        "The figure on the validation images that the best epoch is chosen by. Where an image may "
-        "have several labels, mean_average_precision in place of accuracy.",
+        None,
+        list(dict.fromkeys((*ONE_LABEL, *SEVERAL_LABELS))),
+        "The figure on the validation images that the best epoch is chosen by. Default: accuracy, "
+        "or mean_average_precision where an image may have several labels.",
     )
     flags.DEFINE_integer(
         "early_stopping_epochs",
@@ -42,30 +47,49 @@ class Validation(keras.callbacks.Callback):
 
     Args:
         batches: labelled `ImageBatches`, or None.
-        folder: the run's folder; the best weights are in checkpoints/best.weights.h5.
-        settings: `Settings` with monitor and early_stopping_epochs.
+        settings: `Settings`; the best weights are in checkpoints/best.weights.h5 of --output_dir.
     """
 
-    def __init__(self, batches, folder, settings):
+    def __init__(self, batches, settings):
         super().__init__()
         self.batches = batches
-        self.path = folder / "checkpoints" / "best.weights.h5"
-        self.monitor = settings.monitor
+        self.path = Path(settings.output_dir) / "checkpoints" / "best.weights.h5"
         self.patience = settings.early_stopping_epochs
         self.best, self.best_epoch = None, None
+        self.monitor = settings.monitor
+        if batches is None:
+            if self.patience or self.monitor:
+                raise ValueError(
+                    "--monitor and --early_stopping_epochs need validation images: a folder "
+                    "validation beside train and test, or --validation_fraction."
+                )
+            return
+        choices = ONE_LABEL if batches.source.labels.ndim == 1 else SEVERAL_LABELS
+        self.monitor = self.monitor or choices[0]
+        if self.monitor not in choices:
+            raise ValueError(
+                f"--monitor is one of {', '.join(choices)} for these images. Received: "
+                f"{self.monitor}"
+            )
+
+    @property
+    def hidden(self):
+        """Names in the logs of figures that no epoch is chosen by."""
+        figures = (*ONE_LABEL, *SEVERAL_LABELS, *_OTHER_FIGURES)
+        return {f"val_{name}" for name in figures if name != self.monitor}
 
     def on_epoch_end(self, epoch, logs=None):
         if self.batches is None:
             return
-        from keras_convnextv2.analysis import classification_summary
         from keras_convnextv2.training.averaged_weights import averaged_weights
 
+        from keras_convnextv2.analysis import classification_summary, predict_labelled
+
         with averaged_weights(self.model):
-            found = self._predictions(self.model)
+            found = predict_labelled(self.model, self._each_batch())
             figures = classification_summary(found.probabilities, found.labels)
-            name = self.monitor if self.monitor in figures else "mean_average_precision"
-            if self._is_better(name, figures[name]):
-                self.best, self.best_epoch = figures[name], epoch
+            if self._is_better(figures[self.monitor]):
+                self.best, self.best_epoch = figures[self.monitor], epoch
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self.model.save_weights(self.path)
         logs.update({f"val_{name}": value for name, value in figures.items()})
@@ -84,21 +108,15 @@ class Validation(keras.callbacks.Callback):
         from keras_convnextv2.analysis import fit_temperature
 
         logits, labels = [], []
-        for place in range(len(self.batches)):
-            images, of_batch = self.batches[place]
-            outputs = classifier.predict_on_batch(images)
-            logits.append(keras.ops.convert_to_numpy(outputs))
+        for images, of_batch in self._each_batch():
+            logits.append(keras.ops.convert_to_numpy(classifier.predict_on_batch(images)))
             labels.append(np.asarray(of_batch))
         return fit_temperature(np.concatenate(logits), np.concatenate(labels))
 
-    def _predictions(self, classifier):
-        from keras_convnextv2.analysis import predict_labelled
+    def _each_batch(self):
+        return (self.batches[place] for place in range(len(self.batches)))
 
-        return predict_labelled(
-            classifier, (self.batches[place] for place in range(len(self.batches)))
-        )
-
-    def _is_better(self, name, value):
+    def _is_better(self, value):
         if self.best is None:
             return True
-        return value < self.best if name in _LOSSES else value > self.best
+        return value < self.best if self.monitor in _SMALLER_IS_BETTER else value > self.best

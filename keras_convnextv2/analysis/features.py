@@ -204,7 +204,9 @@ def _reads_plain_files(batches, source):
         return False
     if _framing_of(batches) is None or getattr(batches, "shard", (0, 1)) != (0, 1):
         return False
-    return all(isinstance(record, (str, Path)) and os.path.isfile(record) for record in source.records)
+    return all(
+        isinstance(record, (str, Path)) and os.path.isfile(record) for record in source.records
+    )
 
 
 def _framing_of(batches):

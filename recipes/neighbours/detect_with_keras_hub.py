@@ -26,6 +26,7 @@ def main():
     import keras
 
     from keras_convnextv2.export.partner_packages import import_partner
+
     from .scenes import KINDS, share_found
 
     keras_hub = import_partner("keras_hub", extra="keras-hub")

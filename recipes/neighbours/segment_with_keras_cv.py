@@ -26,6 +26,7 @@ def main():
     import keras
 
     from keras_convnextv2.export.partner_packages import import_partner
+
     from .scenes import KINDS, mean_iou
 
     keras_cv = import_partner("keras_cv", extra="keras-cv")

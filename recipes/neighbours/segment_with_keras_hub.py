@@ -25,6 +25,7 @@ def main():
     import keras
 
     from keras_convnextv2.export.partner_packages import import_partner
+
     from .scenes import KINDS, mean_iou
 
     keras_hub = import_partner("keras_hub", extra="keras-hub")
