@@ -25,7 +25,7 @@ _EXTRAS = {
     "rich": "recipes",
     "matplotlib": "recipes",
     "grain": "recipes",
-    "sklearn": "recipes",
+    "sklearn": "probe",
     "tensorboardX": "recipes",
     "array_record": "shards",
     "ai_edge_litert": "litert",
