@@ -187,7 +187,7 @@ def main():
             loss=classification_loss(
                 classifier.multi_label,
                 settings.label_smoothing if classifier.multi_label else 0.0,
-                soft_labels=batches.gives_soft_labels,
+                soft_labels=augmentation.gives_soft_labels,
             ),
             metrics=["accuracy"],
         )

@@ -104,6 +104,8 @@ def training_batches(source, settings, augmentation, labelled=True):
     from keras_convnextv2.data import ImageBatches
 
     stages = augmentation.stages(source.mean)
+    if labelled and source.labels.ndim > 1:  # of yes and no: the loss smooths them
+        stages["label_smoothing"] = 0.0
     balanced = "sampling" in settings and settings.sampling == "balanced"
     return ImageBatches(
         source,
@@ -113,7 +115,7 @@ def training_batches(source, settings, augmentation, labelled=True):
         shuffle=True,
         seed=settings.seed,
         drop_remainder=True,
-        sampling="balanced" if balanced else "uniform",
+        sampling="balanced" if balanced else None,
         max_bad_images=settings.max_bad_images,
         workers=settings.workers,
         **stages,

@@ -24,6 +24,9 @@ from absl import app, flags
 
 BACKENDS = ("tensorflow", "jax", "torch")
 PACKAGE = "keras_convnextv2"
+# The recipes, which are named `recipes` in the clone, and the kinds of their files.
+RECIPES, INSTALLED_RECIPES = "recipes", "keras_convnextv2_recipes"
+RECIPE_FILES = ("*.py", "neighbours/*.py", "settings/*.flags", "fashion_mnist/*", "web/*.*")
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 FLAGS = flags.FLAGS
@@ -135,7 +138,7 @@ def wrong_files(wheel_files: set[str], package_files: set[str]) -> list[str]:
     messages += [
         f"array data in the package: {name}"
         for name in sorted(wheel_files & package_files)
-        if name.endswith(".npz")
+        if name.endswith(".npz") and name.startswith(f"{PACKAGE}/")
     ]
     for licence in ("LICENSE", "NOTICE"):
         if not any(name.endswith(f"/licenses/{licence}") for name in metadata):
@@ -144,12 +147,20 @@ def wrong_files(wheel_files: set[str], package_files: set[str]) -> list[str]:
 
 
 def files_of_package(repository: pathlib.Path) -> set[str]:
-    """Paths of the package's files, relative to the repository."""
-    return {
+    """Paths in the wheel of the package's files, and of the recipes'."""
+    own = {
         path.relative_to(repository).as_posix()
         for path in (repository / PACKAGE).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    folder = repository / RECIPES
+    recipes = {
+        f"{INSTALLED_RECIPES}/{path.relative_to(folder).as_posix()}"
+        for pattern in RECIPE_FILES
+        for path in folder.glob(pattern)
+        if path.is_file() and not path.name.startswith(".")
+    }
+    return own | recipes
 
 
 def check_backend(backend: str, wheel: pathlib.Path, folder: pathlib.Path) -> None:
@@ -171,6 +182,7 @@ def check_backend(backend: str, wheel: pathlib.Path, folder: pathlib.Path) -> No
     environment = {**os.environ, "KERAS_BACKEND": backend, "KERAS_HOME": str(folder / "keras")}
     # Isolated, and elsewhere: the package has to come from the wheel.
     run([str(python), "-I", "-c", PROBE], environment, cwd=folder)
+    run([str(environment_folder / "bin" / "keras-convnextv2"), "--help"], environment, cwd=folder)
     shutil.rmtree(environment_folder)
     print(f"{backend} alone: works, {time.monotonic() - started:.0f} s", flush=True)
 
