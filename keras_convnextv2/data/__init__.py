@@ -1,6 +1,7 @@
 """Images from files and folders, as batches that `keras.Model.fit` takes."""
 
 from keras_convnextv2.data.augmentation import flip_and_shift
+from keras_convnextv2.data.framing import Cover
 from keras_convnextv2.data.pipeline import ImageBatches, SetEpoch, preprocess
 from keras_convnextv2.data.sources import (
     ImageSource,
@@ -14,6 +15,7 @@ from keras_convnextv2.models.normalisation import IMAGENET_MEAN, IMAGENET_STD
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "Cover",
     "ImageBatches",
     "ImageSource",
     "ImageSourceError",

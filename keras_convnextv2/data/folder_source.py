@@ -34,14 +34,22 @@ class FileSource(ImageSource):
 
     Attributes:
         max_megapixels: float, how many million pixels of a file are decoded at most.
+        exact_decoding: bool, decodes JPEG files at full scale, however small they become.
     """
 
     max_megapixels: float = MAX_MEGAPIXELS
+    exact_decoding: bool = False
 
-    def _read_one(self, record, image_size):
+    def _read_one(self, record, framing, rng):
         try:
             return read_image(
-                record, image_size, self.channels, self.pixel_range, self.max_megapixels
+                record,
+                framing,
+                self.channels,
+                self.pixel_range,
+                self.max_megapixels,
+                rng=rng,
+                exact=self.exact_decoding,
             )
         except ImageSourceError:  # says already what is missing
             raise
