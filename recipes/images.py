@@ -52,9 +52,9 @@ def training_batches(source, image_size, labelled):
         )
     if source.pixel_range is not None:
         pixel_range.keep(source.pixel_range)
-    augment = None
+    transforms = []
     if FLAGS.max_shift >= 0:
-        augment = functools.partial(flip_and_shift, max_shift=FLAGS.max_shift)
+        transforms.append(functools.partial(flip_and_shift, max_shift=FLAGS.max_shift))
     return ImageBatches(
         source,
         image_size,
@@ -63,7 +63,7 @@ def training_batches(source, image_size, labelled):
         shuffle=True,
         seed=FLAGS.seed,
         drop_remainder=True,
-        augment=augment,
+        transforms=transforms,
         workers=FLAGS.workers,
     )
 

@@ -2,7 +2,9 @@
 
 from keras_convnextv2.data.augmentation import flip_and_shift
 from keras_convnextv2.data.framing import Cover
-from keras_convnextv2.data.pipeline import ImageBatches, SetEpoch, preprocess
+from keras_convnextv2.data.pipeline import ImageBatches
+from keras_convnextv2.data.preprocessing import preprocess
+from keras_convnextv2.data.set_epoch import SetEpoch
 from keras_convnextv2.data.sources import (
     ImageSource,
     ImageSourceError,

@@ -20,6 +20,7 @@ from keras_convnextv2.data.image_memory import MAX_MEGAPIXELS
 from keras_convnextv2.data.image_source import (
     ImageSource,
     ImageSourceError,
+    UnreadableImageError,
     count_images,
     name_some,
 )
@@ -59,9 +60,11 @@ class FileSource(ImageSource):
                 "Install it: pip install pillow"
             ) from error
         except Exception as error:  # decoders raise anything on damaged bytes
-            raise ImageSourceError(
-                f"{record} cannot be read as an image ({type(error).__name__}: {error}). "
-                "Replace the file or delete it."
+            reason = f"{type(error).__name__}: {error}"
+            raise UnreadableImageError(
+                f"{record} cannot be read as an image ({reason}). Replace the file or delete it.",
+                name=str(record),
+                reason=reason,
             ) from error
 
 

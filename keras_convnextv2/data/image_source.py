@@ -21,6 +21,21 @@ class ImageSourceError(ValueError):
     """
 
 
+class UnreadableImageError(ImageSourceError):
+    """One image that cannot be read, where the others may be.
+
+    Args:
+        message: str, one line: what was found, and what to do.
+        name: str, of the image: the path of its file, or its place in one.
+        reason: str, why it cannot be read.
+    """
+
+    def __init__(self, message, name, reason):
+        super().__init__(message)
+        self.name = name
+        self.reason = reason
+
+
 class ImageSourceWarning(UserWarning):
     """Images that can be used, though perhaps not as they were meant.
 
