@@ -4,13 +4,16 @@ from keras_convnextv2.data.augmentation import flip_and_shift
 from keras_convnextv2.data.augmentation_settings import Augmentation
 from keras_convnextv2.data.colour_jitter import ColourJitter
 from keras_convnextv2.data.evaluation_crop import ResizeThenCrop
+from keras_convnextv2.data.framing import Cover
 from keras_convnextv2.data.label_smoothing import smooth_labels
 from keras_convnextv2.data.mixing import Mixing
-from keras_convnextv2.data.pipeline import ImageBatches, SetEpoch, preprocess
+from keras_convnextv2.data.pipeline import ImageBatches
+from keras_convnextv2.data.preprocessing import preprocess
 from keras_convnextv2.data.rand_augment import RandAugment
 from keras_convnextv2.data.random_erasing import RandomErasing
 from keras_convnextv2.data.random_resized_crop import RandomResizedCrop
 from keras_convnextv2.data.random_shift import RandomShift
+from keras_convnextv2.data.set_epoch import SetEpoch
 from keras_convnextv2.data.sources import (
     ImageSource,
     ImageSourceError,
@@ -27,6 +30,7 @@ __all__ = [
     "Augmentation",
     "ColourJitter",
     "HorizontalFlip",
+    "Cover",
     "ImageBatches",
     "ImageSource",
     "ImageSourceError",

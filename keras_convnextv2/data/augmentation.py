@@ -1,38 +1,40 @@
-"""Random changes of uint8 images, made with numpy before they reach the backend."""
+"""Random changes of one uint8 image, made with numpy before it reaches the backend."""
 
 import numpy as np
 
 
-def flip_and_shift(images, generator, max_shift):
-    """Flips each image left to right at random and shifts it by whole pixels.
+def flip_and_shift(image, rng, max_shift):
+    """Flips an image left to right at random and shifts it by whole pixels.
 
     Args:
-        images: uint8 (n, H, W, C).
-        generator: `numpy.random.Generator`.
-        max_shift: int, the most pixels that an image moves down, up, right or left; each image
-            draws both directions for itself. What moves in is 0.
+        image: uint8 (H, W, C).
+        rng: `numpy.random.Generator`.
+        max_shift: int, the most pixels that the image moves down, up, right or left; both
+            directions are drawn. What moves in is 0.
 
     Returns:
-        uint8 (n, H, W, C), a new array.
+        uint8 (H, W, C), a new array.
+
+    Raises:
+        ValueError: a negative `max_shift`.
 
     Examples:
         >>> import numpy as np
         >>> from keras_convnextv2.data import flip_and_shift
-        >>> images = np.ones((2, 8, 8, 3), "uint8")
-        >>> flip_and_shift(images, np.random.default_rng(0), max_shift=0).sum() == images.sum()
-        np.True_
+        >>> image = np.arange(48, dtype="uint8").reshape(4, 4, 3)
+        >>> changed = flip_and_shift(image, np.random.default_rng(0), max_shift=0)
+        >>> np.array_equal(changed, image) or np.array_equal(changed, image[:, ::-1])
+        True
     """
     if max_shift < 0:
         raise ValueError(f"`max_shift` must be 0 or more. Received: {max_shift!r}")
-    num_images, height, width, _ = images.shape
-    flipped = generator.random(num_images) < 0.5
-    down, right = generator.integers(-max_shift, max_shift + 1, size=(2, num_images))
-    # Where each output pixel comes from: rows (n, H), columns (n, W), in a zero-padded image.
-    rows = np.arange(height) + max_shift - down[:, None]
-    columns = np.arange(width) + max_shift - right[:, None]
-    mirrored = width - 1 + 2 * max_shift - columns
-    columns = np.where(flipped[:, None], mirrored, columns)
+    flipped = rng.random() < 0.5
+    down, right = rng.integers(-max_shift, max_shift + 1, size=2)
+    image = image[:, ::-1] if flipped else image
+    if max_shift == 0:
+        return image.copy()
     margin = (max_shift, max_shift)
-    padded = np.pad(images, ((0, 0), margin, margin, (0, 0)))
-    image = np.arange(num_images)[:, None, None]
-    return padded[image, rows[:, :, None], columns[:, None, :]]
+    height, width, _ = image.shape
+    top, left = max_shift - down, max_shift - right
+    padded = np.pad(image, (margin, margin, (0, 0)))
+    return padded[top : top + height, left : left + width].copy()

@@ -1,11 +1,13 @@
-"""One image file, or one array, as uint8 of a given size."""
+"""One image file, or one array, as uint8 of the size that a framing asks for."""
 
 import numpy as np
 
 from keras_convnextv2.data.deep_pixels import read_values
 from keras_convnextv2.data.file_fields import read_fields, read_head
-from keras_convnextv2.data.image_memory import MAX_MEGAPIXELS, reduce
+from keras_convnextv2.data.framing import as_framing
+from keras_convnextv2.data.image_memory import MAX_MEGAPIXELS, demand_few_pixels, reduce
 from keras_convnextv2.data.image_source import ImageSourceError
+from keras_convnextv2.data.orientation import stored_box, turned, upright_size
 from keras_convnextv2.data.packages import require
 from keras_convnextv2.data.pillow_image import open_image
 from keras_convnextv2.data.regular_file import demand_regular_file
@@ -16,20 +18,31 @@ _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 _AVIF_BRANDS = {b"avif", b"avis"}
 
 
-def read_image(path, image_size, channels=3, pixel_range=None, max_megapixels=MAX_MEGAPIXELS):
-    """Decodes an image file into an image that fills `image_size`.
+def read_image(
+    path,
+    framing,
+    channels=3,
+    pixel_range=None,
+    max_megapixels=MAX_MEGAPIXELS,
+    *,
+    rng=None,
+    exact=False,
+):
+    """Decodes the part of an image file that a framing chooses, in the size it asks for.
 
     The EXIF orientation is applied, alpha is dropped, pixels of more than 8 bits are scaled to 8,
-    and of an animation the first frame is taken. What is more than fills is cut off evenly
-    (`cover`). A JPEG file of more than four times the size is decoded at a half, a quarter or an
-    eighth.
+    and of an animation the first frame is taken. Resizing is bicubic, with antialiasing where it
+    shrinks. Where the box is at least four times as large as the size on both sides, a JPEG file is
+    decoded at a half, a quarter or an eighth.
 
     Args:
         path: of a file in one of `FORMATS`, or HEIC where pillow-heif is installed.
-        image_size: (H, W) in pixels.
+        framing: what `framing` describes, or (H, W) in pixels for `Cover`.
         channels: int; 3 makes RGB of grey and of colours, others are a TIFF's number of bands.
         pixel_range: optional `PixelRange`, of files of more than 8 bits.
         max_megapixels: float, how many million pixels are decoded at most.
+        rng: `numpy.random.Generator`, for a framing that draws its box.
+        exact: bool, decodes JPEG files at full scale, whatever the box.
 
     Returns:
         uint8 (H, W, channels).
@@ -39,8 +52,7 @@ def read_image(path, image_size, channels=3, pixel_range=None, max_megapixels=MA
         Exception: of any type, since decoders raise what they like. What is no regular file, and
             what has too many pixels, is refused before it is read.
     """
-    from PIL import ExifTags, ImageOps
-
+    framing = as_framing(framing)
     demand_regular_file(path)
     head = read_head(path)
     fields = read_fields(path, head)
@@ -48,52 +60,72 @@ def read_image(path, image_size, channels=3, pixel_range=None, max_megapixels=MA
     if found != channels:
         raise ValueError(f"it has {found} channels, not {channels}")
     if fields is not None and not fields.is_plain:
-        return _fill(_read_deep(path, fields, pixel_range, max_megapixels), image_size)
+        pixels = _read_deep(path, fields, pixel_range, max_megapixels)
+        filled = frame_array(np.ascontiguousarray(pixels), framing, rng)
+        return filled.repeat(3, axis=-1) if filled.shape[-1] == 1 else filled
     with open_image(path, _formats_for(path, head)) as image:
-        extent = reduce(image, image_size, max_megapixels)
-        if extent == image.size:
-            ImageOps.exif_transpose(image, in_place=True)  # a copy would be as large again
-            return np.asarray(cover(_to_rgb(image), image_size))
-        # Turned, the margin that is not of the picture would be on another side.
-        if image.getexif().get(ExifTags.Base.Orientation, 1) > 4:
-            image_size = image_size[::-1]
-        return np.asarray(ImageOps.exif_transpose(cover(_to_rgb(image), image_size, extent)))
+        return _framed(image, framing, rng, max_megapixels, exact)
 
 
-def resize_array(array, image_size):
-    """As `cover`, for uint8 (h, w, C) with any number of channels. Returns uint8 (H, W, C)."""
+def _framed(image, framing, rng, max_megapixels, exact):
+    """uint8 (H, W, 3) of an opened image, which stays as it is stored until it is small."""
+    from PIL import ExifTags
+
+    is_jpeg = image.format in ("JPEG", "MPO")
+    if not is_jpeg:
+        demand_few_pixels(image.size, max_megapixels)
+        image.load()  # some decoders set it upright, and say so only then
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    upright = upright_size(image.size, orientation)
+    box = stored_box(framing.box(*upright, rng), upright, orientation)
+    wanted = upright_size(framing.image_size[::-1], orientation)
+    if is_jpeg and exact:
+        demand_few_pixels(image.size, max_megapixels)
+    elif is_jpeg:
+        square = reduce(image, wanted, box, max_megapixels)
+        box = tuple(edge / square for edge in box)
+    pixels = np.asarray(resize(_to_rgb(image), wanted, box))
+    return np.ascontiguousarray(turned(pixels, orientation))
+
+
+def frame_array(array, framing, rng=None):
+    """The part of an array that a framing chooses, each channel as a grey image.
+
+    Args:
+        array: uint8 (h, w, C) with any number of channels.
+        framing: what `framing` describes.
+        rng: `numpy.random.Generator`, for a framing that draws its box.
+
+    Returns:
+        uint8 (H, W, C), a new array.
+    """
     from PIL import Image
 
+    height, width = array.shape[:2]
+    box = framing.box(width, height, rng)
+    wanted = framing.image_size[::-1]
+    if box == (0, 0, width, height) and wanted == (width, height):
+        return array.copy()
     channels = [
-        np.asarray(cover(Image.fromarray(array[..., channel]), image_size))
+        np.asarray(resize(Image.fromarray(array[..., channel]), wanted, box))
         for channel in range(array.shape[-1])
     ]
     return np.stack(channels, axis=-1)
 
 
-def cover(image, image_size, extent=None):
-    """Resizes a PIL image so that it just covers `image_size`, and crops the centre.
-
-    Bicubic, with antialiasing where it shrinks. Crop and resize are one step, so that a strip of
-    1x10000 pixels does not become a giant on the way.
+def resize(image, size, box):
+    """Resizes a box of a PIL image: bicubic, with antialiasing where it shrinks.
 
     Args:
         image: `PIL.Image.Image`.
-        image_size: (H, W) in pixels.
-        extent: (width, height) of what is taken for the image, from its upper left corner, floats;
-            None: all of it.
+        size: (width, height) in pixels.
+        box: (left, top, right, bottom) in pixels, floats; a margin of rounding is cut off.
     """
     from PIL import Image
 
-    height, width = image_size
-    full_width, full_height = extent or image.size
-    scale = max(height / full_height, width / full_width)
-    box_width = min(full_width, width / scale)
-    box_height = min(full_height, height / scale)
-    left = (full_width - box_width) / 2
-    top = (full_height - box_height) / 2
-    box = (left, top, left + box_width, top + box_height)
-    return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+    left, top, right, bottom = box
+    box = max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height)
+    return image.resize(size, Image.Resampling.BICUBIC, box=box)
 
 
 def _formats_for(path, head):
@@ -117,11 +149,6 @@ def _read_deep(path, fields, pixel_range, max_megapixels):
     if fields.white_is_zero:
         pixels = 255 - pixels
     return pixels if fields.no_data is None else pixels * (values != fields.no_data)
-
-
-def _fill(pixels, image_size):
-    filled = resize_array(np.ascontiguousarray(pixels), image_size)
-    return filled.repeat(3, axis=-1) if filled.shape[-1] == 1 else filled
 
 
 def _to_rgb(image):

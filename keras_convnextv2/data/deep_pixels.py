@@ -5,6 +5,7 @@ import sys
 import numpy as np
 
 from keras_convnextv2.data.image_memory import MAX_MEGAPIXELS, demand_few_pixels
+from keras_convnextv2.data.orientation import turned
 from keras_convnextv2.data.packages import require
 from keras_convnextv2.data.pillow_image import open_image
 
@@ -104,14 +105,4 @@ def _by_tifffile(path, fields):
         values = np.moveaxis(values, 0, -1)
     elif axes not in ("YX", "YXS"):
         raise ValueError(f"its axes {axes} are not those of an image")
-    return _turned(values, fields.orientation)
-
-
-def _turned(values, orientation):
-    if orientation in (5, 6, 7, 8):
-        values = values.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        values = values[::-1]
-    if orientation in (2, 3, 6, 7):
-        values = values[:, ::-1]
-    return values
+    return turned(values, fields.orientation)

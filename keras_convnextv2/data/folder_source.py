@@ -20,6 +20,7 @@ from keras_convnextv2.data.image_memory import MAX_MEGAPIXELS
 from keras_convnextv2.data.image_source import (
     ImageSource,
     ImageSourceError,
+    UnreadableImageError,
     count_images,
     name_some,
 )
@@ -34,14 +35,22 @@ class FileSource(ImageSource):
 
     Attributes:
         max_megapixels: float, how many million pixels of a file are decoded at most.
+        exact_decoding: bool, decodes JPEG files at full scale, however small they become.
     """
 
     max_megapixels: float = MAX_MEGAPIXELS
+    exact_decoding: bool = False
 
-    def _read_one(self, record, image_size):
+    def _read_one(self, record, framing, rng):
         try:
             return read_image(
-                record, image_size, self.channels, self.pixel_range, self.max_megapixels
+                record,
+                framing,
+                self.channels,
+                self.pixel_range,
+                self.max_megapixels,
+                rng=rng,
+                exact=self.exact_decoding,
             )
         except ImageSourceError:  # says already what is missing
             raise
@@ -51,9 +60,11 @@ class FileSource(ImageSource):
                 "Install it: pip install pillow"
             ) from error
         except Exception as error:  # decoders raise anything on damaged bytes
-            raise ImageSourceError(
-                f"{record} cannot be read as an image ({type(error).__name__}: {error}). "
-                "Replace the file or delete it."
+            reason = f"{type(error).__name__}: {error}"
+            raise UnreadableImageError(
+                f"{record} cannot be read as an image ({reason}). Replace the file or delete it.",
+                name=str(record),
+                reason=reason,
             ) from error
 
 

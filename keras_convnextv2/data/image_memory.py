@@ -22,27 +22,32 @@ def demand_few_pixels(size, max_megapixels):
         )
 
 
-def reduce(image, image_size, max_megapixels):
-    """Sees to it that a picture that was opened takes no more memory than it has to.
+def reduce(image, wanted_size, box, max_megapixels):
+    """Lets a JPEG decoder average squares of 2, 4 or 8 pixels a side, where that loses little.
 
-    A JPEG decoder can average squares of 2, 4 or 8 pixels a side on its way. It is let to as long
-    as twice the size remains, of which the filter that resizes makes the rest; both sides are taken
-    for the longer, since the picture may be turned.
+    It does as long as the box keeps twice the size on either side, of which the filter that resizes
+    makes the rest.
 
     Args:
-        image: `PIL.Image.Image`, not decoded yet.
-        image_size: (H, W) that it will fill.
+        image: `PIL.Image.Image` of a JPEG file, not decoded yet.
+        wanted_size: (width, height) that the box will be resized to.
+        box: (left, top, right, bottom) in pixels of the file.
         max_megapixels: as in `demand_few_pixels`.
 
     Returns:
-        (width, height) of the picture in the image: floats, where its squares are not all whole.
+        The side of the squares: 1, 2, 4 or 8.
 
     Raises:
-        ValueError: it is too large all the same.
+        ValueError: the picture has too many pixels all the same.
     """
-    in_memory = image.size
-    reduced = image.draft(None, (2 * max(image_size),) * 2)  # None of all but JPEG
-    if reduced is not None and "progressive" not in image.info:  # those are held whole all the same
-        in_memory = image.size
-    demand_few_pixels(in_memory, max_megapixels)
-    return image.size if reduced is None else reduced[1][2:]
+    full_size = image.size
+    left, top, right, bottom = box
+    width, height = wanted_size
+    # Margins are floats, and a box of exactly twice the size must not miss it by one rounding.
+    most = min((right - left) / width, (bottom - top) / height) / 2 + 1e-6
+    square = max(side for side in (1, 2, 4, 8) if side == 1 or side <= most)
+    if square > 1:
+        image.draft(None, tuple(side // square for side in full_size))
+    # Progressive files are held whole all the same.
+    demand_few_pixels(full_size if "progressive" in image.info else image.size, max_megapixels)
+    return square

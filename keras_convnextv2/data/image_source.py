@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_convnextv2.data.framing import Cover, as_framing
 from keras_convnextv2.data.pixel_range import PixelRange
 
 
@@ -18,6 +19,21 @@ class ImageSourceError(ValueError):
         ...     print(error)
         The data folder nowhere does not exist. Check the path.
     """
+
+
+class UnreadableImageError(ImageSourceError):
+    """One image that cannot be read, where the others may be.
+
+    Args:
+        message: str, one line: what was found, and what to do.
+        name: str, of the image: the path of its file, or its place in one.
+        reason: str, why it cannot be read.
+    """
+
+    def __init__(self, message, name, reason):
+        super().__init__(message)
+        self.name = name
+        self.reason = reason
 
 
 class ImageSourceWarning(UserWarning):
@@ -97,13 +113,27 @@ class ImageSource:
         Raises:
             ImageSourceError: a file cannot be read.
         """
-        height, width = image_size
-        if height < 1 or width < 1:
-            raise ValueError(f"`image_size` must be (H, W) in pixels. Received: {image_size!r}")
-        images = np.empty((len(indices), height, width, self.channels), "uint8")
+        framing = Cover(image_size)
+        images = np.empty((len(indices), *framing.image_size, self.channels), "uint8")
         for place, index in enumerate(indices):
-            images[place] = self._read_one(self.records[index], (height, width))
+            images[place] = self.read_one(index, framing)
         return images
+
+    def read_one(self, index, framing, rng=None):
+        """One image, of which a framing chooses the part.
+
+        Args:
+            index: int.
+            framing: what `framing` describes, or (H, W) in pixels for `Cover`.
+            rng: `numpy.random.Generator`, for a framing that draws its box.
+
+        Returns:
+            uint8 (H, W, channels), a new array.
+
+        Raises:
+            ImageSourceError: the file cannot be read.
+        """
+        return self._read_one(self.records[index], as_framing(framing), rng)
 
     def labels_per_class(self, count, seed):
         """A source of `count` random images of each class.
@@ -138,7 +168,7 @@ class ImageSource:
             description=f"{self.description}, of these {count} a class by seed {seed}",
         )
 
-    def _read_one(self, record, image_size):
+    def _read_one(self, record, framing, rng):
         """uint8 (H, W, channels)."""
         raise NotImplementedError
 

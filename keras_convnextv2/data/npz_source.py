@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_convnextv2.data.decoding import resize_array
+from keras_convnextv2.data.decoding import frame_array
 from keras_convnextv2.data.image_source import (
     ImageSource,
     ImageSourceError,
@@ -28,8 +28,8 @@ _SAME_IN_BOTH = ("class_names", "mean", "std")
 class ArraySource(ImageSource):
     """Images in memory: `records` are uint8 (N, H, W, C)."""
 
-    def _read_one(self, record, image_size):
-        return record if image_size == self.native_size else resize_array(record, image_size)
+    def _read_one(self, record, framing, rng):
+        return frame_array(record, framing, rng)
 
 
 def open_npz(folder, split):

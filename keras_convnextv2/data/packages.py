@@ -5,13 +5,14 @@ import importlib
 from keras_convnextv2.data.image_source import ImageSourceError
 
 
-def require(name, extra, reason):
+def require(name, extra, reason, does="reads"):
     """Imports a package.
 
     Args:
         name: of the package, as it is imported.
         extra: of keras-convnextv2, which brings it.
         reason: str, the beginning of the error: what needs it.
+        does: str, what the package does with that.
 
     Raises:
         ImageSourceError: it is not installed; names it and the extra.
@@ -20,6 +21,6 @@ def require(name, extra, reason):
         return importlib.import_module(name)
     except ImportError as error:
         raise ImageSourceError(
-            f"{reason}, which the package {name.replace('_', '-')} reads. It cannot be imported "
+            f"{reason}, which the package {name.replace('_', '-')} {does}. It cannot be imported "
             f"({error}). Install it: pip install 'keras-convnextv2[{extra}]'"
         ) from error

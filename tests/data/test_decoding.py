@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_convnextv2.data import ImageSourceError, PixelRange, open_source
-from keras_convnextv2.data.decoding import read_image, resize_array
+from keras_convnextv2.data import Cover, ImageSourceError, PixelRange, open_source
+from keras_convnextv2.data.decoding import frame_array, read_image
 from tests.reference.processes import run_python
 
 pytestmark = pytest.mark.one_backend
@@ -198,7 +198,7 @@ def test_a_jpeg_at_reduced_scale_is_the_picture_it_is_at_full_scale(tmp_path, or
 def test_a_jpeg_of_less_than_four_times_the_size_is_decoded_whole(tmp_path):
     Image.fromarray(coarse_pixels(159, 300)).save(tmp_path / "a.jpg", quality=95)
     Image.open(tmp_path / "a.jpg").save(tmp_path / "a.png")
-    size = (24, 40)
+    size = (40, 56)  # of the box of 159x223 pixels not quite a quarter
     read = read_image(tmp_path / "a.jpg", size)
     np.testing.assert_array_equal(read, read_image(tmp_path / "a.png", size))
     np.testing.assert_array_equal(read, read_image(tmp_path / "a.jpg", size))
@@ -241,7 +241,7 @@ def test_the_memory_of_one_picture_is_bounded(tmp_path, name, options, megabytes
 
 def test_array_channels_are_resized_each_like_a_grey_image():
     array = np.random.default_rng(0).integers(0, 256, (8, 20, 2)).astype("uint8")
-    resized = resize_array(array, (4, 10))
+    resized = frame_array(array, Cover((4, 10)))
     for channel in range(2):
         expected = Image.fromarray(array[..., channel]).resize((10, 4), Image.Resampling.BICUBIC)
         np.testing.assert_array_equal(resized[..., channel], np.asarray(expected))

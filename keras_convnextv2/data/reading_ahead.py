@@ -1,0 +1,45 @@
+"""Batches that threads read before they are asked for."""
+
+
+class ReadingAhead:
+    """The elements of a `grain.MapDataset` by their place, and those after it ahead of use.
+
+    Threads, not processes: Pillow and NumPy leave the interpreter free while they decode, resize
+    and compute, and a process would import Keras and its backend, and send each batch over.
+
+    Args:
+        dataset: `grain.MapDataset`, whose length is that of an epoch.
+        workers: int, threads; as many elements are read ahead. 0: none.
+        endless: bool, whether those of the next epoch are read ahead as well.
+    """
+
+    def __init__(self, dataset, workers, endless):
+        self._dataset = dataset
+        self._workers = workers
+        self._endless = endless
+        self._iterator = None
+        self._range = range(0)  # the places that the iterator goes on with
+
+    def __getitem__(self, place):
+        if self._workers == 0:
+            return self._dataset[place]
+        if place not in self._range:
+            self._open(place // len(self._dataset))
+        if place != self._range.start:
+            self._iterator.set_state({"next_index": place})
+        self._range = range(place + 1, self._range.stop)
+        try:
+            return next(self._iterator)
+        except BaseException:
+            self._range = range(0)  # the iterator does not know where it is
+            raise
+
+    def _open(self, epoch):
+        import grain
+
+        if self._iterator is not None:
+            self._iterator.close()
+        batches = self._dataset.repeat(None if self._endless else epoch + 1)
+        options = grain.ReadOptions(num_threads=self._workers, prefetch_buffer_size=self._workers)
+        self._iterator = iter(batches.to_iter_dataset(options))
+        self._range = range(0, len(batches))
