@@ -13,11 +13,20 @@ _BackendAdamW = type(keras.optimizers.AdamW.__new__(keras.optimizers.AdamW))
 
 
 class OpenAdamW(_BackendAdamW):
-    """What the backend makes of Keras's AdamW, with names for the steps of an update."""
+    """What the backend makes of Keras's AdamW, with names for the steps of an update.
 
-    def decay_weights(self, variables):
-        """Decays weights before they are updated."""
-        super()._apply_weight_decay(variables)
+    A schedule is asked for the rate of the next update. Keras (3.15) asks for that of the next
+    batch, also where several are accumulated for an update.
+    """
+
+    def decay_weights(self, variables, scale=1.0):
+        """Decays weights before they are updated, by the decay times `scale`."""
+        decay = self.weight_decay
+        self.weight_decay = decay if decay is None else decay * scale
+        try:
+            super()._apply_weight_decay(variables)
+        finally:
+            self.weight_decay = decay
 
     def update_weights(self, gradients, variables, learning_rate):
         """Updates weights, within a replica of TensorFlow or without one."""
@@ -27,13 +36,46 @@ class OpenAdamW(_BackendAdamW):
         """Updates weights on torch, all in one call."""
         super()._parallel_update_step(gradients, variables, learning_rate)
 
+    def take_gradients(self, gradients, variables):
+        """Takes the gradients of one batch, with all that follows."""
+        super()._backend_apply_gradients(gradients, variables)
+
+    def clip(self, gradients):
+        """The gradients, clipped as the optimizer was told."""
+        return self._clip_gradients(gradients)
+
+    def average_weights(self, variables):
+        """Takes the weights into their averages, after each batch."""
+        super()._update_model_variables_moving_average(variables)
+
+    def ends_accumulation(self):
+        """Whether the batch at hand is the last of those that are accumulated for an update."""
+        return (self._iterations + 1) % (self.gradient_accumulation_steps or 1) == 0
+
+    def weights(self):
+        """The weights that the optimizer was built for."""
+        return self._trainable_variables
+
+    def accumulators(self, variables):
+        """The Keras variables of the weights' gradients, added up since the last update."""
+        return [self._accumulated_gradients[self.place_of(variable)] for variable in variables]
+
+    def place_of(self, variable):
+        """The place of a weight among those that the optimizer was built for."""
+        return self._get_variable_index(variable)
+
+    def weights_and_averages(self):
+        """[(weight, its average)], Keras variables, of an optimizer that was built to average."""
+        pairs = zip(self.weights(), self._model_variables_moving_average, strict=True)
+        return [(weight, average) for weight, average in pairs if average is not None]
+
     def is_decayed(self, variable):
         """Whether a weight is decayed."""
         return self._use_weight_decay(variable)
 
     def moments(self, variable):
         """The Keras variables of a weight's first and second moment."""
-        index = self._get_variable_index(variable)
+        index = self.place_of(variable)
         return self._momentums[index], self._velocities[index]
 
     def for_each_replica(self, function, pairs):
@@ -43,8 +85,19 @@ class OpenAdamW(_BackendAdamW):
         merge = tf.__internal__.distribute.interim.maybe_merge_call
         merge(function, self._distribution_strategy, pairs)
 
+    def _backend_apply_gradients(self, gradients, variables):
+        self.take_gradients(gradients, variables)
+
     def _apply_weight_decay(self, variables):
         self.decay_weights(variables)
+
+    def _update_model_variables_moving_average(self, variables):
+        self.average_weights(variables)
+
+    def _get_current_learning_rate(self):
+        if isinstance(self._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+            return self._learning_rate(self.iterations)
+        return super()._get_current_learning_rate()
 
     def _backend_update_step(self, gradients, variables, learning_rate):
         self.update_weights(gradients, variables, learning_rate)
@@ -93,6 +146,13 @@ def torch_fused_adamw(*lists, **options):
     import torch
 
     torch._fused_adamw_(*lists, **options)
+
+
+def torch_move_towards(tensors, goals, share):
+    """Moves each of torch's tensors by a share, a float, of its way to its goal, in place."""
+    import torch
+
+    torch._foreach_lerp_(tensors, goals, share)
 
 
 def torch_gelu_gradient(upstream, x):

@@ -112,9 +112,7 @@ class ConvNeXtV2Backbone(FunctionalModel):
     @property
     def pyramid_level_inputs(self):
         # The same by layer, as tasks of keras-cv ask for it.
-        last_blocks = (
-            f"stage{stage}_block{depth - 1}" for stage, depth in enumerate(self.variant.depths)
-        )
+        last_blocks = [layers[-1].name for layers in self.layers_of_stages()]
         return dict(zip(self._pyramid_levels(), last_blocks, strict=True))
 
     def _pyramid_levels(self):
@@ -136,6 +134,18 @@ class ConvNeXtV2Backbone(FunctionalModel):
     @pixel_range.setter
     def pixel_range(self, pixel_range):
         self._pixel_range = checked_pixel_range(pixel_range)
+
+    def layers_of_stages(self):
+        """The layers of each stage in the order in which they run: what downsamples (of the first
+        stage the stem), then its blocks."""
+        firsts = ["stem", *(f"stage{stage}_downsample" for stage in range(1, NUM_STAGES))]
+        return [
+            [
+                self.get_layer(first),
+                *(self.get_layer(f"stage{stage}_block{block}") for block in range(depth)),
+            ]
+            for stage, (first, depth) in enumerate(zip(firsts, self.variant.depths, strict=True))
+        ]
 
     def encode(self, images, region=None, training=False):
         """The stage outputs for images of which patches may be hidden.

@@ -4,15 +4,32 @@ import keras
 
 from keras_convnextv2.insides import OpenAdamW
 from keras_convnextv2.layers.fast import table
+from keras_convnextv2.training.layer_decay import rate_scales as rate_scales_of
 
 
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
 class KernelDecayAdamW(OpenAdamW):
-    """AdamW that decays kernels only, also after it was loaded from a file.
+    """AdamW that decays kernels only and may scale the rate of each weight, also when loaded.
 
     Weights of fewer than two dimensions are left out of the decay: biases, the scales and shifts
     of LayerNorm and GRN, and the mask token. What `exclude_from_weight_decay` is told is not in
     Keras's config of an optimizer; here it follows from the weights.
+
+    Where gradients are accumulated (`gradient_accumulation_steps`), everything counts updates, not
+    batches: the schedule, `iterations`, `learning_rate`, the decay, clipping and the averages of
+    weights (`use_ema`). What an epoch leaves over is carried into the next one, and saved with the
+    optimizer; what the last epoch leaves over updates nothing.
+
+    Args:
+        learning_rate: float or schedule.
+        rate_scales: optional sequence of positive floats, one for each trainable weight of the
+            model in their order: factors on the learning rate, and so on the decay, which AdamW
+            multiplies by the rate.
+        **options: those of `keras.optimizers.AdamW`.
+
+    Raises:
+        ValueError: scales that are not positive or, when it is built, not as many as weights;
+            `ema_overwrite_frequency` beside `gradient_accumulation_steps`.
 
     Examples:
         >>> import keras, numpy as np
@@ -24,10 +41,51 @@ class KernelDecayAdamW(OpenAdamW):
         ['loss']
     """
 
+    def __init__(self, learning_rate=1e-3, rate_scales=None, **options):
+        super().__init__(learning_rate, **options)
+        if self.gradient_accumulation_steps and self.ema_overwrite_frequency:
+            raise ValueError(
+                "`ema_overwrite_frequency` counts batches, also where several are accumulated for "
+                f"an update. Received: ema_overwrite_frequency={self.ema_overwrite_frequency} with "
+                f"gradient_accumulation_steps={self.gradient_accumulation_steps}"
+            )
+        if rate_scales is not None:
+            rate_scales = tuple(map(float, rate_scales))
+            wrong = [scale for scale in rate_scales if not 0 < scale < float("inf")]
+            if wrong:
+                raise ValueError(f"`rate_scales` must be positive floats. Received: {wrong[0]}")
+        self.rate_scales = rate_scales
+
     def build(self, variables):
         if not self.built:
             self.exclude_from_weight_decay([v for v in variables if len(v.shape) < 2])
+            if self.rate_scales is not None and len(self.rate_scales) != len(variables):
+                raise ValueError(
+                    "`rate_scales` must be one for each trainable weight. Received: "
+                    f"{len(self.rate_scales)} for a model of {len(variables)} such weights. "
+                    "Freeze layers before the optimizer is made."
+                )
         super().build(variables)
+
+    def rate_scale(self, variable):
+        """The factor on the learning rate of a weight."""
+        return 1.0 if self.rate_scales is None else self.rate_scales[self.place_of(variable)]
+
+    def take_gradients(self, gradients, variables):
+        """As Keras's; on JAX without an update between updates where that is faster."""
+        fast = self._fast_update(variables)
+        if self.gradient_accumulation_steps and fast is not None and fast.accumulate is not None:
+            fast.accumulate(self, gradients, variables)
+        else:
+            super().take_gradients(gradients, variables)
+
+    def update(self, gradients, variables):
+        """One update by gradients, with all that goes with it."""
+        gradients = self.clip(gradients)
+        self.decay_weights(variables)
+        self.update_weights(gradients, variables, self.learning_rate)
+        if self.use_ema:
+            self.average_weights(self.weights())
 
     def update_step(self, gradient, variable, learning_rate):
         """As Keras's; on TensorFlow in one operation where that is faster."""
@@ -38,15 +96,21 @@ class KernelDecayAdamW(OpenAdamW):
             super().update_step(gradient, variable, learning_rate)
 
     def decay_weights(self, variables):
-        """As Keras's; nothing where the faster update decays, too."""
-        if self._fast_update(variables) is None and any(map(self.is_decayed, variables)):
-            super().decay_weights(variables)  # Keras's fails on torch if there are none
+        """As Keras's, each by its scale; nothing where the faster update decays, too."""
+        fast = self._fast_update(variables)
+        if fast is not None and fast.decays:
+            return
+        decayed = [variable for variable in variables if self.is_decayed(variable)]
+        for scale, (group,) in self._of_equal_scale(decayed):  # Keras's fails on torch for none
+            super().decay_weights(group, scale)
 
     def update_weights(self, gradients, variables, learning_rate):
         fast = self._fast_update(variables)
-        if fast is not None and fast.decay is not None and self.weight_decay:
-            fast.decay(self, gradients, variables, learning_rate)
-        super().update_weights(gradients, variables, learning_rate)
+        for scale, (some, of_them) in self._of_equal_scale(variables, gradients):
+            rate = learning_rate if scale == 1 else learning_rate * scale
+            if fast is not None and fast.decay is not None and self.weight_decay:
+                fast.decay(self, of_them, some, rate)
+            super().update_weights(of_them, some, rate)
 
     def update_at_once(self, gradients, variables, learning_rate):
         fast = self._fast_update(variables)
@@ -55,26 +119,129 @@ class KernelDecayAdamW(OpenAdamW):
         else:
             super().update_at_once(gradients, variables, learning_rate)
 
+    def average_weights(self, variables):
+        """The averages after an update; after the first they are the weights themselves.
+
+            average += (1 - ema_momentum) * (weight - average)
+
+        Between updates they stay as they are.
+        """
+        share = keras.ops.where(keras.ops.equal(self.iterations, 0), 1.0, 1.0 - self.ema_momentum)
+        if self.gradient_accumulation_steps:
+            share = keras.ops.where(self.ends_accumulation(), share, 0.0)
+        pairs = self.weights_and_averages()
+        fast = self._fast_update([weight for weight, _ in pairs])
+        if fast is not None and fast.average is not None:
+            fast.average(self, share, pairs)
+            return
+        for weight, average in pairs:
+            change = keras.ops.subtract(weight, average) * keras.ops.cast(share, average.dtype)
+            average.assign(keras.ops.add(average, change))
+
+    def finalize_variable_values(self, variables):
+        """Gives the model the averages, as `fit` asks when it ends; nothing before an update."""
+        if self.has_updated():
+            super().finalize_variable_values(variables)
+
+    def has_updated(self):
+        """Whether there was an update, and so are averages; a bool, for which a device is asked."""
+        return int(keras.ops.convert_to_numpy(self.iterations)) > 0
+
+    def get_config(self):
+        scales = {} if self.rate_scales is None else {"rate_scales": list(self.rate_scales)}
+        return {**super().get_config(), **scales}
+
+    def _of_equal_scale(self, variables, *others):
+        """[(scale, [variables, ...])], with what belongs to them, in the order they come."""
+        groups = {}
+        for row in zip(variables, *others, strict=True):
+            groups.setdefault(self.rate_scale(row[0]), []).append(row)
+        return [(scale, map(list, zip(*rows, strict=True))) for scale, rows in groups.items()]
+
     def _fast_update(self, variables):
-        """The `table.AdamWUpdate` for these weights, or None."""
+        """The `fast.adamw.AdamWUpdate` for these weights, or None."""
         values = [v.value if isinstance(v, keras.Variable) else v for v in variables]
         return None if self.amsgrad else table.find("adamw", values)
 
 
-def adamw(model, learning_rate, weight_decay, beta_2=0.999):
+def adamw(
+    model,
+    learning_rate,
+    weight_decay,
+    beta_2=0.999,
+    *,
+    layer_decay=None,
+    layer_decay_groups="single",
+    clip_norm=None,
+    ema_momentum=None,
+    accumulation_steps=None,
+):
     """AdamW (beta_1 .9) for the trainable weights of `model`, which decays only its kernels.
 
     The official code decays GRN and the mask token in pretraining, which pulls GRN back to the
-    identity.
+    identity. Layers that are to be frozen are frozen before; those that are trained again later
+    need an optimizer anew.
 
     Args:
         model: a built model.
-        learning_rate: float or schedule.
+        learning_rate: float or schedule, which is asked at each update.
         weight_decay: float.
         beta_2: float, .999 for fine-tuning and .95 for pretraining (paper tables 8 to 13).
+        layer_decay: optional float in (0, 1], the factor on the rate from one layer to the one
+            before it; see `training.layer_decay`. The decay of weights, which AdamW multiplies by
+            the rate, shrinks with it.
+        layer_decay_groups: "single" or "group", what counts as one layer.
+        clip_norm: optional float; gradients of a larger norm, that of all together, are scaled to
+            it.
+        ema_momentum: optional float in [0, 1), of an exponential moving average of the weights:
+            what is new has the share 1 - `ema_momentum` at each update. About
+            1 / (1 - `ema_momentum`) updates are averaged over: far fewer than the training has.
+            `training.averaged_weights` evaluates and saves it; when `fit` ends the model has it.
+        accumulation_steps: optional int, batches whose mean gradient is one update. What an epoch
+            leaves over is carried into the next.
+
+    Raises:
+        ValueError: one of these is out of its range, or `layer_decay` is given and the layers of
+            the model are not known.
+
+    Examples:
+        >>> import keras_convnextv2 as kc
+        >>> from keras_convnextv2.training.optimizers import adamw
+        >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+        >>> model = kc.ConvNeXtV2Classifier(kc.ConvNeXtV2Backbone(small, (64, 64, 3)), 2)
+        >>> optimizer = adamw(model, 1e-3, 0.05, layer_decay=0.5)
+        >>> optimizer.rate_scale(model.get_layer("head").kernel)
+        1.0
+        >>> optimizer.rate_scale(model.backbone.get_layer("stage3_block0").expand.kernel)
+        0.5
     """
+    _check("clip_norm", clip_norm, clip_norm is None or clip_norm > 0, "positive")
+    _check("ema_momentum", ema_momentum, ema_momentum is None or 0 <= ema_momentum < 1, "in [0, 1)")
+    _check(
+        "accumulation_steps",
+        accumulation_steps,
+        accumulation_steps is None
+        or (isinstance(accumulation_steps, int) and accumulation_steps >= 1),
+        "an int of at least 1",
+    )
+    scales = layer_decay
+    if layer_decay is not None:
+        scales = rate_scales_of(model, layer_decay, layer_decay_groups)
+    averaging = {} if ema_momentum is None else {"use_ema": True, "ema_momentum": ema_momentum}
     optimizer = KernelDecayAdamW(
-        learning_rate, weight_decay=weight_decay, beta_1=0.9, beta_2=beta_2
+        learning_rate,
+        rate_scales=scales,
+        weight_decay=weight_decay,
+        beta_1=0.9,
+        beta_2=beta_2,
+        global_clipnorm=clip_norm,
+        gradient_accumulation_steps=None if accumulation_steps == 1 else accumulation_steps,
+        **averaging,
     )
     optimizer.build(model.trainable_variables)
     return optimizer
+
+
+def _check(name, value, is_right, wanted):
+    if not is_right:
+        raise ValueError(f"`{name}` must be {wanted}. Received: {value!r}")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import keras
 
+from keras_convnextv2.layers.fast import adamw
 from keras_convnextv2.layers.fast import jax as on_jax
 from keras_convnextv2.layers.fast import tensorflow as on_tensorflow
 from keras_convnextv2.layers.fast import torch as on_torch
@@ -22,7 +23,8 @@ class Entry:
 
     Args:
         way: a function that takes and gives what the operation of `ops` does. Of "adamw", which
-            the optimizer asks for, it is an `AdamWUpdate`; of "windows", see `takes_windows`, True.
+            the optimizer asks for, it is an `adamw.AdamWUpdate`; of "windows", see
+            `takes_windows`, True.
         dtypes: of the first tensor; none for any.
         fits: of the operation's arguments, whether this way is the faster one for them.
     """
@@ -30,23 +32,6 @@ class Entry:
     way: object
     dtypes: tuple = _FLOATS
     fits: Callable = lambda *arguments: True
-
-
-@dataclasses.dataclass(frozen=True)
-class AdamWUpdate:
-    """A faster update for `KernelDecayAdamW`, in the parts that Keras's optimizer has.
-
-    Each takes the optimizer, a gradient and a variable or lists of them, and the learning rate.
-
-    Args:
-        decay: decays weights before they are updated; None where the update decays, too.
-        update_one: updates one weight.
-        update_all: updates all weights.
-    """
-
-    decay: Callable | None = None
-    update_one: Callable | None = None
-    update_all: Callable | None = None
 
 
 # (operation, backend, device): all were measured on a CPU alone, and are taken on a CPU alone.
@@ -84,12 +69,9 @@ TABLE = {
     ("sum_of_squares", "jax", "cpu"): Entry(on_jax.sum_of_squares),
     ("sum_of_squares", "tensorflow", "cpu"): Entry(on_tensorflow.sum_of_squares),
     ("sum_of_squares", "torch", "cpu"): Entry(on_torch.sum_of_squares),
-    ("adamw", "tensorflow", "cpu"): Entry(
-        AdamWUpdate(decay=on_tensorflow.adamw_decay, update_one=on_tensorflow.adamw_update), _ANY
-    ),
-    ("adamw", "torch", "cpu"): Entry(
-        AdamWUpdate(update_all=on_torch.adamw_update), _ANY, on_torch.takes_adamw
-    ),
+    ("adamw", "jax", "cpu"): Entry(adamw.JAX, _ANY),
+    ("adamw", "tensorflow", "cpu"): Entry(adamw.TENSORFLOW, _ANY),
+    ("adamw", "torch", "cpu"): Entry(adamw.TORCH, _ANY, adamw.takes_torch),
 }
 _MIN_WINDOW_SIDE = 4
 _chosen = {"paths": "auto"}

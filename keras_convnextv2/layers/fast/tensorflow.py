@@ -5,8 +5,6 @@
 
 import functools
 
-import keras
-
 from keras_convnextv2.layers.fast import gelu_grn as fused
 from keras_convnextv2.layers.fast.custom_gradient import with_move_back
 from keras_convnextv2.layers.fast.depthwise import with_own_gradient
@@ -200,56 +198,3 @@ def sum_of_squares(tensors):
     others = [tf.cast(x, "float32") for x in tensors if len(x.shape) != 1]
     joined = [tf.concat(vectors, axis=0)] if vectors else []
     return sum((2.0 * tf.nn.l2_loss(x) for x in [*others, *joined]), start=tf.zeros(()))
-
-
-def adamw_decay(optimizer, gradients, variables, learning_rate):
-    """Decays the weights of an `OpenAdamW`, each when its gradient is there.
-
-    Keras's own decay waits for no gradient: TensorFlow computes what is to be subtracted from each
-    weight as the step begins, and keeps it, as much as all weights, until the weight may change.
-    And what an update of one weight is given went through one operation with all gradients: what
-    waits for one there waits for all, and keeps them.
-    """
-    import tensorflow as tf
-
-    def decay(variable, gradient):
-        with tf.control_dependencies([gradient]):
-            rate = tf.cast(learning_rate * optimizer.weight_decay, variable.dtype)
-            variable.assign_sub(variable * rate)
-
-    def decay_all(strategy, pairs):
-        for gradient, variable in pairs:
-            strategy.extended.update(variable, decay, args=(gradient,), group=False)
-
-    pairs = [
-        (gradient, variable.value if isinstance(variable, keras.Variable) else variable)
-        for gradient, variable in zip(gradients, variables, strict=True)
-        if optimizer.is_decayed(variable)
-    ]
-    optimizer.for_each_replica(decay_all, pairs)
-
-
-def adamw_update(optimizer, gradient, variable, learning_rate):
-    """Updates one weight of an `OpenAdamW`, going over it once.
-
-    A step without this and `adamw_decay` takes 1.31x the memory (pretraining tiny), without the
-    latter's order alone 1.17x.
-    """
-    import tensorflow as tf
-
-    step = tf.cast(optimizer.iterations + 1, variable.dtype)
-    betas = [tf.cast(beta, variable.dtype) for beta in (optimizer.beta_1, optimizer.beta_2)]
-    first, second = optimizer.moments(variable)
-    tf.raw_ops.ResourceApplyAdam(
-        var=variable.handle,
-        m=first.value.handle,
-        v=second.value.handle,
-        beta1_power=tf.pow(betas[0], step),
-        beta2_power=tf.pow(betas[1], step),
-        lr=tf.cast(learning_rate, variable.dtype),
-        beta1=betas[0],
-        beta2=betas[1],
-        epsilon=optimizer.epsilon,
-        grad=tf.cast(gradient, variable.dtype),
-        use_locking=True,
-    )

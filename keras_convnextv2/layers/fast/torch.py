@@ -9,9 +9,7 @@ each operation as a pass over the features, so there are as few as it has.
 
 import functools
 
-import keras
-
-from keras_convnextv2.insides import torch_fused_adamw, torch_gelu_gradient
+from keras_convnextv2.insides import torch_gelu_gradient
 from keras_convnextv2.layers.fast import gelu_grn as fused
 from keras_convnextv2.layers.fast.custom_gradient import custom_gradient, with_move_back
 from keras_convnextv2.layers.fast.depthwise import with_own_gradient
@@ -256,55 +254,3 @@ def sum_of_squares(tensors):
     others = [x.float().reshape(-1) for x in tensors if x.dim() != 1]
     joined = [torch.cat(vectors)] if vectors else []
     return sum((x.dot(x) for x in [*others, *joined]), start=tensors[0].new_zeros(()).float())
-
-
-def takes_adamw(values):
-    """Whether `adamw_update` takes the tensors of these weights: outside a compiled function."""
-    import torch
-
-    if torch.compiler.is_compiling():  # which fuses by itself
-        return False
-    # The operation goes over memory as it lies: a transposed weight has its numbers elsewhere.
-    return all(value.device.type == "cpu" and value.is_contiguous() for value in values)
-
-
-def adamw_update(optimizer, gradients, variables, learning_rate):
-    """Decays and updates all weights of an `OpenAdamW`, in one pass where Keras has eleven.
-
-    A step without it takes 1.09x (pretraining tiny).
-    """
-    import torch
-
-    # Keras corrects the moments' bias in the learning rate, before epsilon is added; told of a
-    # step at which there is no bias left, the operation does not correct it again. The count of
-    # steps is a variable, or where gradients are accumulated a tensor.
-    step = keras.ops.convert_to_tensor(optimizer.iterations) + 1
-    bias_1, bias_2 = (1 - beta**step for beta in (optimizer.beta_1, optimizer.beta_2))
-    corrected_rate = learning_rate * bias_2**0.5 / bias_1
-    # It decays by the rate it is given, Keras by the one that is not corrected. A number, not a
-    # tensor: there is no device to wait for here.
-    decay = (optimizer.weight_decay or 0.0) * (bias_1 / bias_2**0.5).numpy().item()
-    for is_decayed in (True, False):
-        pairs = [
-            (gradient, variable)
-            for gradient, variable in zip(gradients, variables, strict=True)
-            if optimizer.is_decayed(variable) == is_decayed
-        ]
-        if not pairs:
-            continue
-        moments = [optimizer.moments(variable) for _, variable in pairs]
-        torch_fused_adamw(
-            [variable.value for _, variable in pairs],
-            [gradient.to(variable.value.dtype).contiguous() for gradient, variable in pairs],
-            [first.value for first, _ in moments],
-            [second.value for _, second in moments],
-            [],  # amsgrad's
-            [torch.tensor(1e9)] * len(pairs),
-            lr=corrected_rate,
-            beta1=optimizer.beta_1,
-            beta2=optimizer.beta_2,
-            weight_decay=decay if is_decayed else 0.0,
-            eps=optimizer.epsilon,
-            amsgrad=False,
-            maximize=False,
-        )
