@@ -42,6 +42,12 @@ MIRRORED = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
 ENHANCED = ("Color", "Contrast", "Brightness", "Sharpness")
 
 
+def assert_same(arguments, expected):
+    """To the last bits of a float64; None and ints entirely."""
+    for found, wanted in zip(arguments, expected, strict=True):
+        assert found == (wanted if wanted is None else pytest.approx(wanted, rel=1e-12))
+
+
 def test_the_operations_are_those_of_timm_in_its_order():
     assert list(OPERATIONS) == list(TIMM)
     assert RandAugment(PAPER).operations == tuple(TIMM)
@@ -58,8 +64,7 @@ def test_arguments_are_those_of_timm(name, increasing):
         negative = _FACTORS[1]
     for sign, expected in ((1, arguments), (-1, negative)):
         found = [operation_argument(name, level, sign, increasing) for level in MAGNITUDES]
-        # The same arithmetic in another order, in float64; None and ints are compared as they are.
-        assert found == pytest.approx(list(expected), rel=1e-12)
+        assert_same(found, expected)
         assert [type(value) for value in found] == [type(value) for value in expected]
 
 
@@ -232,8 +237,7 @@ def test_draws_are_the_same_on_every_machine():
         (name, resampling) for name, _, resampling in PINNED
     ]
     # The normal's tail takes a logarithm, whose last bit may differ.
-    arguments = [argument for _, argument, _ in PINNED]
-    assert [argument for _, argument, _ in found] == pytest.approx(arguments, rel=1e-12)
+    assert_same(*([argument for _, argument, _ in draws] for draws in (found, PINNED)))
 
 
 PINNED = [

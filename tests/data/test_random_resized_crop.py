@@ -32,9 +32,10 @@ def test_area_shape_and_place_are_drawn_evenly():
     edge = math.log(4 / 3)
     assert distance_from_even(np.log(width / height), -edge, edge) < MOST_OFF
     # Whole pixels are drawn, each stands for the interval around it.
-    assert distance_from_even((left + 0.5) / (1000 - width + 1), 0, 1) < MOST_OFF
-    assert distance_from_even((top + 0.5) / (1000 - height + 1), 0, 1) < MOST_OFF
-    assert abs(np.corrcoef(left, top)[0, 1]) < 4 / math.sqrt(NUM_DRAWS)
+    across, down = (left + 0.5) / (1000 - width + 1), (top + 0.5) / (1000 - height + 1)
+    assert distance_from_even(across, 0, 1) < MOST_OFF
+    assert distance_from_even(down, 0, 1) < MOST_OFF
+    assert abs(np.corrcoef(across, down)[0, 1]) < 4 / math.sqrt(NUM_DRAWS)
 
 
 @pytest.mark.parametrize(("width", "height"), [(400, 300), (37, 90), (3, 2), (1, 1)])
