@@ -34,10 +34,6 @@ class ColourJitter:
         >>> image = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype("uint8")
         >>> jitter(image, np.random.default_rng(1)).shape
         (8, 8, 3)
-        >>> ColourJitter(hue=0.1, channels=4)
-        Traceback (most recent call last):
-        ...
-        ValueError: `hue` (give 0) has a meaning for red, green and blue alone. Received: images ...
     """
 
     brightness: float = 0.0
