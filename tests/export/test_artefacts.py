@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import keras_convnextv2 as kc
-from keras_convnextv2.export import ExportError, export_model, open_artefact
+from keras_convnextv2.export import ExportError, check, export_model, open_artefact
+from keras_convnextv2.export.arguments import make_settings
 from keras_convnextv2.export.artefact import report_path
+from keras_convnextv2.models.probabilities import probabilities_of
 from tests.export.conftest import CLASS_NAMES
 
 PATHS = {
@@ -112,6 +114,65 @@ def test_logits_or_probabilities_are_given_as_asked(
     export_model(model, tmp_path / PATHS[format])
     kind = open_artefact(tmp_path / PATHS[format]).metadata["output"]["kind"]
     assert kind == ("logits" if activation is None else "probabilities")
+
+
+# tests/recipes/test_predict.py has a temperature in every format.
+@pytest.mark.one_backend
+@pytest.mark.parametrize("format", QUICK)
+@pytest.mark.parametrize("multi_label", [False, True], ids=["one label", "several labels"])
+def test_probabilities_are_after_the_temperature_and_logits_say_it(
+    format, multi_label, make_model, pixels, outputs_of, tmp_path
+):
+    model = make_model(image_shape=(64, 96, 3))
+    model.temperature, model.multi_label = 2.5, multi_label
+    images = kc.preprocess(pixels[:3])
+    logits = outputs_of(model, images)
+    powers = np.exp(logits.astype("float64") / 2.5)
+    total = 1 + powers if multi_label else powers.sum(-1, keepdims=True)
+    expected = {"logits": logits, "probabilities": powers / total}
+    for output in expected:
+        path = tmp_path / output / PATHS[format]
+        export_model(model, path, output=output)
+        artefact = open_artefact(path)
+        of_several = {"multi_label": True} if multi_label else {}
+        assert artefact.metadata["output"] == {
+            "name": "outputs",
+            "kind": output,
+            "temperature": 2.5,
+            **of_several,
+        }
+        np.testing.assert_allclose(artefact(images), expected[output], atol=5e-5)
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("format", QUICK)
+@pytest.mark.parametrize("activation", [None, "softmax", "sigmoid"])
+def test_an_untrained_classifier_whose_probabilities_are_nearly_equal_passes(
+    format, activation, tmp_path
+):
+    backbone = kc.ConvNeXtV2Backbone(kc.Variant((1, 1, 1, 1), (8, 12, 16, 24)), (64, 96, 3))
+    model = kc.ConvNeXtV2Classifier(backbone, 5, activation=activation)
+    report = export_model(model, tmp_path / PATHS[format], output="probabilities")
+    assert report.problem is None
+    assert report.relative_difference == report.largest_difference < 1e-6
+
+
+@pytest.mark.one_backend
+def test_the_tolerance_of_probabilities_follows_from_that_of_logits():
+    logits = np.array([[4.0, -6.0, 0.0], [0.0, 1.0, 2.0]])  # a range of 10: 1e-3 are allowed
+    settings = make_settings(
+        kc.ConvNeXtV2Classifier(kc.ConvNeXtV2Backbone("atto", (32, 32, 3)), 3),
+        output="probabilities",
+    )
+    certain = probabilities_of(logits)
+    for change, passes in ((1e-3, True), (1e-2, False)):
+        moved = probabilities_of(logits + change * np.array([1, -1, 1]))
+        assert (check.compare(moved, certain, settings)["problem"] is None) == passes
+    # Of logits of a range of 1e-3 a difference in the fifth place is one in the outputs.
+    unsure = probabilities_of(1e-4 * logits)
+    assert check.compare(unsure + 1e-7, unsure, settings)["problem"] is None
+    problem = check.compare(probabilities_of(-1e-4 * logits), unsure, settings)["problem"]
+    assert "differs by" in problem
 
 
 @pytest.mark.one_backend

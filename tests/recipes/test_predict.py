@@ -19,6 +19,7 @@ from tests.reference.random_weights import randomize
 CLASS_NAMES = ("boot", "coat", "long dress")
 SIZE = (32, 48)
 HEAD_BIAS = (15.5, 13.2, 3.3)  # against the means of the random model's scores
+TEMPERATURE = 1.5  # of models that give logits
 KINDS = {
     "saved_model": "exported",
     "litert": "model.tflite",
@@ -47,6 +48,8 @@ def make_model():
             head = model.get_layer("head")
             head.kernel.assign(20 * head.kernel)
             head.bias.assign(HEAD_BIAS)
+            if activation is None:
+                model.temperature = TEMPERATURE
         return model
 
     return make
@@ -94,9 +97,9 @@ def paths_of(folder):
 
 
 def expected_probabilities(model, paths, mean=kc.data.IMAGENET_MEAN, std=kc.data.IMAGENET_STD):
-    """By Keras on images read as evaluation reads them, the softmax by itself."""
+    """By Keras on images read as evaluation reads them, temperature and softmax by themselves."""
     images = kc.preprocess(np.stack([read_image(path, SIZE) for path in paths]), mean, std)
-    logits = model.predict(images, verbose=0).astype("float64")
+    logits = model.predict(images, verbose=0).astype("float64") / TEMPERATURE
     powers = np.exp(logits - logits.max(-1, keepdims=True))
     return powers / powers.sum(-1, keepdims=True)
 
@@ -162,17 +165,35 @@ def test_every_kind_of_artefact_gives_the_same(
     assert_predicted(outcome, paths, expected_probabilities(model, paths))
 
 
+@pytest.mark.one_backend
+def test_with_flips_it_is_the_mean_of_both_views(run_recipe, classifier, onnx_file, photographs):
+    model, _ = classifier
+    paths = paths_of(photographs)
+    images = kc.preprocess(np.stack([read_image(path, SIZE) for path in paths]))
+    views = [
+        model.probabilities(model.predict(view, verbose=0))
+        for view in (images, np.ascontiguousarray(images[:, :, ::-1]))
+    ]
+    words = (f"--model={onnx_file}", f"--images={photographs}", "--json", "--tta")
+    found = predicted(run_recipe("predict", *words))
+    for path, row in zip(paths, (views[0] + views[1]) / 2, strict=True):
+        assert list(found[path]) == [CLASS_NAMES[place] for place in np.argsort(-row)]
+        np.testing.assert_allclose(list(found[path].values()), -np.sort(-row), atol=TOLERANCE)
+
+
 def test_predictions_agree_with_evaluate(run_recipe, classifier, onnx_file, photographs):
     words = (f"--weights={classifier[1]}", f"--data_dir={photographs}", "--json")
     evaluated = run_recipe("evaluate", *words)
     assert evaluated.status == 0, evaluated.err
-    outcome = run_recipe(
-        "predict", f"--model={onnx_file}", f"--images={photographs}", "--json", "--top=1"
-    )
-    found = predicted(outcome)
-    right = [list(classes)[0] in file.split("/") for file, classes in found.items()]
+    outcome = run_recipe("predict", f"--model={onnx_file}", f"--images={photographs}", "--json")
+    all_of = predicted(outcome).items()
+    right = [list(classes)[0] in file.split("/") for file, classes in all_of]
     assert evaluated.result["images"] == len(right) == 9
     np.testing.assert_allclose(np.mean(right), evaluated.result["accuracy"], rtol=1e-6)
+    likelihoods = [classes[file.split("/")[-2 - ("deeper" in file)]] for file, classes in all_of]
+    expected = -np.mean(np.log(likelihoods))
+    found = evaluated.result["negative_log_likelihood"]
+    np.testing.assert_allclose(found, expected, rtol=1e-3)  # TOLERANCE of the least likely
 
 
 @pytest.mark.one_backend

@@ -1,0 +1,179 @@
+"""The temperature under which labels are likeliest, kept with a classifier."""
+
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from scipy import optimize, special
+
+import keras_convnextv2 as kc
+from keras_convnextv2 import analysis
+from keras_convnextv2.models.probabilities import probabilities_of
+from tests.reference.small_files import small_classifier
+
+
+def overconfident(several, scale, count=500):
+    """Logits that are `scale` times as large as those that the labels were drawn by."""
+    generator = np.random.default_rng(0)
+    true = generator.normal(size=(count, 6))
+    if several:
+        labels = generator.random(true.shape) < special.expit(true)
+    else:
+        # The largest of logits and Gumbel noise is drawn by their softmax.
+        labels = (true + generator.gumbel(size=true.shape)).argmax(1)
+    return scale * true, labels
+
+
+def loss(logits, labels, temperature, several):
+    """The mean negative log-likelihood by scipy."""
+    scores = logits / temperature
+    if several:
+        return -special.log_expit(np.where(labels, scores, -scores)).mean()
+    return -special.log_softmax(scores, axis=1)[np.arange(len(labels)), labels].mean()
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("several", [False, True], ids=["one label", "several labels"])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 4.0])
+def test_the_temperature_is_scipys_optimum_lowers_the_loss_and_keeps_the_first_class(
+    several, scale
+):
+    logits, labels = overconfident(several, scale)
+    found = analysis.fit_temperature(logits.astype("float32"), labels)
+    expected = optimize.minimize_scalar(
+        lambda log: loss(logits, labels, np.exp(log), several),
+        bounds=np.log([1e-2, 1e2]),
+        method="bounded",
+        options={"xatol": 1e-8},
+    )
+    # A minimum found by values of the function is known to the root of their rounding.
+    np.testing.assert_allclose(found, np.exp(expected.x), rtol=1e-6)
+    assert abs(found / scale - 1) < 0.25  # of some 500 labels, whose likelihood is that wide
+    assert loss(logits, labels, found, several) <= loss(logits, labels, 1, several)
+    after = probabilities_of(logits, found, several)
+    np.testing.assert_array_equal(after.argmax(1), logits.argmax(1))
+    # float32 of probabilities that were computed in float64.
+    reported = analysis.negative_log_likelihood(after, labels)
+    np.testing.assert_allclose(reported, loss(logits, labels, found, several), rtol=1e-6)
+    assert analysis.fit_temperature(logits.astype("float32"), labels) == found
+
+
+@pytest.mark.one_backend
+def test_where_labels_are_worse_than_chance_the_bound_is_taken():
+    logits = np.array([[3.0, -1.0], [2.0, 0.0], [-1.0, 1.0]])
+    assert analysis.fit_temperature(logits, [1, 1, 0]) == pytest.approx(100, rel=1e-3)
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("labels", [[0, 1], [[1, 0], [0, 1]]], ids=["one label", "several"])
+def test_images_that_are_all_right_say_nothing_of_the_temperature(labels):
+    assert analysis.fit_temperature([[2.0, -1.0], [-0.5, 0.5]], labels) == 1.0
+
+
+@pytest.mark.one_backend
+def test_probabilities_neither_overflow_nor_vanish():
+    logits = np.array([[1e4, -1e4, 0.0]])
+    np.testing.assert_array_equal(probabilities_of(logits), [[1, 0, 0]])
+    np.testing.assert_array_equal(probabilities_of(logits, multi_label=True), [[1, 0, 0.5]])
+    expected = special.softmax(logits / 5e3)
+    # float32
+    np.testing.assert_allclose(probabilities_of(logits, 5e3), expected, rtol=1e-6)
+
+
+@pytest.fixture
+def classifier(rng):
+    classifier = small_classifier(rng)
+    classifier.temperature = 1.75
+    return classifier
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.safetensors"])
+def test_a_file_says_it_and_a_model_that_loads_it_knows_it(classifier, name, tmp_path, rng):
+    kc.save_weights(classifier, tmp_path / name)
+    assert kc.from_preset(tmp_path / name).temperature == 1.75
+    other = small_classifier(rng)
+    kc.load_weights(other, tmp_path / name)
+    assert other.temperature == 1.75
+    assert kc.from_preset(tmp_path / name, num_classes=4).temperature == 1  # of another head
+
+
+def test_keras_itself_keeps_it_in_files_and_configurations(classifier, tmp_path):
+    several = type(classifier)(classifier.backbone, 3, multi_label=True)
+    several.temperature = 0.5
+    for model in (classifier, several):
+        model.save(tmp_path / "model.keras")
+        for copy in (
+            keras.saving.load_model(tmp_path / "model.keras"),
+            type(model).from_config(model.get_config()),
+            kc.from_preset(tmp_path / "model.keras"),
+        ):
+            assert copy.temperature == model.temperature
+            assert copy.multi_label == model.multi_label
+    plain = type(classifier)(classifier.backbone, 3)
+    assert plain.temperature == 1 and not plain.multi_label
+    assert not {"temperature", "multi_label"} & set(plain.get_config())
+
+
+def test_weights_of_which_a_file_says_nothing_have_none(classifier, tmp_path):
+    classifier.save_weights(tmp_path / "model.weights.h5")
+    kc.load_weights(classifier, tmp_path / "model.weights.h5")
+    assert classifier.temperature == 1
+
+
+@pytest.mark.one_backend
+def test_that_images_have_several_labels_goes_along_with_weights(rng, tmp_path):
+    path = tmp_path / "model.safetensors"
+    several = kc.ConvNeXtV2Classifier(small_classifier(rng).backbone, 3, multi_label=True)
+    kc.save_weights(several, path)
+    assert kc.from_preset(path).multi_label
+    other = small_classifier(rng)
+    kc.load_weights(other, path)
+    assert other.multi_label
+
+
+def test_the_outputs_stay_as_they_are_and_probabilities_are_after_it(classifier, rng):
+    images = rng.normal(size=(3, 8, 16, 3)).astype("float32")
+    logits = classifier.predict(images, verbose=0)
+    # float32
+    expected = special.softmax(logits.astype("float64") / 1.75, axis=1)
+    np.testing.assert_allclose(classifier.probabilities(logits), expected, rtol=1e-6)
+    classifier.temperature = 1
+    np.testing.assert_array_equal(classifier.predict(images, verbose=0), logits)
+    softmax = kc.ConvNeXtV2Classifier(classifier.backbone, 3, activation="softmax")
+    np.testing.assert_array_equal(softmax.probabilities(expected), expected.astype("float32"))
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), True, "2", None, [1.0]])
+def test_what_is_no_temperature_is_refused(classifier, tmp_path, value):
+    with pytest.raises(ValueError, match="A temperature is a finite number above 0.*Received"):
+        classifier.temperature = value
+    assert classifier.temperature == 1.75
+    if value is None:  # in a file: it says none
+        return
+    path = tmp_path / "model.keras"
+    classifier.save(path)
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(entries["config.json"])
+    config["config"]["temperature"] = value
+    entries["config.json"] = json.dumps(config)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    with pytest.raises(kc.WeightsError, match="model.keras was refused: A temperature is"):
+        kc.from_preset(path)
+
+
+@pytest.mark.one_backend
+def test_an_activation_has_no_temperature_and_softmax_has_not_several_labels(rng):
+    backbone = small_classifier(rng).backbone
+    model = kc.ConvNeXtV2Classifier(backbone, 3, activation="softmax")
+    model.temperature = 1
+    with pytest.raises(ValueError, match="A temperature divides logits.*'softmax'"):
+        model.temperature = 2
+    with pytest.raises(ValueError, match="`multi_label` is of a classifier.*'softmax'"):
+        kc.ConvNeXtV2Classifier(backbone, 3, activation="softmax", multi_label=True)
+    assert kc.ConvNeXtV2Classifier(backbone, 3, activation="sigmoid").multi_label
