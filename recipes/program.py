@@ -21,6 +21,8 @@ _EXTRAS = {
     "PIL": "recipes",
     "rich": "recipes",
     "matplotlib": "benchmark",
+    "sklearn": "probe",
+    "tensorboardX": "board",
     "ai_edge_litert": "litert",
     "onnx": "onnx",
     "onnxruntime": "onnx",

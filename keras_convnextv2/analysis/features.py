@@ -204,7 +204,9 @@ def _reads_plain_files(batches, source):
         return False
     if _framing_of(batches) is None or getattr(batches, "shard", (0, 1)) != (0, 1):
         return False
-    return all(isinstance(record, (str, Path)) and os.path.isfile(record) for record in source.records)
+    return all(
+        isinstance(record, (str, Path)) and os.path.isfile(record) for record in source.records
+    )
 
 
 def _framing_of(batches):
@@ -230,7 +232,7 @@ def _nameless(config):
 def _read(path, identity):
     """The `Features` of a file, or None where it does not hold those that are wanted."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             if str(arrays["identity"]) != identity:
                 return None
             labels = arrays["labels"] if "labels" in arrays.files else None
