@@ -185,9 +185,7 @@ def main():
                 accumulation_steps=settings.accumulation_steps,
             ),
             loss=classification_loss(
-                classifier.multi_label,
-                settings.label_smoothing if classifier.multi_label else 0.0,
-                soft_labels=augmentation.gives_soft_labels,
+                classifier.multi_label, soft_labels=augmentation.gives_soft_labels
             ),
             metrics=["accuracy"],
         )

@@ -104,8 +104,6 @@ def training_batches(source, settings, augmentation, labelled=True):
     from keras_convnextv2.data import ImageBatches
 
     stages = augmentation.stages(source.mean)
-    if labelled and source.labels.ndim > 1:  # of yes and no: the loss smooths them
-        stages["label_smoothing"] = 0.0
     balanced = "sampling" in settings and settings.sampling == "balanced"
     return ImageBatches(
         source,

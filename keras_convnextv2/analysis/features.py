@@ -232,7 +232,7 @@ def _nameless(config):
 def _read(path, identity):
     """The `Features` of a file, or None where it does not hold those that are wanted."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             if str(arrays["identity"]) != identity:
                 return None
             labels = arrays["labels"] if "labels" in arrays.files else None

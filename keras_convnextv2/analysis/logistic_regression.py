@@ -8,7 +8,7 @@ from keras_convnextv2.analysis.probes import ProbeResult, accuracy, checked, sta
 
 # C weighs the sum of the images' losses against half the squared weights: what suits goes down
 # with the number of images.
-COARSE_C = tuple(10.0**power for power in range(-6, 3))
+COARSE_C = tuple(10.0**power for power in range(-6, 6))
 DINOV3_C = tuple((10.0 ** np.linspace(-6, 5, 45)).tolist())
 MAX_ITERATIONS = 1000
 TOLERANCE = 1e-4  # of the largest gradient; scikit-learn's own
@@ -75,9 +75,7 @@ def logistic_regression(
     )
     settings = {
         "C": best,
-        "num_values_of_C": len(tried),
-        "least_C": min(tried),
-        "most_C": max(tried),
+        "values_of_C": list(tried),
         "chosen_on": from_train,
         "accuracy_there": tried[best],
         "fitted_on": len(y) + len(held[1]),

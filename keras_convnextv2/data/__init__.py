@@ -1,6 +1,5 @@
 """Images from files and folders, as batches that `keras.Model.fit` takes."""
 
-from keras_convnextv2.data.augmentation import flip_and_shift
 from keras_convnextv2.data.augmentation_settings import Augmentation
 from keras_convnextv2.data.colour_jitter import ColourJitter
 from keras_convnextv2.data.evaluation_crop import ResizeThenCrop
@@ -45,7 +44,6 @@ __all__ = [
     "ResizeThenCrop",
     "SetEpoch",
     "VerticalFlip",
-    "flip_and_shift",
     "open_source",
     "preprocess",
     "smooth_labels",

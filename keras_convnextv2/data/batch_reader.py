@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from keras_convnextv2.data.image_source import UnreadableImageError
+from keras_convnextv2.data.label_smoothing import smooth_labels
 from keras_convnextv2.data.preprocessing import preprocess
 
 
@@ -90,12 +91,12 @@ class BatchReader:
 
     def _labels(self, indices):
         labels = self.source.labels[indices]
-        if labels.ndim > 1 or not (self.label_smoothing or self.batch_transforms):
+        if not (self.label_smoothing or self.batch_transforms):
             return labels
-        num_classes = len(self.source.class_names)
-        soft = np.full((len(labels), num_classes), self.label_smoothing / num_classes, "float32")
-        soft[np.arange(len(labels)), labels] += 1 - self.label_smoothing
-        return soft
+        is_one_label = labels.ndim == 1
+        if is_one_label:
+            labels = np.eye(len(self.source.class_names), dtype="float32")[labels]
+        return smooth_labels(labels, self.label_smoothing, exclusive=is_one_label)
 
 
 def error_of(bad, num_images, allowed=0):

@@ -82,8 +82,3 @@ def _check_labels(batches, batch_transforms):
             "`label_smoothing` and `batch_transforms` change labels, which these batches do not "
             "hold (labelled=False)."
         )
-    if batches.labelled and batches.label_smoothing and batches.source.labels.ndim > 1:
-        raise ValueError(
-            "`label_smoothing` is for one label an image, and there are several: "
-            f"{batches.source.description}"
-        )

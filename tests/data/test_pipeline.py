@@ -1,4 +1,3 @@
-import functools
 import time
 
 import numpy as np
@@ -7,7 +6,7 @@ import pytest
 from keras_convnextv2.data import (
     ImageBatches,
     ImageSourceError,
-    flip_and_shift,
+    RandomShift,
     open_source,
     preprocess,
 )
@@ -78,7 +77,7 @@ def test_epoch_follows_from_seed_and_epoch_only(source, workers):
     options = {
         "shuffle": True,
         "seed": 5,
-        "transforms": [functools.partial(flip_and_shift, max_shift=1)],
+        "transforms": [RandomShift(1)],
         "workers": workers,
     }
     through = make_batches(source, **options)
@@ -134,7 +133,7 @@ def test_changes_are_drawn_anew_for_each_image_of_each_epoch(source):
 def test_an_image_is_changed_alike_whatever_the_batch_size(source, batch_size):
     options = {
         "shuffle": True,
-        "transforms": [functools.partial(flip_and_shift, max_shift=1)],
+        "transforms": [RandomShift(1)],
         "normalised_transforms": [lambda image, rng: image + rng.normal(size=2).astype("float32")],
     }
     four = make_batches(source, **options)

@@ -1,13 +1,12 @@
 """The state of ImageBatches, and what workers and shards make of an epoch: nothing else."""
 
-import functools
 import json
 
 import keras
 import numpy as np
 import pytest
 
-from keras_convnextv2.data import ImageBatches, SetEpoch, flip_and_shift, open_source
+from keras_convnextv2.data import ImageBatches, RandomShift, SetEpoch, open_source
 
 
 def mix(images, labels, rng):
@@ -36,7 +35,7 @@ def make_batches(source, **options):
         "labelled": True,
         "shuffle": True,
         "seed": 3,
-        "transforms": [functools.partial(flip_and_shift, max_shift=1)],
+        "transforms": [RandomShift(1)],
         "normalised_transforms": [jitter],
         "batch_transforms": [mix],
         "label_smoothing": 0.1,

@@ -1,0 +1,262 @@
+r"""Measures what a frozen backbone's features tell of labelled images, by four probes.
+
+On the embedded images, of what recipes.pretrain left and of random weights:
+    python -m recipes.linear_probe --weights=runs/pretrained
+    python -m recipes.linear_probe
+
+On a folder of your own with folders of classes:
+    python -m recipes.linear_probe --weights=runs/pretrained --data_dir=photographs \
+        --probes=ridge,knn
+
+Each image passes the backbone once, as evaluation shows it; the features are kept in a file beside
+the weights and read from it the next time, unless the weights or the images have changed. The
+probes learn from the training images alone (`logistic` chooses C on a part of them) and are
+measured on the test images. Their settings are printed beside the figures: figures of other
+settings, and of other libraries, do not compare.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from absl import flags
+
+from . import (
+    image_sizes,
+    images,
+    normalisation,
+    pixel_range,
+    probe_table,
+    program,
+    saved_models,
+    training_flags,
+)
+
+FLAGS = flags.FLAGS
+
+PROBES = ("logistic", "ridge", "knn", "lars")
+
+flags.DEFINE_string(
+    "weights",
+    "",
+    "A run's folder or .keras file, or weights of the official code, timm, transformers or "
+    "mmpretrain, as file, folder or hf://owner/name. Empty: random weights.",
+)
+flags.DEFINE_list("probes", list(PROBES), "Which probes, of logistic, ridge, knn and lars.")
+flags.DEFINE_bool(
+    "head_norm",
+    True,
+    "Features pass a LayerNorm, the classifier's own or one without scale and shift. --nohead_norm "
+    "takes the pooled values.",
+)
+flags.DEFINE_list("shots", ["1", "5", "10", "25"], "Of ridge: images a class.")
+flags.DEFINE_integer("num_seeds", 3, "Of ridge: draws of these images.", lower_bound=1)
+flags.DEFINE_integer("neighbours", 20, "Of knn: k.", lower_bound=1)
+flags.DEFINE_float("temperature", 0.07, "Of knn: votes weigh exp(cosine / temperature).")
+flags.DEFINE_enum(
+    "c_sweep",
+    "coarse",
+    ["coarse", "dinov3"],
+    "Of logistic: 12 values of C from 1e-6 to 1e5, or DINOv3's 45 of the same range.",
+)
+flags.DEFINE_integer("lars_epochs", 90, "Of lars.", lower_bound=1)
+flags.DEFINE_integer("lars_batch_size", 1024, "Of lars; MAE's is 16384.", lower_bound=2)
+flags.DEFINE_float("lars_base_learning_rate", 0.1, "Of lars: for 256 images a step.")
+flags.DEFINE_string(
+    "feature_cache",
+    None,
+    "Folder where features are kept. Default: `features` beside the weights, where these are files "
+    "here; empty: nowhere.",
+)
+flags.DEFINE_integer("seed", 0, "Of random weights, of what chooses C, and of lars.", lower_bound=0)
+flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
+training_flags.define_data_flags(batch_size=100)
+training_flags.define_model_flags()
+flags.adopt_module_key_flags(training_flags)
+normalisation.define_flags()
+flags.adopt_module_key_flags(normalisation)
+
+
+def main():
+    names = _chosen_probes()
+    model = saved_models.load(FLAGS.weights, _given_size()) if FLAGS.weights else None
+    known = model and saved_models.backbone_of(model).pixel_range
+    train = images.open_images("train", pixel_range.known(known, FLAGS.weights))
+    test = images.open_images("test", train.pixel_range)
+    _check_labels(train, test)
+    if model is None:
+        model = _random_backbone(train)
+    backbone = saved_models.backbone_of(model)
+    if backbone.image_shape[-1] != train.channels:
+        raise ValueError(
+            f"--weights takes images of {backbone.image_shape[-1]} channels; these have "
+            f"{train.channels}: {train.description}"
+        )
+    normalisation.settle(backbone, FLAGS.weights, train)
+    size = _image_size(backbone)
+
+    from keras_convnextv2.analysis.features import describe
+
+    weights = FLAGS.weights or f"random, seed {FLAGS.seed}"
+    found = {}
+    for split, source in (("train", train), ("test", test)):
+        found[split] = _features(model, source, size, split)
+    results = [_measure(name, found["train"].pair, found["test"].pair) for name in names]
+    about = {
+        "weights": weights,
+        "images": f"{train.description}; test: {len(test):,}",
+        "image_size": f"{size[0]}x{size[1]}",
+        "features": f"{found['train'].features.shape[1]}, {describe(model, FLAGS.head_norm)}",
+        "classes": len(train.class_names),
+    }
+    if FLAGS.json:
+        program.print_result({**about, "probes": probe_table.as_json(results)}, as_json=True)
+    else:
+        print(probe_table.as_text(about, results))
+
+
+def _chosen_probes():
+    unknown = [name for name in FLAGS.probes if name not in PROBES]
+    if unknown or not FLAGS.probes:
+        raise ValueError(
+            f"--probes is some of {','.join(PROBES)}. Received: {','.join(FLAGS.probes)!r}"
+        )
+    _shots()
+    return list(dict.fromkeys(FLAGS.probes))
+
+
+def _shots():
+    try:
+        shots = tuple(int(word) for word in FLAGS.shots)
+    except ValueError:
+        shots = ()
+    if not shots or min(shots) < 1:
+        raise ValueError(
+            f"--shots is whole numbers from 1, such as 1,5,10. Received: {','.join(FLAGS.shots)!r}"
+        )
+    return shots
+
+
+def _check_labels(train, test):
+    for source in (train, test):
+        if source.labels is None or len(source.class_names) < 2:
+            raise ValueError(
+                f"A probe needs labels of two classes or more: {source.description}. Name a folder "
+                "that holds a folder a class."
+            )
+
+
+def _given_size():
+    return training_flags.image_size() if FLAGS.image_size is not None else None
+
+
+def _random_backbone(source):
+    """A backbone by the flags of the model, with the weights of a run before its first step."""
+    defaults = training_flags.FOLDER_MODEL if FLAGS.data_dir else training_flags.EMBEDDED_MODEL
+    sizes = ("variant", "depths", "widths")
+    chosen = any(FLAGS[name].value for name in sizes)
+    for name, value in defaults.items():
+        if FLAGS[name].value is None and not (chosen and name in sizes):
+            FLAGS[name].value = value
+
+    import keras
+
+    import keras_convnextv2 as kc
+
+    keras.utils.set_random_seed(FLAGS.seed)
+    backbone = kc.ConvNeXtV2Backbone(
+        training_flags.chosen_variant(),
+        image_shape=(*training_flags.image_size(), source.channels),
+        stem_stride=FLAGS.stem_stride,
+        seed=FLAGS.seed,
+    )
+    backbone.normalisation = source.mean, source.std
+    return backbone
+
+
+def _image_size(backbone):
+    known = backbone.image_shape[:2]
+    if FLAGS.image_size is None and None in known:
+        FLAGS.image_size = training_flags.default_image_size()
+    return image_sizes.size_for(known, backbone.total_stride, "--weights", _given_size())
+
+
+def _features(model, source, size, split):
+    """The `Features` of a source, from the cache where it has them."""
+    import dataclasses
+
+    from keras_convnextv2.analysis.features import (
+        cached_features,
+        compute_features,
+        feature_model,
+    )
+
+    mean, std = saved_models.backbone_of(model).normalisation
+    source = dataclasses.replace(source, mean=mean, std=std)
+    batches = images.evaluation_batches(source, size, labelled=True)
+    extractor = feature_model(model, FLAGS.head_norm)
+    started = time.monotonic()
+    say = _Progress(f"features of {len(source):,} {split} images")
+    folder = _cache_folder()
+    if folder is None:
+        found = compute_features(extractor, batches, say)
+    else:
+        found = cached_features(folder, extractor, batches, say)
+    way = "read from the cache" if found.from_cache else "computed"
+    print(f"{say.what}: {way}, {time.monotonic() - started:.1f} s", file=sys.stderr)
+    return found
+
+
+class _Progress:
+    """A line on standard error each half minute."""
+
+    def __init__(self, what):
+        self.what = what
+        self.last = time.monotonic()
+
+    def __call__(self, done, total):
+        if time.monotonic() - self.last > 30:
+            self.last = time.monotonic()
+            print(f"{self.what}: {done / total:.0%}", file=sys.stderr)
+
+
+def _cache_folder():
+    """Where features are kept, or None."""
+    if FLAGS.feature_cache is not None:
+        return FLAGS.feature_cache or None
+    weights = Path(FLAGS.weights).expanduser() if FLAGS.weights else None
+    if weights is None or not weights.exists():
+        return None
+    beside = weights if weights.is_dir() else weights.parent
+    return beside / "features" if os.access(beside, os.W_OK) else None
+
+
+def _measure(name, train, test):
+    """The `ProbeResult` of a probe, by the flags."""
+    if name == "logistic":
+        from keras_convnextv2.analysis import logistic_regression as logistic
+
+        sweep = {"coarse": logistic.COARSE_C, "dinov3": logistic.DINOV3_C}[FLAGS.c_sweep]
+        return logistic.logistic_regression(train, test, values_of_c=sweep, seed=FLAGS.seed)
+    if name == "ridge":
+        from keras_convnextv2.analysis.ridge import few_shot_ridge
+
+        return few_shot_ridge(train, test, _shots(), FLAGS.num_seeds)
+    if name == "knn":
+        from keras_convnextv2.analysis.nearest_neighbours import knn
+
+        return knn(train, test, FLAGS.neighbours, FLAGS.temperature)
+    from keras_convnextv2.analysis.lars_probe import LarsSettings, lars_probe
+
+    settings = LarsSettings(
+        epochs=FLAGS.lars_epochs,
+        warmup_epochs=min(10, FLAGS.lars_epochs // 9),
+        base_learning_rate=FLAGS.lars_base_learning_rate,
+        batch_size=FLAGS.lars_batch_size,
+    )
+    return lars_probe(train, test, settings, FLAGS.seed)
+
+
+if __name__ == "__main__":
+    program.run(main)
