@@ -132,8 +132,10 @@ def print_result(result, as_json):
     if as_json:
         print(json.dumps(result))
     else:
-        for name, value in result.items():
-            print(f"{printable(name).replace('_', ' '):<24} {printable(_shown(value))}")
+        names = [printable(name).replace("_", " ") for name in result]
+        width = max(map(len, names), default=0)
+        for name, value in zip(names, result.values(), strict=True):
+            print(f"{name:<{width}}  {printable(_shown(value))}")
 
 
 def _shown(value):
