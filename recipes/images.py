@@ -61,7 +61,7 @@ def open_splits(settings):
     """
     from keras_convnextv2.data import ImageSourceError
 
-    train, test = open_training_images(settings), open_images("test")
+    train = open_training_images(settings)
     if train.labels is None:
         raise ValueError(
             f"Labels are needed, but there are none: {train.description}. Give a folder with one "
@@ -80,7 +80,7 @@ def open_splits(settings):
         train, validated = train.split(settings.validation_fraction, settings.seed)
     if settings.labels_per_class:
         train = train.labels_per_class(settings.labels_per_class, settings.seed)
-    return train, validated, test
+    return train, validated, open_images("test")
 
 
 def _check(source):

@@ -43,6 +43,7 @@ def open_output_dir(settings):
     """Makes --output_dir with settings.flags and run.json; raises as `check_output_dir`."""
     folder = check_output_dir(settings)
     folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / "board", ignore_errors=True)  # of a start; it would be drawn, too
     # With names of files in the bytes that the system knows them by, whatever the locale is.
     (folder / "settings.flags").write_bytes(os.fsencode(settings.lines()))
     run_record.write_run_record(folder, settings.as_dict(), settings.seed)
