@@ -1,6 +1,7 @@
 """Images from files and folders, as batches that `keras.Model.fit` takes."""
 
 from keras_convnextv2.data.augmentation import flip_and_shift
+from keras_convnextv2.data.check import check_images, find_bad_images
 from keras_convnextv2.data.framing import Cover
 from keras_convnextv2.data.pipeline import ImageBatches
 from keras_convnextv2.data.preprocessing import preprocess
@@ -24,6 +25,8 @@ __all__ = [
     "ImageSourceWarning",
     "PixelRange",
     "SetEpoch",
+    "check_images",
+    "find_bad_images",
     "flip_and_shift",
     "open_source",
     "preprocess",

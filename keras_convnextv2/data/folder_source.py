@@ -101,7 +101,7 @@ def open_folder(folder, split, pixel_range=None):
 
     Args:
         folder: Path.
-        split: "train" or "test".
+        split: "train", "validation" or "test".
         pixel_range: optional `PixelRange`; see `survey_pixels`.
 
     Raises:
@@ -120,6 +120,8 @@ def open_folder(folder, split, pixel_range=None):
 def _open_split(top, splits, split, pixel_range):
     entered = {kind: enter(folder, in_split=True) for kind, folder in splits.items()}
     present = [entered[kind] for kind in KINDS[split] if kind in entered]
+    if split == "validation" and "test" not in entered:
+        raise ImageSourceError(_no_validation(top.path, present))
     if not present:
         names = " or ".join(name for kind in KINDS[split] for name in NAMES[kind])
         raise ImageSourceError(
@@ -128,7 +130,7 @@ def _open_split(top, splits, split, pixel_range):
         )
     train = entered.get("train")
     chosen, notes = present[0], []
-    if split == "test" and train is not None and classes_in(train)[0]:
+    if split != "train" and train is not None and classes_in(train)[0]:
         # Where labels can be had, images without are not what a model is to be tested on.
         labelled = [folder for folder in present if classes_in(folder)[0]]
         chosen = (labelled or present)[0]
@@ -137,13 +139,13 @@ def _open_split(top, splits, split, pixel_range):
             notes.append(f"{present[0].path} has no class folders, and {train.path} has{taken}.")
     _demand_images(chosen)
     classes, loose, more_notes = _list_images(chosen, chosen)
-    if split == "test" and train is not None:
+    if split != "train" and train is not None:
         _check_same_classes(classes, chosen, train)
     others = {name: below for name, below in top.folders.items() if not kind_of_split(name)}
     if beside := [name for name, below in others.items() if below.holds_images]:
         notes.append(f"{top.path}: folders beside the splits are not used: {name_some(beside)}.")
     # The same pixels are looked at for both splits.
-    trained_on = train.all_images() if split == "test" and train is not None else []
+    trained_on = train.all_images() if split != "train" and train is not None else []
     demand_decoders(_all(classes, loose))
     pixels = survey_pixels(trained_on or _all(classes, loose), pixel_range)
     return _file_source(classes, loose, chosen.path, pixels, notes + more_notes)
@@ -159,6 +161,8 @@ def _open_unsplit(named, top, split, pixel_range):
             f"{top.path} is read as a whole data set; beside it is {name_some(siblings)}. To use "
             f"both as splits, name {above}."
         )
+    if split == "validation":
+        raise ImageSourceError(_no_validation(top.path, []))
     demand_decoders(_all(classes, loose))
     pixels = survey_pixels(_all(classes, loose), pixel_range)
     if not classes:
@@ -179,6 +183,14 @@ def _open_unsplit(named, top, split, pixel_range):
         )
     place = f"{top.path} (no split folders: every fifth image of a class is test, this is {split})"
     return _file_source(classes, loose, place, pixels, notes)
+
+
+def _no_validation(path, present):
+    why = f": {present[0].path} is its test split, as there is no other" if present else ""
+    return (
+        f"{path} has no validation split{why}. Add a folder validation beside test, or hold out "
+        "some of the training images (`source.split(fraction, seed)`)."
+    )
 
 
 def _other_splits_beside(top):
@@ -245,7 +257,7 @@ def _list_images(folder, named):
     if not classes and any(ending in others for ending in _TABLES):
         notes.append(
             f"{folder.path}: labels are taken from class folders alone; tables of them are not "
-            "read."
+            "read, unless the table itself is named as the data folder."
         )
     return {name: below.all_images() for name, below in classes.items()}, folder.images, notes
 
