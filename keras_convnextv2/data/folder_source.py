@@ -119,8 +119,9 @@ def open_folder(folder, split, pixel_range=None):
 
 def _open_split(top, splits, split, pixel_range):
     entered = {kind: enter(folder, in_split=True) for kind, folder in splits.items()}
+    train = entered.get("train")
     present = [entered[kind] for kind in KINDS[split] if kind in entered]
-    if split == "validation" and "test" not in entered:
+    if split == "validation" and _chosen(entered, "test") in (None, *present):
         raise ImageSourceError(_no_validation(top.path, present))
     if not present:
         names = " or ".join(name for kind in KINDS[split] for name in NAMES[kind])
@@ -128,15 +129,10 @@ def _open_split(top, splits, split, pixel_range):
             f"{top.path} has no {split} split: it has the folders {name_some(top.folders)}, but "
             f"none named {names}. Add it."
         )
-    train = entered.get("train")
-    chosen, notes = present[0], []
-    if split != "train" and train is not None and classes_in(train)[0]:
-        # Where labels can be had, images without are not what a model is to be tested on.
-        labelled = [folder for folder in present if classes_in(folder)[0]]
-        chosen = (labelled or present)[0]
-        if not classes_in(present[0])[0]:
-            taken = f"; {chosen.path} is taken in its place" if labelled else ""
-            notes.append(f"{present[0].path} has no class folders, and {train.path} has{taken}.")
+    chosen, notes = _chosen(entered, split), []
+    if split != "train" and _has_classes(train) and not _has_classes(present[0]):
+        taken = f"; {chosen.path} is taken in its place" if chosen is not present[0] else ""
+        notes.append(f"{present[0].path} has no class folders, and {train.path} has{taken}.")
     _demand_images(chosen)
     classes, loose, more_notes = _list_images(chosen, chosen)
     if split != "train" and train is not None:
@@ -149,6 +145,19 @@ def _open_split(top, splits, split, pixel_range):
     demand_decoders(_all(classes, loose))
     pixels = survey_pixels(trained_on or _all(classes, loose), pixel_range)
     return _file_source(classes, loose, chosen.path, pixels, notes + more_notes)
+
+
+def _chosen(entered, split):
+    """Of the folders {kind: `Folder`} the one that a split is taken from, or None."""
+    present = [entered[kind] for kind in KINDS[split] if kind in entered]
+    if split != "train" and _has_classes(entered.get("train")):
+        # Where labels can be had, images without are not what a model is to be tested on.
+        present = [folder for folder in present if _has_classes(folder)] or present
+    return present[0] if present else None
+
+
+def _has_classes(folder):
+    return folder is not None and bool(classes_in(folder)[0])
 
 
 def _open_unsplit(named, top, split, pixel_range):

@@ -202,8 +202,11 @@ class ImageSource:
             raise ImageSourceError(
                 f"{self.description}: no class has two images, so none can be held out. Add images."
             )
-        share = f"{fraction:g} held out by seed {seed}"
-        return self._taken(left, f"less {share}"), self._taken(held_out, f"{share}, these")
+        share = f"{fraction:g} by seed {seed}"
+        return (
+            self._taken(left, f"without those that are held out, {share}"),
+            self._taken(held_out, f"of these those that are held out, {share}"),
+        )
 
     def _taken(self, groups, words):
         """A source of some of the images, in the order of this one."""
