@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from keras_convnextv2.data.decoding import read_image
+from keras_convnextv2.data.file_source import FileSource
 from keras_convnextv2.data.folder_layout import (
     KINDS,
     NAMES,
@@ -16,56 +16,14 @@ from keras_convnextv2.data.folder_layout import (
     kind_of_split,
 )
 from keras_convnextv2.data.folder_tree import ENDINGS, Folder, by_ending, describe_passed_over
-from keras_convnextv2.data.image_memory import MAX_MEGAPIXELS
 from keras_convnextv2.data.image_source import (
-    ImageSource,
     ImageSourceError,
-    UnreadableImageError,
     count_images,
     name_some,
 )
 from keras_convnextv2.data.pixel_survey import RGB_PIXELS, demand_decoders, survey_pixels
 
 _TABLES = (".csv", ".tsv", ".json", ".xml", ".xlsx", ".parquet")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class FileSource(ImageSource):
-    """Images in files: `records` are N paths.
-
-    Attributes:
-        max_megapixels: float, how many million pixels of a file are decoded at most.
-        exact_decoding: bool, decodes JPEG files at full scale, however small they become.
-    """
-
-    max_megapixels: float = MAX_MEGAPIXELS
-    exact_decoding: bool = False
-
-    def _read_one(self, record, framing, rng):
-        try:
-            return read_image(
-                record,
-                framing,
-                self.channels,
-                self.pixel_range,
-                self.max_megapixels,
-                rng=rng,
-                exact=self.exact_decoding,
-            )
-        except ImageSourceError:  # says already what is missing
-            raise
-        except ImportError as error:  # not the file's fault
-            raise ImageSourceError(
-                f"Image files are read with Pillow, which cannot be imported ({error}). "
-                "Install it: pip install pillow"
-            ) from error
-        except Exception as error:  # decoders raise anything on damaged bytes
-            reason = f"{type(error).__name__}: {error}"
-            raise UnreadableImageError(
-                f"{record} cannot be read as an image ({reason}). Replace the file or delete it.",
-                name=str(record),
-                reason=reason,
-            ) from error
 
 
 def find_image_files(folder):

@@ -8,6 +8,7 @@ from keras_convnextv2.data.folder_layout import KINDS
 from keras_convnextv2.data.folder_source import open_folder
 from keras_convnextv2.data.image_source import ImageSource, ImageSourceError, ImageSourceWarning
 from keras_convnextv2.data.npz_source import open_npz
+from keras_convnextv2.data.packed_source import INDEX_NAME, open_packed
 from keras_convnextv2.data.pixel_range import PixelRange
 from keras_convnextv2.data.table_source import TABLE_ENDINGS, open_table
 
@@ -19,6 +20,7 @@ def open_source(data_dir, split, pixel_range=None):
 
     The folder holds one of:
     - `train.npz` and `test.npz`, with the keys that `npz_source.CONTENTS` lists;
+    - what `pack_images` has written;
     - `train/<class>/*`, and for "test" `test` or, where there is none with class folders,
       `validation`; `training`, `testing`, `valid`, `val` and `eval` are the same, in any case
       and with a tail such as "_set" or "2017";
@@ -78,6 +80,8 @@ def open_source(data_dir, split, pixel_range=None):
         pixel_range = PixelRange(*pixel_range)
     if not folder.is_dir():
         source = _open_file(folder, split, pixel_range)
+    elif (folder / INDEX_NAME).exists():
+        source = open_packed(folder, split)
     elif any((folder / f"{name}.npz").is_file() for name in KINDS):
         source = open_npz(folder, split)
     else:

@@ -8,8 +8,8 @@ import os
 
 import numpy as np
 
+from keras_convnextv2.data.file_source import FileSource
 from keras_convnextv2.data.folder_layout import KINDS, kind_of_split
-from keras_convnextv2.data.folder_source import FileSource
 from keras_convnextv2.data.image_source import ImageSourceError, count_images, name_some
 from keras_convnextv2.data.pixel_survey import demand_decoders, survey_pixels
 
