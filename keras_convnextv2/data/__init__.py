@@ -1,11 +1,14 @@
 """Images from files and folders, as batches that `keras.Model.fit` takes."""
 
 from keras_convnextv2.data.augmentation_settings import Augmentation
+from keras_convnextv2.data.check import check_images, find_bad_images
 from keras_convnextv2.data.colour_jitter import ColourJitter
 from keras_convnextv2.data.evaluation_crop import ResizeThenCrop
 from keras_convnextv2.data.framing import Cover
+from keras_convnextv2.data.image_dataset import image_dataset
 from keras_convnextv2.data.label_smoothing import smooth_labels
 from keras_convnextv2.data.mixing import Mixing
+from keras_convnextv2.data.packing import pack_images
 from keras_convnextv2.data.pipeline import ImageBatches
 from keras_convnextv2.data.preprocessing import preprocess
 from keras_convnextv2.data.rand_augment import RandAugment
@@ -44,7 +47,11 @@ __all__ = [
     "ResizeThenCrop",
     "SetEpoch",
     "VerticalFlip",
+    "check_images",
+    "find_bad_images",
+    "image_dataset",
     "open_source",
+    "pack_images",
     "preprocess",
     "smooth_labels",
 ]
