@@ -61,7 +61,7 @@ class RandomResizedCrop:
         for _ in range(_NUM_TRIES):
             area = rng.uniform(*self.scale) * width * height
             ratio = math.exp(rng.uniform(*log_ratio))
-            box_width = round(math.sqrt(area / ratio))
+            box_width = round(math.sqrt(area * ratio))
             box_height = round(math.sqrt(area / ratio))
             if 0 < box_width <= width and 0 < box_height <= height:
                 top = int(rng.integers(height - box_height + 1))

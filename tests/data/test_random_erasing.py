@@ -50,6 +50,9 @@ def test_a_quarter_of_the_images_loses_a_rectangle_of_a_fiftieth_to_a_third():
     count = len(noise)
     assert abs(noise.mean()) < 4 / math.sqrt(count)
     assert abs(noise.var() - 1) < 4 * math.sqrt(2 / count)
+    # Each of the two channels, and of two neighbours, has noise of its own.
+    for apart in (1, 2):
+        assert abs(np.mean(noise[apart:] * noise[:-apart])) < 4 / math.sqrt(count)
 
 
 def test_area_shape_and_place_are_even():
