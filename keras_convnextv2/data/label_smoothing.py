@@ -40,10 +40,10 @@ def smooth_labels(labels, smoothing, *, exclusive=True):
 
 
 def demand_soft_labels(labels):
-    """Raises ValueError for labels that are class numbers rather than shares (..., K)."""
-    if labels.dtype.kind != "f" or labels.ndim < 1:
+    """Raises ValueError for labels that are class numbers, or none, rather than shares (..., K)."""
+    if labels is None or labels.dtype.kind != "f" or labels.ndim < 1:
+        found = "no labels" if labels is None else f"{labels.dtype} {labels.shape}"
         raise ValueError(
             "Labels must be shares of the classes, float (B, K), not class numbers; "
-            "`np.eye(K, dtype='float32')[numbers]` makes them. "
-            f"Received: {labels.dtype} {labels.shape}"
+            f"`np.eye(K, dtype='float32')[numbers]` makes them. Received: {found}"
         )

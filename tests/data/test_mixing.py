@@ -131,10 +131,12 @@ def test_the_middle_of_an_odd_batch_stays(count):
         np.testing.assert_allclose(shares[count // 2], labels[count // 2], atol=1e-6)
 
 
-def test_class_numbers_are_refused():
+def test_class_numbers_and_no_labels_are_refused():
     images, _ = random_batch()
     with pytest.raises(ValueError, match=r"float \(B, K\), not class numbers.* Received: int32"):
         Mixing()(images, np.arange(6, dtype="int32"), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="shares of the classes.* Received: no labels"):
+        Mixing()(images, None, np.random.default_rng(0))
 
 
 def test_draws_are_the_same_on_every_machine():

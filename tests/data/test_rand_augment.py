@@ -130,8 +130,9 @@ def test_operations_are_drawn_evenly_for_each_image_and_applied_half_of_the_time
 
 
 def test_each_operation_draws_its_direction_magnitude_and_interpolation():
-    augment = RandAugment("rand-n10-p1-m9-mstd0.5-inc1")
-    draws = [drawn for draw in draws_of(augment) for drawn in draw if drawn[0] == "Rotate"]
+    all_draws = draws_of(RandAugment("rand-n10-p1-m9-mstd0.5-inc1"))
+    assert {len(draw) for draw in all_draws} == {10}
+    draws = [drawn for draw in all_draws for drawn in draw if drawn[0] == "Rotate"]
     degrees = np.array([argument for _, argument, _ in draws])
     trials = len(draws)
     assert_about(np.sum(degrees > 0), 0.5, trials)

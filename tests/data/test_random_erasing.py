@@ -50,18 +50,21 @@ def test_a_quarter_of_the_images_loses_a_rectangle_of_a_fiftieth_to_a_third():
     count = len(noise)
     assert abs(noise.mean()) < 4 / math.sqrt(count)
     assert abs(noise.var() - 1) < 4 * math.sqrt(2 / count)
+    # Each of the two channels, and of two neighbours, has noise of its own.
+    for apart in (1, 2):
+        assert abs(np.mean(noise[apart:] * noise[:-apart])) < 4 / math.sqrt(count)
 
 
 def test_area_shape_and_place_are_even():
     # Large enough that rounding hides nothing, and small enough a rectangle that all fit.
-    erase = RandomErasing(probability=1, area=(0.1, 0.2), aspect=(0.5, 2))
+    erase = RandomErasing(probability=1, area=(0.1, 0.2), aspect=(0.4, 1))
     boxes, _ = erased_boxes(erase, size=(300, 300), channels=1)
     top, left, height, width = boxes.T
     assert len(boxes) == NUM_DRAWS
     shares = height * width / 300**2
     places = [
         (shares - 0.1) / 0.1,
-        (np.log(height / width) + math.log(2)) / (2 * math.log(2)),
+        1 - np.log(height / width) / math.log(0.4),
         (top + 0.5) / (300 - height + 1),
         (left + 0.5) / (300 - width + 1),
     ]

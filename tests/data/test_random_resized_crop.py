@@ -24,13 +24,13 @@ def distance_from_even(values, low, high):
 
 
 def test_area_shape_and_place_are_drawn_evenly():
-    # The largest box is 816 wide, so none is drawn twice and the distributions are pure.
-    framing = RandomResizedCrop((24, 32), scale=(0.1, 0.5))
+    # The largest box is 866 wide, so none is drawn twice and the distributions are pure.
+    framing = RandomResizedCrop((24, 32), scale=(0.1, 0.5), ratio=(0.8, 1.5))
     left, top, right, bottom = boxes_of(framing, 1000, 1000).T
     width, height = right - left, bottom - top
     assert distance_from_even(width * height / 1000**2, 0.1, 0.5) < MOST_OFF
-    edge = math.log(4 / 3)
-    assert distance_from_even(np.log(width / height), -edge, edge) < MOST_OFF
+    ratio = np.log(width / height)
+    assert distance_from_even(ratio, math.log(0.8), math.log(1.5)) < MOST_OFF
     # Whole pixels are drawn, each stands for the interval around it.
     across, down = (left + 0.5) / (1000 - width + 1), (top + 0.5) / (1000 - height + 1)
     assert distance_from_even(across, 0, 1) < MOST_OFF
