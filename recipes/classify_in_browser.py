@@ -41,7 +41,8 @@ HEADERS = {
     "Cross-Origin-Embedder-Policy": "require-corp",
 }
 PAGE = Path(__file__).parent / "web"
-PAGE_FILES = ("index.html", "style.css", "icon.svg", "classify.js", "pixels.js", "runtimes.js")
+PAGE_SCRIPTS = ("classify.js", "pixels.js", "probabilities.js", "runtimes.js")
+PAGE_FILES = ("index.html", "style.css", "icon.svg", *PAGE_SCRIPTS)
 # Of each kind of artefact: files in node_modules, and what they are called in the site.
 RUNTIME_FILES = {
     "onnx": {

