@@ -7,9 +7,11 @@ import warnings
 from pathlib import Path
 
 import keras
+import numpy as np
 
 # What is told of an epoch but is no curve.
 _NOT_DRAWN = ("epoch", "step", "seconds")
+_COLOURS = 128
 _LOG_SCALE_FROM = 30  # largest over smallest value
 
 
@@ -73,6 +75,8 @@ def draw_curves(metrics_path, picture_path):
     if not panels:
         raise ValueError(f"{metrics_path} holds no epoch to draw.")
     try:
+        import PIL.Image
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ModuleNotFoundError(
@@ -82,13 +86,17 @@ def draw_curves(metrics_path, picture_path):
         ) from error
     columns = min(len(panels), 3)
     rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(4 * columns, 2.8 * rows), layout="constrained")
+    figure = Figure(figsize=(4 * columns, 2.8 * rows), dpi=100, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel in axes[len(panels) :]:
         panel.remove()
     for panel, (title, curves) in zip(axes, panels.items(), strict=False):
         _draw_panel(panel, title, curves)
-    figure.savefig(picture_path, format="png", dpi=100)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = PIL.Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    # Lines on white have few colours: in a palette the file is a third as large.
+    picture.quantize(_COLOURS).save(picture_path, format="PNG", optimize=True)
 
 
 class DrawCurves(keras.callbacks.Callback):
