@@ -190,6 +190,7 @@ def _features(model, source, size, split):
         cached_features,
         compute_features,
         feature_model,
+        source_identity,
     )
 
     mean, std = saved_models.backbone_of(model).normalisation
@@ -202,7 +203,8 @@ def _features(model, source, size, split):
     if folder is None:
         found = compute_features(extractor, batches, say)
     else:
-        found = cached_features(folder, extractor, batches, say)
+        identity = source_identity(source, size)
+        found = cached_features(folder, extractor, batches, identity, say)
     way = "read from the cache" if found.from_cache else "computed"
     print(f"{say.what}: {way}, {time.monotonic() - started:.1f} s", file=sys.stderr)
     return found

@@ -116,17 +116,20 @@ def compute_features(extractor, batches, on_batch=None):
     return Features(np.concatenate(features), np.concatenate(labels) if labels else None)
 
 
-def cached_features(folder, extractor, batches, on_batch=None):
+def cached_features(folder, extractor, batches, images=None, on_batch=None):
     """As `compute_features`, but read from a file in `folder` where one holds just these.
 
-    The file is known by the SHA-256 of the model's configuration and weights, of the images'
-    files (their bytes, not their names or dates) and labels, and of how they are read. So it is
-    never stale: other weights, another image, a changed file, size or normalisation make another
-    file. A file that cannot be read is written again.
+    The file is known by the SHA-256 of the model's configuration and weights and of the images. So
+    it is never stale: other weights, another image, a changed file, size or normalisation make
+    another file. A file that cannot be read is written again.
 
     Args:
         folder: path; made where it is missing.
         extractor, batches, on_batch: as of `compute_features`.
+        images: optional str, what the batches hold where that is known without reading them all:
+            `source_identity(source, framing)`, for batches of all images of a source in order and
+            without transforms. The pixels of the first and the last batch count beside it: they
+            tell of another version of what decodes. None reads all batches first.
 
     Returns:
         `Features` with their `identity`.
@@ -136,10 +139,13 @@ def cached_features(folder, extractor, batches, on_batch=None):
     """
     if getattr(batches, "shuffle", False):
         raise ValueError("Features are kept in the order of the images: give batches unshuffled.")
-    identity = hashlib.sha256(
-        f"{_FORM} {keras.backend.backend()} {weights_identity(extractor)} "
-        f"{images_identity(batches)}".encode()
-    ).hexdigest()
+    looked_at = range(len(batches)) if images is None else sorted({0, len(batches) - 1})
+    parts = (_FORM, keras.backend.backend(), weights_identity(extractor), images, len(batches))
+    digest = hashlib.sha256(repr(parts).encode())
+    for index in looked_at:
+        for array in batches[index]:
+            _update_with_array(digest, keras.ops.convert_to_numpy(array))
+    identity = digest.hexdigest()
     path = Path(folder).expanduser() / f"features-{identity[:24]}.npz"
     found = _read(path, identity)
     if found is not None:
@@ -162,23 +168,22 @@ def weights_identity(model):
     return digest.hexdigest()
 
 
-def images_identity(batches):
-    """SHA-256 of what the batches hold, told without decoding it where that is certain.
+def source_identity(source, framing):
+    """SHA-256 of a source's images, told without decoding them; None where that is not possible.
 
-    For a source of files without any transforms that is the files' bytes, the labels, the size,
-    and the source's other settings; for all else the batches themselves.
+    It is of the files' bytes (not their names or dates) or of the stored arrays, of the labels and
+    of all else in the source that decides what is read.
+
+    Args:
+        source: `ImageSource` whose records are paths of files, or images (N, H, W, C).
+        framing: (H, W), or a dataclass that says by its values which part of a picture is taken.
+
+    Returns:
+        str, or None.
     """
-    digest = hashlib.sha256()
-    source = getattr(batches, "source", None)
-    if not _reads_plain_files(batches, source):
-        digest.update(b"batches ")
-        for index in range(len(batches)):
-            for array in batches[index]:
-                _update_with_array(digest, keras.ops.convert_to_numpy(array))
-        return digest.hexdigest()
-    digest.update(f"files {type(source).__name__} {len(batches)} {batches.labelled} ".encode())
-    drawn = [getattr(batches, name, None) for name in ("seed", "epoch")]  # by a framing
-    digest.update(f"{_framing_of(batches)!r} {drawn}".encode())
+    if not (isinstance(framing, tuple) or dataclasses.is_dataclass(framing)):
+        return None
+    digest = hashlib.sha256(f"{type(source).__name__} {framing!r}".encode())
     for field in dataclasses.fields(source):
         if field.name in ("records", "description", "notes"):
             continue
@@ -188,31 +193,16 @@ def images_identity(batches):
             _update_with_array(digest, value)
         else:
             digest.update(repr(value).encode())
-    for record in source.records:
+    records = source.records
+    if isinstance(records, np.ndarray) and records.dtype == "uint8" and records.ndim == 4:
+        _update_with_array(digest, records)
+        return digest.hexdigest()
+    for record in records:
+        if not isinstance(record, (str, Path)) or not os.path.isfile(record):
+            return None
         with open(record, "rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-_TRANSFORMS = ("augment", "transforms", "normalised_transforms", "batch_transforms")
-
-
-def _reads_plain_files(batches, source):
-    if not dataclasses.is_dataclass(source) or not hasattr(source, "records"):
-        return False
-    if any(getattr(batches, name, None) for name in _TRANSFORMS):
-        return False
-    if _framing_of(batches) is None or getattr(batches, "shard", (0, 1)) != (0, 1):
-        return False
-    return all(
-        isinstance(record, (str, Path)) and os.path.isfile(record) for record in source.records
-    )
-
-
-def _framing_of(batches):
-    """What decides which pixels of a file are taken; None where its words may hide something."""
-    framing = getattr(batches, "framing", None) or getattr(batches, "image_size", None)
-    return framing if isinstance(framing, tuple) or dataclasses.is_dataclass(framing) else None
 
 
 def _update_with_array(digest, array):
