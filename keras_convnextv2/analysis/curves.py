@@ -61,7 +61,7 @@ def panels_of(epochs):
 
 
 def draw_curves(metrics_path, picture_path):
-    """Writes a PNG of what metrics.jsonl holds: a panel a kind, a curve a name.
+    r"""Writes a PNG of what metrics.jsonl holds: a panel a kind, a curve a name.
 
     Args:
         metrics_path: as `WriteMetrics` leaves it.
@@ -70,6 +70,15 @@ def draw_curves(metrics_path, picture_path):
     Raises:
         ValueError: there is no epoch to draw.
         ModuleNotFoundError: matplotlib is not installed; names the extra.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from keras_convnextv2.analysis import draw_curves
+        >>> lines = ['{"epoch": 1, "loss": 0.5}', '{"epoch": 2, "loss": 0.25}']
+        >>> _ = Path("metrics.jsonl").write_text("\n".join(lines))
+        >>> draw_curves("metrics.jsonl", "curves.png")
+        >>> Path("curves.png").read_bytes()[1:4]
+        b'PNG'
     """
     panels = panels_of(read_metrics(metrics_path))
     if not panels:
@@ -107,6 +116,14 @@ class DrawCurves(keras.callbacks.Callback):
 
     Args:
         metrics_path, picture_path: as of `draw_curves`.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from keras_convnextv2.analysis import DrawCurves
+        >>> _ = Path("of_a_run.jsonl").write_text('{"epoch": 1, "loss": 0.5}')
+        >>> DrawCurves("of_a_run.jsonl", "of_a_run.png").on_epoch_end(0)
+        >>> Path("of_a_run.png").is_file()
+        True
     """
 
     def __init__(self, metrics_path, picture_path):

@@ -10,15 +10,13 @@ import pytest
 from PIL import Image
 
 import keras_convnextv2 as kc
-from keras_convnextv2.analysis import features as module
-from keras_convnextv2.analysis.features import (
+from keras_convnextv2.analysis import feature_cache
+from keras_convnextv2.analysis.feature_cache import (
     cached_features,
-    compute_features,
-    describe,
-    feature_model,
     source_identity,
     weights_identity,
 )
+from keras_convnextv2.analysis.features import compute_features, describe, feature_model
 from keras_convnextv2.data import ImageBatches, open_source
 from tests.reference.random_weights import randomize
 
@@ -119,7 +117,7 @@ def computed(monkeypatch):
         calls.append(arguments)
         return compute_features(*arguments)
 
-    monkeypatch.setattr(module, "compute_features", count)
+    monkeypatch.setattr(feature_cache, "compute_features", count)
     return calls
 
 
