@@ -49,7 +49,9 @@ def open_training_images(settings):
     """The training images; with --check_images each is read, and those that fail are named."""
     source = open_images("train")
     if settings.check_images:
-        _check(source)
+        from keras_convnextv2.data import check_images
+
+        check_images(source, settings.size, workers=max(settings.workers, 1))
     return source
 
 
@@ -81,15 +83,6 @@ def open_splits(settings):
     if settings.labels_per_class:
         train = train.labels_per_class(settings.labels_per_class, settings.seed)
     return train, validated, open_images("test")
-
-
-def _check(source):
-    from keras_convnextv2.data import ImageSourceError, unreadable_images
-
-    bad = unreadable_images(source)
-    if bad:
-        named = "; ".join(bad)
-        raise ImageSourceError(f"{len(bad)} of {len(source)} images cannot be read: {named}")
 
 
 def training_batches(source, settings, augmentation, labelled=True):

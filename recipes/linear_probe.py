@@ -186,11 +186,8 @@ def _features(model, source, size, split):
     """The `Features` of a source, from the cache where it has them."""
     import dataclasses
 
-    from keras_convnextv2.analysis.features import (
-        cached_features,
-        compute_features,
-        feature_model,
-    )
+    from keras_convnextv2.analysis.feature_cache import cached_features, source_identity
+    from keras_convnextv2.analysis.features import compute_features, feature_model
 
     mean, std = saved_models.backbone_of(model).normalisation
     source = dataclasses.replace(source, mean=mean, std=std)
@@ -202,7 +199,8 @@ def _features(model, source, size, split):
     if folder is None:
         found = compute_features(extractor, batches, say)
     else:
-        found = cached_features(folder, extractor, batches, say)
+        identity = source_identity(source, size)
+        found = cached_features(folder, extractor, batches, identity, say)
     way = "read from the cache" if found.from_cache else "computed"
     print(f"{say.what}: {way}, {time.monotonic() - started:.1f} s", file=sys.stderr)
     return found
@@ -238,16 +236,16 @@ def _measure(name, train, test):
         from keras_convnextv2.analysis import logistic_regression as logistic
 
         sweep = {"coarse": logistic.COARSE_C, "dinov3": logistic.DINOV3_C}[FLAGS.c_sweep]
-        return logistic.logistic_regression(train, test, values_of_c=sweep, seed=FLAGS.seed)
+        return logistic.logistic_probe(train, test, values_of_c=sweep, seed=FLAGS.seed)
     if name == "ridge":
-        from keras_convnextv2.analysis.ridge import few_shot_ridge
+        from keras_convnextv2.analysis.ridge import few_shot_probe
 
-        return few_shot_ridge(train, test, _shots(), FLAGS.num_seeds)
+        return few_shot_probe(train, test, _shots(), FLAGS.num_seeds)
     if name == "knn":
-        from keras_convnextv2.analysis.nearest_neighbours import knn
+        from keras_convnextv2.analysis.nearest_neighbours import knn_probe
 
-        return knn(train, test, FLAGS.neighbours, FLAGS.temperature)
-    from keras_convnextv2.analysis.lars_probe import LarsSettings, lars_probe
+        return knn_probe(train, test, FLAGS.neighbours, FLAGS.temperature)
+    from keras_convnextv2.analysis.lars import LarsSettings, lars_probe
 
     settings = LarsSettings(
         epochs=FLAGS.lars_epochs,

@@ -14,37 +14,61 @@ from keras_convnextv2.analysis.classification import (
     top_k_accuracy,
 )
 from keras_convnextv2.analysis.confusion_picture import save_confusion_matrix
+from keras_convnextv2.analysis.curves import DrawCurves, draw_curves
+from keras_convnextv2.analysis.feature_cache import cached_features, source_identity
+from keras_convnextv2.analysis.features import Features, compute_features, feature_model
+from keras_convnextv2.analysis.lars import LarsSettings, lars_probe
+from keras_convnextv2.analysis.logistic_regression import logistic_probe
 from keras_convnextv2.analysis.multi_label import (
     average_precisions,
     mean_average_precision,
     micro_f1,
     multi_label_class_scores,
 )
+from keras_convnextv2.analysis.nearest_neighbours import knn_probe
 from keras_convnextv2.analysis.predictions import Predictions, predict_labelled, with_flips
+from keras_convnextv2.analysis.probes import ProbeResult
 from keras_convnextv2.analysis.reliability_diagram import save_reliability_diagram
+from keras_convnextv2.analysis.ridge import few_shot_probe, ridge_probe
 from keras_convnextv2.analysis.summary import classification_summary
+from keras_convnextv2.analysis.watch_probes import WatchProbes
 from keras_convnextv2.analysis.worst_mistakes import Mistake, save_worst_mistakes, worst_mistakes
 
 __all__ = [
     "ClassScores",
+    "DrawCurves",
+    "Features",
+    "LarsSettings",
     "Mistake",
     "Predictions",
+    "ProbeResult",
     "Reliability",
+    "WatchProbes",
     "average_precisions",
     "brier_score",
+    "cached_features",
     "class_scores",
     "classification_summary",
+    "compute_features",
     "confusion_matrix",
+    "draw_curves",
+    "feature_model",
+    "few_shot_probe",
     "fit_temperature",
+    "knn_probe",
+    "lars_probe",
+    "logistic_probe",
     "mean_average_precision",
     "micro_f1",
     "multi_label_class_scores",
     "negative_log_likelihood",
     "predict_labelled",
     "reliability",
+    "ridge_probe",
     "save_confusion_matrix",
     "save_reliability_diagram",
     "save_worst_mistakes",
+    "source_identity",
     "top_k_accuracy",
     "with_flips",
     "worst_mistakes",

@@ -1,11 +1,6 @@
-"""Features of a frozen model for a set of images, computed once and kept in a file."""
+"""Features of a frozen model for a set of images."""
 
 import dataclasses
-import hashlib
-import json
-import os
-import zipfile
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,8 +8,6 @@ import numpy as np
 from keras_convnextv2.models import ConvNeXtV2Backbone, ConvNeXtV2Classifier
 from keras_convnextv2.models.classifier import make_head
 from keras_convnextv2.models.functional_model import FunctionalModel
-
-_FORM = 1  # of the file and of what is computed: a change makes all earlier files void
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,6 +20,13 @@ class Features:
         identity: str, SHA-256 of all that they follow from, as hexadecimal digits; None where
             they were computed without a cache.
         from_cache: bool, whether they were read and not computed.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_convnextv2.analysis import Features
+        >>> found = Features(np.zeros((2, 3), "float32"), labels=np.array([0, 1]))
+        >>> [array.shape for array in found.pair], found.from_cache
+        ([(2, 3), (2,)], False)
     """
 
     features: np.ndarray
@@ -59,7 +59,7 @@ def feature_model(model, norm=True):
 
     Examples:
         >>> import numpy as np, keras_convnextv2 as kc
-        >>> from keras_convnextv2.analysis.features import feature_model
+        >>> from keras_convnextv2.analysis import feature_model
         >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
         >>> extractor = feature_model(kc.ConvNeXtV2Backbone(small, (64, 64, 3)))
         >>> extractor.predict_on_batch(np.zeros((5, 64, 64, 3), "float32")).shape
@@ -101,6 +101,17 @@ def compute_features(extractor, batches, on_batch=None):
 
     Returns:
         `Features`.
+
+    Examples:
+        >>> import numpy as np, keras_convnextv2 as kc
+        >>> from keras_convnextv2.analysis import compute_features, feature_model
+        >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+        >>> backbone = kc.ConvNeXtV2Backbone(small, (32, 32, 3), stem_stride=1)
+        >>> images, labels = np.zeros((4, 32, 32, 3), "float32"), np.arange(4)
+        >>> batches = [(images, labels), (images[:2], labels[:2])]
+        >>> found = compute_features(feature_model(backbone), batches)
+        >>> found.features.shape, found.labels.tolist()
+        ((6, 64), [0, 1, 2, 3, 0, 1])
     """
     features, labels, size = [], [], 0
     for index in range(len(batches)):
@@ -114,139 +125,3 @@ def compute_features(extractor, batches, on_batch=None):
         if on_batch is not None:
             on_batch(index + 1, len(batches))
     return Features(np.concatenate(features), np.concatenate(labels) if labels else None)
-
-
-def cached_features(folder, extractor, batches, on_batch=None):
-    """As `compute_features`, but read from a file in `folder` where one holds just these.
-
-    The file is known by the SHA-256 of the model's configuration and weights, of the images'
-    files (their bytes, not their names or dates) and labels, and of how they are read. So it is
-    never stale: other weights, another image, a changed file, size or normalisation make another
-    file. A file that cannot be read is written again.
-
-    Args:
-        folder: path; made where it is missing.
-        extractor, batches, on_batch: as of `compute_features`.
-
-    Returns:
-        `Features` with their `identity`.
-
-    Raises:
-        ValueError: the batches are shuffled.
-    """
-    if getattr(batches, "shuffle", False):
-        raise ValueError("Features are kept in the order of the images: give batches unshuffled.")
-    identity = hashlib.sha256(
-        f"{_FORM} {keras.backend.backend()} {weights_identity(extractor)} "
-        f"{images_identity(batches)}".encode()
-    ).hexdigest()
-    path = Path(folder).expanduser() / f"features-{identity[:24]}.npz"
-    found = _read(path, identity)
-    if found is not None:
-        return found
-    computed = dataclasses.replace(
-        compute_features(extractor, batches, on_batch), identity=identity
-    )
-    _write(path, computed)
-    return computed
-
-
-def weights_identity(model):
-    """SHA-256 of a model's configuration, without names, and of its weights' values."""
-    layers = [[type(layer).__name__, _nameless(layer.get_config())] for layer in model.layers]
-    digest = hashlib.sha256(json.dumps(layers, sort_keys=True).encode())
-    for weight in model.weights:
-        array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight.value))
-        digest.update(f"{array.dtype} {array.shape} ".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
-def images_identity(batches):
-    """SHA-256 of what the batches hold, told without decoding it where that is certain.
-
-    For a source of files without any transforms that is the files' bytes, the labels, the size,
-    and the source's other settings; for all else the batches themselves.
-    """
-    digest = hashlib.sha256()
-    source = getattr(batches, "source", None)
-    if not _reads_plain_files(batches, source):
-        digest.update(b"batches ")
-        for index in range(len(batches)):
-            for array in batches[index]:
-                _update_with_array(digest, keras.ops.convert_to_numpy(array))
-        return digest.hexdigest()
-    digest.update(f"files {type(source).__name__} {len(batches)} {batches.labelled} ".encode())
-    drawn = [getattr(batches, name, None) for name in ("seed", "epoch")]  # by a framing
-    digest.update(f"{_framing_of(batches)!r} {drawn}".encode())
-    for field in dataclasses.fields(source):
-        if field.name in ("records", "description", "notes"):
-            continue
-        value = getattr(source, field.name)
-        digest.update(f" {field.name} ".encode())
-        if isinstance(value, np.ndarray):
-            _update_with_array(digest, value)
-        else:
-            digest.update(repr(value).encode())
-    for record in source.records:
-        with open(record, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
-_TRANSFORMS = ("augment", "transforms", "normalised_transforms", "batch_transforms")
-
-
-def _reads_plain_files(batches, source):
-    if not dataclasses.is_dataclass(source) or not hasattr(source, "records"):
-        return False
-    if any(getattr(batches, name, None) for name in _TRANSFORMS):
-        return False
-    if _framing_of(batches) is None or getattr(batches, "shard", (0, 1)) != (0, 1):
-        return False
-    return all(
-        isinstance(record, (str, Path)) and os.path.isfile(record) for record in source.records
-    )
-
-
-def _framing_of(batches):
-    """What decides which pixels of a file are taken; None where its words may hide something."""
-    framing = getattr(batches, "framing", None) or getattr(batches, "image_size", None)
-    return framing if isinstance(framing, tuple) or dataclasses.is_dataclass(framing) else None
-
-
-def _update_with_array(digest, array):
-    digest.update(f"{array.dtype} {array.shape} ".encode())
-    digest.update(np.ascontiguousarray(array).tobytes())
-
-
-def _nameless(config):
-    """A configuration without what Keras numbers anew for each model of a process."""
-    if isinstance(config, dict):
-        return {key: _nameless(value) for key, value in config.items() if key != "name"}
-    if isinstance(config, (list, tuple)):
-        return [_nameless(value) for value in config]
-    return config if isinstance(config, (str, int, float, bool, type(None))) else repr(config)
-
-
-def _read(path, identity):
-    """The `Features` of a file, or None where it does not hold those that are wanted."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            if str(arrays["identity"]) != identity:
-                return None
-            labels = arrays["labels"] if "labels" in arrays.files else None
-            return Features(arrays["features"], labels, identity, from_cache=True)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def _write(path, features):
-    """Under another name first, so that a crash leaves no half of a file under this one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {"features": features.features, "identity": np.array(features.identity)}
-    if features.labels is not None:
-        arrays["labels"] = features.labels
-    unfinished = path.with_name(f"{path.stem}.{os.getpid()}.unfinished.npz")
-    np.savez(unfinished, **arrays)
-    os.replace(unfinished, path)

@@ -14,7 +14,7 @@ MAX_ITERATIONS = 1000
 TOLERANCE = 1e-4  # of the largest gradient; scikit-learn's own
 
 
-def logistic_regression(
+def logistic_probe(
     train,
     test,
     validation=None,
@@ -46,6 +46,16 @@ def logistic_regression(
     Raises:
         ValueError: no or negative C, one class alone; and as `probes.checked`.
         ModuleNotFoundError: scikit-learn is not installed; names the extra.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_convnextv2.analysis import logistic_probe
+        >>> labels = np.arange(80) % 2
+        >>> features = np.random.default_rng(0).normal(size=(80, 3)) + 9 * labels[:, None]
+        >>> train, test = (features[:40], labels[:40]), (features[40:], labels[40:])
+        >>> result = logistic_probe(train, test, values_of_c=(0.01, 1.0))
+        >>> result.mean(), result.settings["C"], result.settings["chosen_on"]
+        (1.0, 0.01, '10% of train, seed 0')
     """
     if not len(values_of_c) or min(values_of_c) <= 0:
         raise ValueError(f"`values_of_c` must be positive. Received: {values_of_c!r}")

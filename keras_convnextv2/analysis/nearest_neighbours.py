@@ -46,7 +46,7 @@ def neighbour_votes(train, labels, test, num_classes, k=NUM_NEIGHBOURS, temperat
     return votes
 
 
-def knn(train, test, k=NUM_NEIGHBOURS, temperature=TEMPERATURE):
+def knn_probe(train, test, k=NUM_NEIGHBOURS, temperature=TEMPERATURE):
     """The accuracy of `neighbour_votes`.
 
     Args:
@@ -59,9 +59,9 @@ def knn(train, test, k=NUM_NEIGHBOURS, temperature=TEMPERATURE):
 
     Examples:
         >>> import numpy as np
-        >>> from keras_convnextv2.analysis.nearest_neighbours import knn
+        >>> from keras_convnextv2.analysis import knn_probe
         >>> features, labels = np.eye(2).repeat(3, axis=0), np.array([0, 0, 0, 1, 1, 1])
-        >>> knn((features, labels), (np.array([[3.0, 1.0]]), np.array([0])), k=3).mean()
+        >>> knn_probe((features, labels), (np.array([[3.0, 1.0]]), np.array([0])), k=3).mean()
         1.0
     """
     (x, y), (x_test, y_test) = checked(train, test)

@@ -19,7 +19,7 @@ class ProbeResult:
             needs beside the features.
 
     Examples:
-        >>> from keras_convnextv2.analysis.probes import ProbeResult
+        >>> from keras_convnextv2.analysis import ProbeResult
         >>> result = ProbeResult("ridge", {"1 shot": (0.25, 0.75)}, {"lambda": 1024})
         >>> result.mean("1 shot"), result.deviation("1 shot")
         (0.5, 0.25)

@@ -51,7 +51,7 @@ def ridge_scores(train, labels, test, num_classes, l2=LAMBDA):
     return x_test @ weights
 
 
-def ridge(train, test, l2=LAMBDA):
+def ridge_probe(train, test, l2=LAMBDA):
     """The accuracy of `ridge_scores` with all training labels: one figure, the same each time.
 
     Args:
@@ -63,11 +63,11 @@ def ridge(train, test, l2=LAMBDA):
 
     Examples:
         >>> import numpy as np
-        >>> from keras_convnextv2.analysis.ridge import ridge
+        >>> from keras_convnextv2.analysis import ridge_probe
         >>> rng = np.random.default_rng(0)
         >>> labels = np.arange(400) % 2
         >>> features = rng.normal(size=(400, 3)) + 4 * labels[:, None]
-        >>> ridge((features[:200], labels[:200]), (features[200:], labels[200:])).mean()
+        >>> ridge_probe((features[:200], labels[:200]), (features[200:], labels[200:])).mean()
         1.0
     """
     (x, y), (x_test, y_test) = checked(train, test)
@@ -76,7 +76,7 @@ def ridge(train, test, l2=LAMBDA):
     return ProbeResult("ridge", {"accuracy": (accuracy(scores.argmax(1), y_test),)}, settings)
 
 
-def few_shot_ridge(train, test, shots=SHOTS, num_seeds=NUM_SEEDS, l2=LAMBDA):
+def few_shot_probe(train, test, shots=SHOTS, num_seeds=NUM_SEEDS, l2=LAMBDA):
     """The accuracy of `ridge_scores` with few labels a class.
 
     A class that has fewer images than are asked for gives all it has. The images of fewer shots
@@ -93,6 +93,15 @@ def few_shot_ridge(train, test, shots=SHOTS, num_seeds=NUM_SEEDS, l2=LAMBDA):
 
     Raises:
         ValueError: no shots or seeds, or some below 1; and as `checked`.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_convnextv2.analysis import few_shot_probe
+        >>> labels = np.arange(40) % 2
+        >>> features = np.random.default_rng(0).normal(size=(40, 3)) + 9 * labels[:, None]
+        >>> train, test = (features[:20], labels[:20]), (features[20:], labels[20:])
+        >>> few_shot_probe(train, test, shots=(1, 5), num_seeds=2).accuracies
+        {'1 shot': (1.0, 1.0), '5 shots': (1.0, 1.0)}
     """
     if not shots or min(shots) < 1 or num_seeds < 1:
         raise ValueError(

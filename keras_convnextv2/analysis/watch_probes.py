@@ -3,8 +3,8 @@
 import keras
 
 from keras_convnextv2.analysis.features import compute_features, feature_model
-from keras_convnextv2.analysis.nearest_neighbours import knn
-from keras_convnextv2.analysis.ridge import ridge
+from keras_convnextv2.analysis.nearest_neighbours import knn_probe
+from keras_convnextv2.analysis.ridge import ridge_probe
 
 
 class WatchProbes(keras.callbacks.Callback):
@@ -33,7 +33,7 @@ class WatchProbes(keras.callbacks.Callback):
 
     Examples:
         >>> import numpy as np, keras_convnextv2 as kc
-        >>> from keras_convnextv2.analysis.watch_probes import WatchProbes
+        >>> from keras_convnextv2.analysis import WatchProbes
         >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
         >>> fcmae = kc.FCMAE(kc.ConvNeXtV2Backbone(small, (32, 32, 3), stem_stride=1))
         >>> fcmae.compile()
@@ -73,5 +73,5 @@ class WatchProbes(keras.callbacks.Callback):
         )
         return {
             f"probe_{result.probe}": result.mean()
-            for result in (ridge(train, test), knn(train, test))
+            for result in (ridge_probe(train, test), knn_probe(train, test))
         }

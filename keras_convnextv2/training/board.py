@@ -26,6 +26,18 @@ class WriteBoard(keras.callbacks.Callback):
 
     Raises:
         ModuleNotFoundError: when training begins, tensorboardX is not installed; names the extra.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import keras, numpy as np
+        >>> from keras_convnextv2.training.board import WriteBoard
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> model.compile(loss="mse")
+        >>> board = WriteBoard("board", batch_size=4, every=1)
+        >>> images, targets = np.ones((8, 3)), np.ones((8, 2))
+        >>> _ = model.fit(images, targets, batch_size=4, verbose=0, callbacks=[board])
+        >>> [path.name[:19] for path in Path("board").iterdir()]
+        ['events.out.tfevents']
     """
 
     takes_tensors = True

@@ -10,14 +10,13 @@ import pytest
 from PIL import Image
 
 import keras_convnextv2 as kc
-from keras_convnextv2.analysis import features as module
-from keras_convnextv2.analysis.features import (
+from keras_convnextv2.analysis import feature_cache
+from keras_convnextv2.analysis.feature_cache import (
     cached_features,
-    compute_features,
-    describe,
-    feature_model,
+    source_identity,
     weights_identity,
 )
+from keras_convnextv2.analysis.features import compute_features, describe, feature_model
 from keras_convnextv2.data import ImageBatches, open_source
 from tests.reference.random_weights import randomize
 
@@ -53,6 +52,13 @@ def folder(tmp_path, rng):
 
 def batches_of(folder, size=(16, 24), batch_size=3, **options):
     return ImageBatches(open_source(folder, "train"), size, batch_size, labelled=True, **options)
+
+
+def kept(folder, extractor, batches):
+    """Of batches of all images of a source, told by its files."""
+    images = source_identity(batches.source, tuple(batches.image_size))
+    assert images is not None
+    return cached_features(folder, extractor, batches, images)
 
 
 def layer_norm(x):
@@ -111,16 +117,16 @@ def computed(monkeypatch):
         calls.append(arguments)
         return compute_features(*arguments)
 
-    monkeypatch.setattr(module, "compute_features", count)
+    monkeypatch.setattr(feature_cache, "compute_features", count)
     return calls
 
 
 def test_the_second_time_they_are_read(extractor, folder, tmp_path, computed):
-    first = cached_features(tmp_path / "cache", extractor, batches_of(folder))
+    first = kept(tmp_path / "cache", extractor, batches_of(folder))
     # Of another batch size, in a model of the same weights made anew, and in a moved folder.
     moved = folder.rename(tmp_path / "moved")
     same_weights = feature_model(make_backbone())
-    second = cached_features(tmp_path / "cache", same_weights, batches_of(moved, batch_size=3))
+    second = kept(tmp_path / "cache", same_weights, batches_of(moved, batch_size=3))
     assert len(computed) == 1
     assert (first.from_cache, second.from_cache) == (False, True)
     np.testing.assert_array_equal(first.features, second.features)
@@ -130,7 +136,7 @@ def test_the_second_time_they_are_read(extractor, folder, tmp_path, computed):
 
 def changed_pixel(folder):
     """One pixel of one file is other; its size, place and date are what they were."""
-    path = folder / "train/a/0.png"
+    path = folder / "train/a/6.png"  # of neither the first nor the last batch
     status = path.stat()
     pixels = np.array(Image.open(path))
     size = path.stat().st_size
@@ -165,8 +171,8 @@ def other_normalisation(folder):
 @pytest.mark.one_backend
 @pytest.mark.parametrize("change", [changed_pixel, another_image, other_class, other_normalisation])
 def test_other_images_are_computed_anew(extractor, folder, tmp_path, computed, change):
-    first = cached_features(tmp_path / "cache", extractor, batches_of(folder))
-    second = cached_features(tmp_path / "cache", extractor, change(folder))
+    first = kept(tmp_path / "cache", extractor, batches_of(folder))
+    second = kept(tmp_path / "cache", extractor, change(folder))
     assert len(computed) == 2 and not second.from_cache
     assert second.identity != first.identity
 
@@ -174,13 +180,13 @@ def test_other_images_are_computed_anew(extractor, folder, tmp_path, computed, c
 def test_other_weights_are_computed_anew(folder, tmp_path, computed):
     backbone = make_backbone()
     extractor = feature_model(backbone)
-    first = cached_features(tmp_path, extractor, batches_of(folder))
+    first = kept(tmp_path, extractor, batches_of(folder))
     weight = backbone.get_layer("stage2_block0").weights[-1]
     value = keras.ops.convert_to_numpy(weight.value).copy()
     value.flat[0] = np.nextafter(value.flat[0], np.float32(np.inf))  # the least change there is
     weight.assign(value)
-    second = cached_features(tmp_path, extractor, batches_of(folder))
-    pooled = cached_features(tmp_path, feature_model(backbone, norm=False), batches_of(folder))
+    second = kept(tmp_path, extractor, batches_of(folder))
+    pooled = kept(tmp_path, feature_model(backbone, norm=False), batches_of(folder))
     assert len(computed) == 3
     assert len({found.identity for found in (first, second, pooled)}) == 3
 
@@ -189,7 +195,7 @@ def test_other_weights_are_computed_anew(folder, tmp_path, computed):
 def test_another_size_is_computed_anew(folder, tmp_path, computed):
     any_size = feature_model(kc.ConvNeXtV2Backbone(SMALL, (None, None, 3), stem_stride=1))
     for size in ((16, 24), (24, 16), (16, 24)):
-        cached_features(tmp_path, any_size, batches_of(folder, size))
+        kept(tmp_path, any_size, batches_of(folder, size))
     assert len(computed) == 2
 
 
@@ -205,19 +211,30 @@ def test_the_model_s_configuration_counts_beside_its_weights():
 
 
 @pytest.mark.one_backend
-def test_augmented_images_are_known_by_their_pixels(extractor, folder, tmp_path, computed):
-    def brighter(images, rng):
-        return np.minimum(images, 255 - change[0]) + np.uint8(change[0])
+def test_another_way_to_decode_shows_in_the_first_batch(
+    extractor, folder, tmp_path, computed, monkeypatch
+):
+    kept(tmp_path / "cache", extractor, batches_of(folder))
+    batches = batches_of(folder)
+    read = type(batches).__getitem__
 
-    change = [3]
-    for _ in range(2):
-        cached_features(tmp_path, extractor, batches_of(folder, augment=brighter))
-    assert len(computed) == 1
-    change[0] = 4  # which the function does not say
-    cached_features(tmp_path, extractor, batches_of(folder, augment=brighter))
+    def brighter(self, index):
+        images, labels = read(self, index)
+        return images + np.float32(1e-3), labels
+
+    monkeypatch.setattr(type(batches), "__getitem__", brighter)
+    assert not kept(tmp_path / "cache", extractor, batches).from_cache
     assert len(computed) == 2
+
+
+@pytest.mark.one_backend
+def test_sources_that_do_not_say_what_they_hold_are_not_guessed(folder):
+    source = open_source(folder, "train")
+    assert source_identity(source, object()) is None  # a framing without values
+    indices = dataclasses.replace(source, records=np.arange(7))  # places in a file
+    assert source_identity(indices, (16, 24)) is None
     with pytest.raises(ValueError, match="unshuffled"):
-        cached_features(tmp_path, extractor, batches_of(folder, shuffle=True))
+        cached_features(folder, None, batches_of(folder, shuffle=True))
 
 
 @pytest.mark.one_backend
@@ -233,13 +250,13 @@ def test_images_in_memory_are_known_by_their_pixels(extractor, tmp_path, rng, co
 @pytest.mark.one_backend
 @pytest.mark.parametrize("damage", ["cut", "of_another"])
 def test_a_damaged_file_is_written_anew(extractor, folder, tmp_path, computed, damage):
-    first = cached_features(tmp_path / "cache", extractor, batches_of(folder))
+    first = kept(tmp_path / "cache", extractor, batches_of(folder))
     (path,) = Path(tmp_path / "cache").iterdir()
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-100])
     else:
         np.savez(path, features=first.features + 1, identity=np.array("0" * 64))
-    second = cached_features(tmp_path / "cache", extractor, batches_of(folder))
+    second = kept(tmp_path / "cache", extractor, batches_of(folder))
     np.testing.assert_array_equal(first.features, second.features)
     assert len(computed) == 2 and not second.from_cache
-    assert cached_features(tmp_path / "cache", extractor, batches_of(folder)).from_cache
+    assert kept(tmp_path / "cache", extractor, batches_of(folder)).from_cache

@@ -4,7 +4,7 @@ import pytest
 from keras_convnextv2.analysis.logistic_regression import (
     DINOV3_C,
     held_out,
-    logistic_regression,
+    logistic_probe,
 )
 
 pytestmark = pytest.mark.one_backend
@@ -35,7 +35,7 @@ def by_scikit_learn(train, test, c):
 def test_it_is_what_scikit_learn_says(images):
     train, validation, test = images
     sweep = (1e-4, 1e-2, 1.0, 100.0)
-    result = logistic_regression(train, test, validation, sweep)
+    result = logistic_probe(train, test, validation, sweep)
     on_validation = {c: by_scikit_learn(train, validation, c) for c in sweep}
     best = max(on_validation, key=on_validation.get)
     assert result.settings["C"] == best
@@ -48,8 +48,8 @@ def test_it_is_what_scikit_learn_says(images):
 
 def test_the_test_images_choose_nothing(images):
     train, validation, (features, labels) = images
-    result = logistic_regression(train, (features, labels), validation)
-    mixed = logistic_regression(train, (features, np.roll(labels, 1)), validation)
+    result = logistic_probe(train, (features, labels), validation)
+    mixed = logistic_probe(train, (features, np.roll(labels, 1)), validation)
     assert mixed.settings == result.settings
     assert mixed.mean() < result.mean()
 
@@ -59,8 +59,8 @@ def test_without_validation_images_a_part_of_each_class_is_held_out(images):
     chosen = held_out(train[1], 0.1, seed=3)
     assert np.bincount(train[1][chosen]).tolist() == [4, 4, 4, 4]  # of 40 each
     pairs = [(train[0][which], train[1][which]) for which in (~chosen, chosen)]
-    expected = logistic_regression(pairs[0], test, pairs[1])
-    result = logistic_regression(train, test, seed=3)
+    expected = logistic_probe(pairs[0], test, pairs[1])
+    result = logistic_probe(train, test, seed=3)
     assert result.mean() == expected.mean() and result.settings["C"] == expected.settings["C"]
     assert result.settings["chosen_on"] == "10% of train, seed 3"
     # Of few images one is held out at least, and one is left to learn from.
@@ -70,7 +70,7 @@ def test_without_validation_images_a_part_of_each_class_is_held_out(images):
 
 def test_fits_that_did_not_end_are_counted(images):
     train, validation, test = images
-    result = logistic_regression(train, test, validation, (1.0, 10.0), max_iterations=1)
+    result = logistic_probe(train, test, validation, (1.0, 10.0), max_iterations=1)
     assert result.settings["fits_not_converged"] == 3  # two of the sweep and the last
 
 
@@ -82,8 +82,8 @@ def test_the_sweep_of_dinov3_has_45_values_from_1e_minus_6_to_1e5():
 def test_values_that_are_refused(images):
     train, _, test = images
     with pytest.raises(ValueError, match="positive"):
-        logistic_regression(train, test, values_of_c=(1.0, -1.0))
+        logistic_probe(train, test, values_of_c=(1.0, -1.0))
     with pytest.raises(ValueError, match=r"in \(0, 1\). Received: 1"):
-        logistic_regression(train, test, validation_fraction=1)
+        logistic_probe(train, test, validation_fraction=1)
     with pytest.raises(ValueError, match=r"1 class\(es\)"):
-        logistic_regression((train[0], train[1] * 0), test)
+        logistic_probe((train[0], train[1] * 0), test)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_convnextv2.analysis import nearest_neighbours
-from keras_convnextv2.analysis.nearest_neighbours import knn, neighbour_votes
+from keras_convnextv2.analysis.nearest_neighbours import knn_probe, neighbour_votes
 
 pytestmark = pytest.mark.one_backend
 
@@ -33,7 +33,7 @@ def test_the_votes_are_those_of_loops(rng, monkeypatch, k):
     votes = neighbour_votes(train, labels, test, 3, k, 0.07)
     # Cosines are float32, of error 1e-7, and are divided by .07.
     np.testing.assert_allclose(votes, expected, rtol=1e-5)
-    predicted = knn((train, labels), (test, labels[:11]), k, 0.07)
+    predicted = knn_probe((train, labels), (test, labels[:11]), k, 0.07)
     assert predicted.mean() == np.mean(expected.argmax(axis=1) == labels[:11])
     assert predicted.settings["k"] == min(k, 30)
 
@@ -54,6 +54,6 @@ def test_an_image_without_features_is_no_nan(rng):
 def test_values_that_are_refused():
     pair = np.eye(2), np.array([0, 1])
     with pytest.raises(ValueError, match="k=0"):
-        knn(pair, pair, k=0)
+        knn_probe(pair, pair, k=0)
     with pytest.raises(ValueError, match=r"temperature=0\.0"):
-        knn(pair, pair, temperature=0.0)
+        knn_probe(pair, pair, temperature=0.0)

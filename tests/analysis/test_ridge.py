@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_convnextv2.analysis.ridge import few_shot_ridge, ridge, ridge_scores
+from keras_convnextv2.analysis.ridge import few_shot_probe, ridge_probe, ridge_scores
 
 pytestmark = pytest.mark.one_backend
 
@@ -43,7 +43,7 @@ def test_the_bias_is_hardly_pulled_to_zero(rng):
 def test_few_shots_take_so_many_images_of_each_class_by_the_seed(rng):
     x, y = rng.normal(size=(60, 6)).astype("float32"), np.arange(60) % 3
     x_test, y_test = rng.normal(size=(40, 6)).astype("float32"), np.arange(40) % 3
-    result = few_shot_ridge((x, y), (x_test, y_test), shots=(1, 7), num_seeds=2)
+    result = few_shot_probe((x, y), (x_test, y_test), shots=(1, 7), num_seeds=2)
     for seed in range(2):
         generator = np.random.default_rng(seed)
         order = [generator.permutation(np.where(y == label)[0]) for label in range(3)]
@@ -60,9 +60,9 @@ def test_few_shots_take_so_many_images_of_each_class_by_the_seed(rng):
 def test_classes_that_can_be_told_apart_are(rng):
     y = np.arange(90) % 3
     x = rng.normal(size=(90, 4)) + 6 * np.eye(4)[y]
-    result = ridge((x[:60], y[:60]), (x[60:], y[60:]))
+    result = ridge_probe((x[:60], y[:60]), (x[60:], y[60:]))
     assert result.mean() == 1.0
-    shuffled = ridge((x[:60], rng.permutation(y[:60])), (x[60:], y[60:]))
+    shuffled = ridge_probe((x[:60], rng.permutation(y[:60])), (x[60:], y[60:]))
     assert shuffled.mean() < 0.7
 
 
@@ -77,19 +77,19 @@ def test_classes_that_can_be_told_apart_are(rng):
 def test_shapes_that_do_not_fit_are_refused(train, test, words):
     pairs = [(np.zeros(shapes[0]), np.zeros(shapes[1], int)) for shapes in (train, test)]
     with pytest.raises(ValueError) as error:
-        ridge(*pairs)
+        ridge_probe(*pairs)
     assert all(word in str(error.value) for word in words)
 
 
 def test_other_values_that_are_refused(rng):
     pair = rng.normal(size=(4, 2)), np.array([0, 1, 0, 1])
     with pytest.raises(ValueError, match="ints from 0.*-1"):
-        ridge((pair[0], np.array([0, 1, -1, 1])), pair)
+        ridge_probe((pair[0], np.array([0, 1, -1, 1])), pair)
     with pytest.raises(ValueError, match="ints from 0.*float64"):
-        ridge((pair[0], pair[1] * 1.0), pair)
+        ridge_probe((pair[0], pair[1] * 1.0), pair)
     with pytest.raises(ValueError, match="NaN or infinite"):
-        ridge(pair, (pair[0] * np.nan, pair[1]))
+        ridge_probe(pair, (pair[0] * np.nan, pair[1]))
     with pytest.raises(ValueError, match="positive. Received: 0"):
-        ridge(pair, pair, l2=0)
+        ridge_probe(pair, pair, l2=0)
     with pytest.raises(ValueError, match=r"shots=\(0,\)"):
-        few_shot_ridge(pair, pair, shots=(0,))
+        few_shot_probe(pair, pair, shots=(0,))

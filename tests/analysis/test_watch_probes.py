@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from keras_convnextv2.analysis.features import compute_features, feature_model
-from keras_convnextv2.analysis.nearest_neighbours import knn
-from keras_convnextv2.analysis.ridge import ridge
+from keras_convnextv2.analysis.nearest_neighbours import knn_probe
+from keras_convnextv2.analysis.ridge import ridge_probe
 from keras_convnextv2.analysis.watch_probes import WatchProbes
 from keras_convnextv2.training.callbacks import WriteMetrics
 
@@ -34,7 +34,7 @@ def test_the_probes_of_each_epoch_are_in_the_logs(make_fcmae, rng, tmp_path):
     assert ["probe_ridge" in line for line in lines] == [False, True, True]
     extractor = feature_model(fcmae)
     pairs = [compute_features(extractor, batches).pair for batches in (train, test)]
-    expected = {"probe_ridge": ridge(*pairs).mean(), "probe_knn": knn(*pairs).mean()}
+    expected = {"probe_ridge": ridge_probe(*pairs).mean(), "probe_knn": knn_probe(*pairs).mean()}
     assert {name: lines[-1][name] for name in expected} == expected
     assert {name: history.history[name][-1] for name in expected} == expected
     assert set(watch.before) == set(expected)

@@ -30,7 +30,7 @@ class LarsSettings:
         initial_std: float, of the kernel.
 
     Examples:
-        >>> from keras_convnextv2.analysis.lars_probe import LarsSettings
+        >>> from keras_convnextv2.analysis import LarsSettings
         >>> LarsSettings().rate_at(0, steps_an_epoch=10), LarsSettings().rate_at(100, 10)
         (0.0, 0.4)
     """
@@ -75,6 +75,16 @@ def lars_probe(train, test, settings=None, seed=0):
 
     Returns:
         `ProbeResult` with "accuracy", after the last epoch.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_convnextv2.analysis import LarsSettings, lars_probe
+        >>> labels = np.arange(80) % 2
+        >>> features = np.random.default_rng(0).normal(size=(80, 3)) + 9 * labels[:, None]
+        >>> train, test = (features[:40], labels[:40]), (features[40:], labels[40:])
+        >>> result = lars_probe(train, test, LarsSettings(batch_size=20))
+        >>> result.settings["steps"], result.settings["learning_rate"]
+        (180, 0.0078125)
     """
     (x, y), (x_test, y_test) = checked(train, test)
     settings = settings or LarsSettings()

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from keras_convnextv2.analysis.lars_probe import LarsSettings, _Head, lars_probe
+from keras_convnextv2.analysis.lars import LarsSettings, _Head, lars_probe
 
 pytestmark = pytest.mark.one_backend
 

@@ -1,0 +1,105 @@
+import json
+import os
+
+import numpy as np
+import pytest
+
+from recipes import probe_table
+from tests.recipes.one_line import assert_one_line
+
+pytestmark = pytest.mark.one_backend  # the features of each backend: tests/analysis
+
+MODEL = ("--depths=1,1,1,1", "--widths=4,6,8,12", "--stem_stride=1", "--image_size=16x24")
+SHORT = ("--shots=1,3", "--lars_epochs=9", "--batch_size=8")
+
+
+def test_four_probes_of_random_weights_with_their_settings(run_recipe, shared_images_dir):
+    outcome = run_recipe("linear_probe", *MODEL, *SHORT, f"--data_dir={shared_images_dir}")
+    assert outcome.status == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    text = " ".join(outcome.out.split())
+    for words in (
+        "weights random, seed 0",
+        "features 12, global average pool of the last stage, LayerNorm of scale 1 and shift 0",
+        "ridge, 1 shot",
+        "ridge, 3 shots",
+        "lambda 1024, bias constant 100, mean ± std of 3 seeds, features standardised",
+        "k 20, temperature 0.07, cosine, 24 training images",
+        "of 12 from 1e-06 to 1e+05 chosen on 10% of train, seed 0",
+        "LARS, 9 epochs, warm-up 1, 9 steps, batch 24, base rate 0.1",
+    ):
+        assert words.replace(",", "") in text.replace(",", ""), words
+
+
+def test_what_a_run_left_is_measured_and_its_features_are_kept(
+    run_recipe, finetuned, shared_images_dir, tmp_path
+):
+    words = (
+        f"--weights={finetuned.folder}",
+        f"--data_dir={shared_images_dir}",
+        f"--feature_cache={tmp_path / 'cache'}",
+        "--probes=knn,ridge",
+        "--json",
+        *SHORT,
+    )
+    first, second = (run_recipe("linear_probe", *words) for _ in range(2))
+    assert first.status == 0, first.err
+    assert "24 train images: computed" in first.err and "9 test images: computed" in first.err
+    assert "24 train images: read from the cache" in second.err
+    assert first.result == second.result
+    assert len(os.listdir(tmp_path / "cache")) == 2
+    knn, ridge = first.result["probes"]
+    assert (knn["probe"], ridge["probe"]) == ("knn", "ridge")
+    assert knn["settings"]["k"] == 20 and knn["settings"]["train_images"] == 24
+    by_seed = ridge["by_seed"]["3 shots"]
+    assert len(by_seed) == 3 and ridge["accuracy"]["3 shots"] == pytest.approx(np.mean(by_seed))
+    assert "LayerNorm of the classifier" in first.result["features"]
+    pooled = run_recipe("linear_probe", *words, "--nohead_norm").result
+    assert "LayerNorm" not in pooled["features"]
+
+
+def test_features_are_kept_beside_the_weights(run_recipe, pretrained, images_dir, tmp_path):
+    weights = tmp_path / "model.keras"
+    weights.write_bytes((pretrained.folder / "model.keras").read_bytes())
+    words = (f"--weights={weights}", f"--data_dir={images_dir}", "--probes=knn")
+    assert run_recipe("linear_probe", *words, "--feature_cache=").status == 0
+    assert not (tmp_path / "features").exists()
+    assert run_recipe("linear_probe", *words).status == 0
+    assert len(os.listdir(tmp_path / "features")) == 2
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--probes=knn,forest", "'knn,forest'"),
+        ("--shots=1,some", "'1,some'"),
+        ("--shots=0", "'0'"),
+        ("--lars_base_learning_rate=x", "lars_base_learning_rate"),
+    ],
+)
+def test_flags_that_are_refused(run_recipe, shared_images_dir, flag, said):
+    outcome = run_recipe("linear_probe", *MODEL, f"--data_dir={shared_images_dir}", flag)
+    assert_one_line(outcome, "linear_probe", said)
+
+
+def test_images_without_labels_are_refused(run_recipe, images_dir):
+    for split in ("train", "test"):
+        with np.load(images_dir / f"{split}.npz") as arrays:
+            kept = {name: arrays[name] for name in ("images", "mean", "std")}
+        np.savez(images_dir / f"{split}.npz", **kept)
+    outcome = run_recipe("linear_probe", *MODEL, f"--data_dir={images_dir}")
+    assert_one_line(outcome, "linear_probe", "needs labels")
+
+
+def test_every_setting_of_the_json_can_be_read_again(run_recipe, shared_images_dir):
+    outcome = run_recipe(
+        "linear_probe", *MODEL, *SHORT, f"--data_dir={shared_images_dir}", "--json"
+    )
+    (line,) = outcome.out.splitlines()
+    probes = json.loads(line)["probes"]
+    assert [probe["probe"] for probe in probes] == ["logistic", "ridge", "knn", "lars"]
+    assert probes[0]["settings"]["C"] in probes[0]["settings"]["values_of_C"]
+    # What the table leaves out is told elsewhere in it.
+    for probe in probes:
+        assert set(probe["settings"]) - set(probe_table._WORDS) <= {"test_images"}

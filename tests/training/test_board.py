@@ -1,0 +1,151 @@
+"""What TensorBoard would read: records with their checksums, and the events in them."""
+
+import io
+import struct
+import sys
+import types
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_convnextv2.training import board
+from keras_convnextv2.training.board import WriteBoard
+
+pytestmark = pytest.mark.one_backend
+
+
+def crc32c(data):
+    """Castagnoli's checksum, bit by bit."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value >> 1) ^ (0x82F63B78 if value & 1 else 0)
+    return value ^ 0xFFFFFFFF
+
+
+def masked(data):
+    value = crc32c(data)
+    return (((value >> 15) | (value << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def events_of(folder):
+    """The events of a folder's one file: length, its checksum, data, its checksum."""
+    from tensorboardX.proto import event_pb2
+
+    (path,) = folder.glob("events.out.tfevents.*")
+    file, events = io.BytesIO(path.read_bytes()), []
+    while header := file.read(8):
+        (length,) = struct.unpack("<Q", header)
+        assert struct.unpack("<I", file.read(4)) == (masked(header),)
+        data = file.read(length)
+        assert struct.unpack("<I", file.read(4)) == (masked(data),)
+        events.append(event_pb2.Event.FromString(data))
+    assert events[0].file_version == "brain.Event:2"
+    return events
+
+
+def scalars_of(folder):
+    """{tag: [(step, value)]}"""
+    found = {}
+    for event in events_of(folder):
+        for value in event.summary.value:
+            if value.WhichOneof("value") == "simple_value":
+                found.setdefault(value.tag, []).append((event.step, value.simple_value))
+    return found
+
+
+def test_the_checksum_is_castagnoli_s():
+    assert crc32c(b"123456789") == 0xE3069283  # the check value of its specification
+
+
+class Optimizer:
+    """As far as the callback looks."""
+
+    def __init__(self):
+        self.iterations, self.learning_rate = np.int64(0), np.float32(0)
+
+    def step(self):
+        self.iterations += 1
+        self.learning_rate = np.float32(self.iterations / 8)
+
+
+class Model:
+    def __init__(self):
+        self.optimizer = Optimizer()
+
+
+def run(callback, losses, num_epochs):
+    """Calls a callback as `fit` does; logs are the means of the epoch so far."""
+    model = Model()
+    callback.set_model(model)
+    callback.set_params({"epochs": num_epochs})
+    callback.on_train_begin()
+    for epoch in range(num_epochs):
+        callback.on_epoch_begin(epoch)
+        for batch in range(len(losses)):
+            model.optimizer.step()
+            mean = float(np.mean(losses[: batch + 1]))
+            callback.on_train_batch_end(batch, {"loss": mean, "gradient_norm": 2 * mean})
+        callback.on_epoch_end(epoch, {"loss": float(np.mean(losses)), "probe_knn": 0.25})
+    callback.on_train_end()
+
+
+def test_scalars_of_steps_and_of_epochs(tmp_path, monkeypatch):
+    seconds = iter(np.arange(100) * 0.5)
+    # The callback's clock alone: tensorboardX has a thread that looks at the same one.
+    monkeypatch.setattr(board, "time", types.SimpleNamespace(monotonic=lambda: next(seconds)))
+    run(WriteBoard(tmp_path, batch_size=16, every=2), [8.0, 4.0, 2.0, 1.0, 0.5], num_epochs=2)
+    scalars = scalars_of(tmp_path)
+    steps = [2, 4, 7, 9]  # an epoch has five; the fifth is not told
+    # The mean of the two steps since the last time, not that of the epoch.
+    assert scalars["step/loss"] == list(zip(steps, [6.0, 1.5, 6.0, 1.5], strict=True))
+    assert scalars["step/gradient_norm"] == list(zip(steps, [12.0, 3.0, 12.0, 3.0], strict=True))
+    assert scalars["step/learning_rate"] == [(step, step / 8) for step in steps]
+    assert scalars["step/images_per_second"] == [(step, 2 * 16 / 0.5) for step in steps]
+    assert scalars["epoch/loss"] == [(1, pytest.approx(3.1)), (2, pytest.approx(3.1))]
+    assert scalars["epoch/probe_knn"] == [(1, 0.25), (2, 0.25)]
+    assert scalars["epoch/learning_rate"] == [(1, 5 / 8), (2, 10 / 8)]
+
+
+def test_pictures_stand_side_by_side(tmp_path, rng):
+    images = rng.integers(0, 256, (3, 4, 6, 3), dtype="uint8")
+    callback = WriteBoard(
+        tmp_path, 16, pictures=lambda: {"pasted": images, "masked": images[:1]}, pictures_every=2
+    )
+    run(callback, [1.0], num_epochs=3)
+    found = [
+        (event.step, value.tag, value.image)
+        for event in events_of(tmp_path)
+        for value in event.summary.value
+        if value.WhichOneof("value") == "image"
+    ]
+    # Every second epoch, and the last.
+    assert [(step, tag) for step, tag, _ in found] == [
+        (epoch, name) for epoch in (2, 3) for name in ("pasted", "masked")
+    ]
+    pixels = np.asarray(Image.open(io.BytesIO(found[0][2].encoded_image_string)))
+    np.testing.assert_array_equal(pixels, np.concatenate(images, axis=1))
+
+
+def test_it_runs_in_fit(tmp_path, rng):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile(keras.optimizers.SGD(0.125), loss="mse")
+    x, y = rng.normal(size=(8, 3)), rng.normal(size=(8, 2))
+    callback = WriteBoard(tmp_path, batch_size=2, every=1)
+    history = model.fit(x, y, batch_size=2, epochs=2, verbose=0, callbacks=[callback])
+    scalars = scalars_of(tmp_path)
+    assert [step for step, _ in scalars["step/loss"]] == list(range(1, 9))
+    by_epoch = np.reshape([loss for _, loss in scalars["step/loss"]], (2, 4)).mean(axis=1)
+    np.testing.assert_allclose(by_epoch, history.history["loss"], rtol=1e-5)  # float32 sums of 4
+    assert {rate for _, rate in scalars["step/learning_rate"]} == {0.125}
+
+
+def test_what_is_missing_or_refused(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="`every`.*Received: 0"):
+        WriteBoard(tmp_path, 16, every=0)
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)  # as where it is not installed
+    with pytest.raises(ModuleNotFoundError, match=r"keras-convnextv2\[board\]"):
+        WriteBoard(tmp_path, 16).on_train_begin()
