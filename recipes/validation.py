@@ -1,5 +1,6 @@
 """What is chosen by images that are neither trained on nor tested with: epoch and temperature."""
 
+import contextlib
 from pathlib import Path
 
 import keras
@@ -81,11 +82,12 @@ class Validation(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self.batches is None:
             return
-        from keras_convnextv2.training.averaged_weights import averaged_weights
+        from keras_convnextv2.training.averaged_weights import averaged_weights, has_averages
 
         from keras_convnextv2.analysis import classification_summary, predict_labelled
 
-        with averaged_weights(self.model):
+        averages = averaged_weights if has_averages(self.model) else contextlib.nullcontext
+        with averages(self.model):
             found = predict_labelled(self.model, self._each_batch())
             figures = classification_summary(found.probabilities, found.labels)
             if self._is_better(figures[self.monitor]):

@@ -1,0 +1,57 @@
+"""What all programs have in common: one command for them, their flags' defaults, tracebacks."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recipes.__main__ import PROGRAMS
+
+pytestmark = pytest.mark.one_backend
+ROOT = Path(__file__).parents[2]
+
+
+def run(*words):
+    return subprocess.run(
+        [sys.executable, "-m", "recipes", *words], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+def test_one_command_lists_the_programs_and_starts_each():
+    said = run("--help")
+    assert said.returncode == 0
+    assert all(re.search(rf"^  {name} ", said.stdout, re.MULTILINE) for name in PROGRAMS)
+    started = run("finetune", "--output_dir=x", "--data_dir=/nowhere")
+    assert started.returncode == 2
+    assert started.stderr == (
+        "finetune: error: The data folder /nowhere does not exist. Check the path.\n"
+    )
+
+
+def test_a_program_that_there_is_not():
+    outcome = run("fintune")
+    assert outcome.returncode == 2
+    assert outcome.stderr.startswith("There is no program 'fintune'.\n")
+    assert "  finetune " in outcome.stderr
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_program_is_there_and_every_flag_says_its_default(run_recipe, name):
+    said = run_recipe(name, "--help").out
+    own = said.partition("Try --helpfull")[0]
+    flags = re.findall(r"^ {4}--.*?(?=^ {4}--|\Z)", own, re.MULTILINE | re.DOTALL)
+    assert len(flags) > 3
+    for flag in flags:
+        text = " ".join(flag.split())
+        known = r"\(default: |[Dd]efault|\(required\)|Without it|may be given"
+        assert re.search(known, text) or text.startswith("--output_dir"), text
+
+
+def test_a_traceback_is_shown_where_it_is_asked_for(run_recipe, tmp_path):
+    words = (f"--output_dir={tmp_path / 'run'}", "--data_dir=/nowhere")
+    assert "Traceback" not in run_recipe("pretrain", *words).err
+    said = run_recipe("pretrain", *words, "--traceback").err
+    assert "Traceback (most recent call last)" in said and "open_source" in said
+    assert said.splitlines()[-1].startswith("pretrain: error: ")
