@@ -67,7 +67,8 @@ flags.DEFINE_enum(
     "activation",
     None,
     ["none", "softmax"],
-    "Of a classifier's output: logits or probabilities. Default: as the model has it.",
+    "Of a classifier's output: logits or probabilities, after its temperature; where images have "
+    "several labels, softmax stands for a sigmoid. Default: as the model has it.",
 )
 flags.DEFINE_string(
     "data_dir",

@@ -42,6 +42,7 @@ def case(request):
     return cases()[request.param]
 
 
+@pytest.mark.filterwarnings("ignore:A single label was found")
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
 def test_one_label_an_image_is_scored_as_scikit_learn_does(case):
     probabilities, labels = case

@@ -1,5 +1,7 @@
 """The probabilities of labelled images, batch by batch, also with their mirror images."""
 
+import weakref
+
 import numpy as np
 import pytest
 from scipy import special
@@ -34,6 +36,21 @@ def test_probabilities_are_those_of_the_model_and_with_flips_the_mean_of_both_vi
     before = np.mean([special.softmax(view, 1) for view in logits], 0)
     expected = -np.log(before[np.arange(7), labels]).mean()
     np.testing.assert_allclose(found.loss, expected, rtol=1e-5)
+
+
+@pytest.mark.one_backend
+def test_images_are_let_go_batch_by_batch(rng):
+    classifier, seen = small_classifier(rng), []
+
+    def each():
+        for _ in range(6):
+            images = rng.normal(size=(2, 8, 16, 3)).astype("float32")
+            alive = sum(reference() is not None for reference in seen)
+            assert alive <= 1  # the one before, until it is replaced
+            seen.append(weakref.ref(images))
+            yield images, rng.integers(0, 3, 2)
+
+    assert analysis.predict_labelled(classifier, each(), flips=True).probabilities.shape == (12, 3)
 
 
 def test_several_labels_an_image(batches, rng):
