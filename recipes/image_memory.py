@@ -33,4 +33,5 @@ def limited(source):
     if PIL.Image.MAX_IMAGE_PIXELS is not None:
         asked = int(1e6 * FLAGS.max_megapixels)
         PIL.Image.MAX_IMAGE_PIXELS = max(PIL.Image.MAX_IMAGE_PIXELS, asked)
-    return dataclasses.replace(source, max_megapixels=FLAGS.max_megapixels)
+    exact = "exact_decoding" in FLAGS and FLAGS.exact_decoding
+    return dataclasses.replace(source, max_megapixels=FLAGS.max_megapixels, exact_decoding=exact)

@@ -25,10 +25,12 @@ from absl import flags
 from . import (
     image_sizes,
     images,
+    model_flags,
     normalisation,
     pixel_range,
     probe_table,
     program,
+    run_settings,
     saved_models,
     training_flags,
 )
@@ -72,15 +74,16 @@ flags.DEFINE_string(
 flags.DEFINE_integer("seed", 0, "Of random weights, of what chooses C, and of lars.", lower_bound=0)
 flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
 training_flags.define_data_flags(batch_size=100)
-training_flags.define_model_flags()
-flags.adopt_module_key_flags(training_flags)
+model_flags.define_flags()
 normalisation.define_flags()
-flags.adopt_module_key_flags(normalisation)
+for module in (training_flags, model_flags, normalisation):
+    flags.adopt_module_key_flags(module)
 
 
 def main():
     names = _chosen_probes()
-    model = saved_models.load(FLAGS.weights, _given_size()) if FLAGS.weights else None
+    given = model_flags.given_image_size()
+    model = saved_models.load(FLAGS.weights, given) if FLAGS.weights else None
     known = model and saved_models.backbone_of(model).pixel_range
     train = images.open_images("train", pixel_range.known(known, FLAGS.weights))
     test = images.open_images("test", train.pixel_range)
@@ -147,18 +150,9 @@ def _check_labels(train, test):
             )
 
 
-def _given_size():
-    return training_flags.image_size() if FLAGS.image_size is not None else None
-
-
 def _random_backbone(source):
     """A backbone by the flags of the model, with the weights of a run before its first step."""
-    defaults = training_flags.FOLDER_MODEL if FLAGS.data_dir else training_flags.EMBEDDED_MODEL
-    sizes = ("variant", "depths", "widths")
-    chosen = any(FLAGS[name].value for name in sizes)
-    for name, value in defaults.items():
-        if FLAGS[name].value is None and not (chosen and name in sizes):
-            FLAGS[name].value = value
+    settings = model_flags.resolve(run_settings.from_flags())
 
     import keras
 
@@ -166,9 +160,9 @@ def _random_backbone(source):
 
     keras.utils.set_random_seed(FLAGS.seed)
     backbone = kc.ConvNeXtV2Backbone(
-        training_flags.chosen_variant(),
-        image_shape=(*training_flags.image_size(), source.channels),
-        stem_stride=FLAGS.stem_stride,
+        model_flags.variant_of(settings),
+        image_shape=(*settings.size, source.channels),
+        stem_stride=settings.stem_stride,
         seed=FLAGS.seed,
     )
     backbone.normalisation = source.mean, source.std
@@ -176,10 +170,10 @@ def _random_backbone(source):
 
 
 def _image_size(backbone):
-    known = backbone.image_shape[:2]
-    if FLAGS.image_size is None and None in known:
-        FLAGS.image_size = training_flags.default_image_size()
-    return image_sizes.size_for(known, backbone.total_stride, "--weights", _given_size())
+    known, given = backbone.image_shape[:2], model_flags.given_image_size()
+    if given is None and None in known:
+        given = model_flags.image_size_in(model_flags.default_image_size(FLAGS))
+    return image_sizes.size_for(known, backbone.total_stride, "--weights", given)
 
 
 def _features(model, source, size, split):
@@ -191,7 +185,7 @@ def _features(model, source, size, split):
 
     mean, std = saved_models.backbone_of(model).normalisation
     source = dataclasses.replace(source, mean=mean, std=std)
-    batches = images.evaluation_batches(source, size, labelled=True)
+    batches = images.evaluation_batches(source, run_settings.from_flags().replaced(size=size))
     extractor = feature_model(model, FLAGS.head_norm)
     started = time.monotonic()
     say = _Progress(f"features of {len(source):,} {split} images")

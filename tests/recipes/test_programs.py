@@ -41,7 +41,7 @@ def test_a_program_that_there_is_not():
 def test_every_program_is_there_and_every_flag_says_its_default(run_recipe, name):
     said = run_recipe(name, "--help").out
     own = said.partition("Try --helpfull")[0]
-    flags = re.findall(r"^ {4}--.*?(?=^ {4}--|\Z)", own, re.MULTILINE | re.DOTALL)
+    flags = re.findall(r"^ +--.*?(?=^ +--|\Z)", own, re.MULTILINE | re.DOTALL)
     assert len(flags) > 3
     for flag in flags:
         text = " ".join(flag.split())
