@@ -29,7 +29,9 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "A classifier as .onnx or .tflite file.", required=True)
 flags.DEFINE_string("output_dir", None, "Folder for the site, new or made by this.", required=True)
 flags.DEFINE_string(
-    "image_size", None, "Size in pixels, H or HxW, needed for a model that takes any."
+    "image_size",
+    None,
+    "Size in pixels, H or HxW, needed for a model that takes any. Default: the model's.",
 )
 flags.DEFINE_bool("serve", False, "Serve the site to this machine, until Ctrl-C.")
 flags.DEFINE_integer("port", 8000, "Of --serve; 0: any that is free.", lower_bound=0)

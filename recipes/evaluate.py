@@ -62,7 +62,9 @@ flags.DEFINE_bool(
 flags.DEFINE_integer(
     "top", 5, "Count an image as right among this many first classes.", lower_bound=1
 )
-flags.DEFINE_string("output_dir", None, "New folder for report.json, tables and pictures.")
+flags.DEFINE_string(
+    "output_dir", None, "New folder for report.json, tables and pictures. Default: none."
+)
 flags.DEFINE_integer("worst", 24, "Mistakes in the picture worst.png.", lower_bound=1)
 flags.DEFINE_bool("json", False, "Print the results as one JSON object, with those a class.")
 training_flags.define_data_flags(batch_size=100)

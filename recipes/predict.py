@@ -55,7 +55,9 @@ flags.DEFINE_multi_string(
 flags.DEFINE_integer("top", 5, "Classes to show of each file.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 16, "Images at once.", lower_bound=1)
 flags.DEFINE_string(
-    "image_size", None, "Size in pixels, H or HxW, needed for a model that takes any."
+    "image_size",
+    None,
+    "Size in pixels, H or HxW, needed for a model that takes any. Default: the model's.",
 )
 flags.DEFINE_integer("threads", None, "CPU threads. Default: the runtime's own.", lower_bound=1)
 flags.DEFINE_bool(
@@ -64,7 +66,9 @@ flags.DEFINE_bool(
     "Show a classifier each image and its mirror image, and take the mean of the probabilities.",
 )
 flags.DEFINE_string(
-    "output", None, "New .npz file for `files` and their `probabilities`, or `features`."
+    "output",
+    None,
+    "New .npz file for `files` and their `probabilities`, or `features`. Default: none.",
 )
 flags.DEFINE_bool("json", False, "Print one JSON object a file, a line each.")
 image_memory.define_flags()

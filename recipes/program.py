@@ -52,6 +52,9 @@ def run(main, only_starts_programs=False):
         sys.stdout.reconfigure(errors="backslashreplace")
     for name in SHARED_FLAGS:  # else --help would not list them
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
+    for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
+        if any("must have a value" in validator.message for validator in flag.validators):
+            flag.help += " Required."
     app.run(lambda _: _guarded(main, only_starts_programs), flags_parser=_parse)
 
 

@@ -63,7 +63,7 @@ def define_training_flags():
     flags.DEFINE_float(
         "learning_rate", None, "Peak learning rate as it is, in place of --base_learning_rate."
     )
-    flags.DEFINE_float("min_learning_rate", None, "The rate that the cosine ends at.")
+    flags.DEFINE_float("min_learning_rate", None, "The rate that the cosine ends at. Default: 0.")
     flags.DEFINE_float("weight_decay", 0.05, "AdamW's decay, of kernels only.", lower_bound=0)
     flags.DEFINE_float("beta_2", None, "AdamW's second beta.", lower_bound=0, upper_bound=1)
     flags.DEFINE_float(
@@ -125,14 +125,16 @@ def in_file(name):
 
 def describe_defaults(of_embedded, of_folder):
     """Says in the help of each flag what its default is where it depends on the images."""
-    for name in {**of_embedded, **of_folder}:
+    for name in dict.fromkeys((*of_embedded, *of_folder, *_RATES)):
         embedded, folder = (_as_text(of.get(name)) for of in (of_embedded, of_folder))
         default = folder if embedded == folder else f"{folder} with --data_dir, else {embedded}"
         FLAGS[name].help = f"{FLAGS[name].help} Default: {default}."
 
 
 def _as_text(value):
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ",".join(value) or "empty"
+    return "unset" if value is None else str(value)
 
 
 def resolve(of_embedded, of_folder, of_model=None):
