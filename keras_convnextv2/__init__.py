@@ -1,6 +1,6 @@
 """ConvNeXt V2 and its self-supervised pretraining (FCMAE) in Keras 3."""
 
-from keras_convnextv2.data.pipeline import preprocess
+from keras_convnextv2.data import preprocess
 from keras_convnextv2.fcmae import FCMAE
 from keras_convnextv2.layers import (
     ConvNeXtV2Block,

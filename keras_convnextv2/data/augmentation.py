@@ -30,11 +30,13 @@ def flip_and_shift(image, rng, max_shift):
         raise ValueError(f"`max_shift` must be 0 or more. Received: {max_shift!r}")
     flipped = rng.random() < 0.5
     down, right = rng.integers(-max_shift, max_shift + 1, size=2)
-    image = image[:, ::-1] if flipped else image
-    if max_shift == 0:
-        return image.copy()
-    margin = (max_shift, max_shift)
     height, width, _ = image.shape
-    top, left = max_shift - down, max_shift - right
-    padded = np.pad(image, (margin, margin, (0, 0)))
-    return padded[top : top + height, left : left + width].copy()
+    # Where each output row and column comes from, in an image with a margin of zeros.
+    top = max_shift - down
+    columns = np.arange(width) + max_shift - right
+    if flipped:
+        columns = width - 1 + 2 * max_shift - columns
+    if max_shift:
+        margin = (max_shift, max_shift)
+        image = np.pad(image, (margin, margin, (0, 0)))
+    return image[top : top + height].take(columns, axis=1)

@@ -8,6 +8,7 @@ from keras_convnextv2.data.image_memory import MAX_MEGAPIXELS, demand_few_pixels
 from keras_convnextv2.data.orientation import turned
 from keras_convnextv2.data.packages import require
 from keras_convnextv2.data.pillow_image import open_image
+from keras_convnextv2.data.stored_bytes import open_bytes
 
 # Of 16-bit colours Pillow keeps one byte of each sample, and its unpacker says which.
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
@@ -97,7 +98,7 @@ def _in_native_order(rawmode):
 
 def _by_tifffile(path, fields):
     tifffile = require("tifffile", "tiff", f"{path} is a TIFF of {fields}")
-    with tifffile.TiffFile(path) as file:
+    with open_bytes(path) as stored, tifffile.TiffFile(stored) as file:
         page = file.pages[0]
         values = page.asarray()
         axes = page.axes

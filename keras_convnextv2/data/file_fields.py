@@ -4,6 +4,8 @@ import dataclasses
 import os
 import stat
 
+from keras_convnextv2.data.stored_bytes import StoredBytes, open_bytes
+
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0")  # the last is BigTIFF
 _AFTER_HEADER = 33
@@ -74,9 +76,9 @@ class FileFields:
 
 def read_head(path):
     """The first 64 bytes of a file; none of a pipe or the like, which would be waited for."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    if not isinstance(path, StoredBytes) and not stat.S_ISREG(os.stat(path).st_mode):
         return b""
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         return file.read(64)
 
 
@@ -106,7 +108,7 @@ def _of_png(path, head):
     known = FileFields("png", height, width, bits, bands=bands, samples=samples)
     if bits <= 8:
         return known
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         file.seek(_AFTER_HEADER)
         while len(start := file.read(8)) == 8:
             length, name = int.from_bytes(start[:4], "big"), start[4:]
@@ -156,7 +158,7 @@ def _first_directory(path):
     """The fields of a TIFF's first image by their numbers, and whether more images follow."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         head = file.read(8)
         if b"+" in head[2:4]:
             head += file.read(8)

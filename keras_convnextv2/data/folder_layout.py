@@ -6,7 +6,7 @@ import re
 from keras_convnextv2.data.image_source import ImageSourceError, name_some
 
 # The kinds of folders that a split is taken from, the first that there is, and their names.
-KINDS = {"train": ("train",), "test": ("test", "validation")}
+KINDS = {"train": ("train",), "validation": ("validation",), "test": ("test", "validation")}
 NAMES = {
     "train": ("train", "training"),
     "test": ("test", "testing"),

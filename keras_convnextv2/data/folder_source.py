@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from keras_convnextv2.data.decoding import read_image
+from keras_convnextv2.data.file_source import FileSource
 from keras_convnextv2.data.folder_layout import (
     KINDS,
     NAMES,
@@ -16,56 +16,14 @@ from keras_convnextv2.data.folder_layout import (
     kind_of_split,
 )
 from keras_convnextv2.data.folder_tree import ENDINGS, Folder, by_ending, describe_passed_over
-from keras_convnextv2.data.image_memory import MAX_MEGAPIXELS
 from keras_convnextv2.data.image_source import (
-    ImageSource,
     ImageSourceError,
-    UnreadableImageError,
     count_images,
     name_some,
 )
 from keras_convnextv2.data.pixel_survey import RGB_PIXELS, demand_decoders, survey_pixels
 
 _TABLES = (".csv", ".tsv", ".json", ".xml", ".xlsx", ".parquet")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class FileSource(ImageSource):
-    """Images in files: `records` are N paths.
-
-    Attributes:
-        max_megapixels: float, how many million pixels of a file are decoded at most.
-        exact_decoding: bool, decodes JPEG files at full scale, however small they become.
-    """
-
-    max_megapixels: float = MAX_MEGAPIXELS
-    exact_decoding: bool = False
-
-    def _read_one(self, record, framing, rng):
-        try:
-            return read_image(
-                record,
-                framing,
-                self.channels,
-                self.pixel_range,
-                self.max_megapixels,
-                rng=rng,
-                exact=self.exact_decoding,
-            )
-        except ImageSourceError:  # says already what is missing
-            raise
-        except ImportError as error:  # not the file's fault
-            raise ImageSourceError(
-                f"Image files are read with Pillow, which cannot be imported ({error}). "
-                "Install it: pip install pillow"
-            ) from error
-        except Exception as error:  # decoders raise anything on damaged bytes
-            reason = f"{type(error).__name__}: {error}"
-            raise UnreadableImageError(
-                f"{record} cannot be read as an image ({reason}). Replace the file or delete it.",
-                name=str(record),
-                reason=reason,
-            ) from error
 
 
 def find_image_files(folder):
@@ -101,7 +59,7 @@ def open_folder(folder, split, pixel_range=None):
 
     Args:
         folder: Path.
-        split: "train" or "test".
+        split: "train", "validation" or "test".
         pixel_range: optional `PixelRange`; see `survey_pixels`.
 
     Raises:
@@ -119,34 +77,45 @@ def open_folder(folder, split, pixel_range=None):
 
 def _open_split(top, splits, split, pixel_range):
     entered = {kind: enter(folder, in_split=True) for kind, folder in splits.items()}
+    train = entered.get("train")
     present = [entered[kind] for kind in KINDS[split] if kind in entered]
+    if split == "validation" and (not present or _chosen(entered, "test") in (None, *present)):
+        raise ImageSourceError(_no_validation(top.path, present))
     if not present:
         names = " or ".join(name for kind in KINDS[split] for name in NAMES[kind])
         raise ImageSourceError(
             f"{top.path} has no {split} split: it has the folders {name_some(top.folders)}, but "
             f"none named {names}. Add it."
         )
-    train = entered.get("train")
-    chosen, notes = present[0], []
-    if split == "test" and train is not None and classes_in(train)[0]:
-        # Where labels can be had, images without are not what a model is to be tested on.
-        labelled = [folder for folder in present if classes_in(folder)[0]]
-        chosen = (labelled or present)[0]
-        if not classes_in(present[0])[0]:
-            taken = f"; {chosen.path} is taken in its place" if labelled else ""
-            notes.append(f"{present[0].path} has no class folders, and {train.path} has{taken}.")
+    chosen, notes = _chosen(entered, split), []
+    if split != "train" and _has_classes(train) and not _has_classes(present[0]):
+        taken = f"; {chosen.path} is taken in its place" if chosen is not present[0] else ""
+        notes.append(f"{present[0].path} has no class folders, and {train.path} has{taken}.")
     _demand_images(chosen)
     classes, loose, more_notes = _list_images(chosen, chosen)
-    if split == "test" and train is not None:
+    if split != "train" and train is not None:
         _check_same_classes(classes, chosen, train)
     others = {name: below for name, below in top.folders.items() if not kind_of_split(name)}
     if beside := [name for name, below in others.items() if below.holds_images]:
         notes.append(f"{top.path}: folders beside the splits are not used: {name_some(beside)}.")
     # The same pixels are looked at for both splits.
-    trained_on = train.all_images() if split == "test" and train is not None else []
+    trained_on = train.all_images() if split != "train" and train is not None else []
     demand_decoders(_all(classes, loose))
     pixels = survey_pixels(trained_on or _all(classes, loose), pixel_range)
     return _file_source(classes, loose, chosen.path, pixels, notes + more_notes)
+
+
+def _chosen(entered, split):
+    """Of the folders {kind: `Folder`} the one that a split is taken from, or None."""
+    present = [entered[kind] for kind in KINDS[split] if kind in entered]
+    if split != "train" and _has_classes(entered.get("train")):
+        # Where labels can be had, images without are not what a model is to be tested on.
+        present = [folder for folder in present if _has_classes(folder)] or present
+    return present[0] if present else None
+
+
+def _has_classes(folder):
+    return folder is not None and bool(classes_in(folder)[0])
 
 
 def _open_unsplit(named, top, split, pixel_range):
@@ -159,6 +128,8 @@ def _open_unsplit(named, top, split, pixel_range):
             f"{top.path} is read as a whole data set; beside it is {name_some(siblings)}. To use "
             f"both as splits, name {above}."
         )
+    if split == "validation":
+        raise ImageSourceError(_no_validation(top.path, []))
     demand_decoders(_all(classes, loose))
     pixels = survey_pixels(_all(classes, loose), pixel_range)
     if not classes:
@@ -179,6 +150,14 @@ def _open_unsplit(named, top, split, pixel_range):
         )
     place = f"{top.path} (no split folders: every fifth image of a class is test, this is {split})"
     return _file_source(classes, loose, place, pixels, notes)
+
+
+def _no_validation(path, present):
+    why = f": {present[0].path} is its test split, as there is no other" if present else ""
+    return (
+        f"{path} has no validation split{why}. Add a folder validation beside test, or hold out "
+        "some of the training images (`source.split(fraction, seed)`)."
+    )
 
 
 def _other_splits_beside(top):
@@ -245,7 +224,7 @@ def _list_images(folder, named):
     if not classes and any(ending in others for ending in _TABLES):
         notes.append(
             f"{folder.path}: labels are taken from class folders alone; tables of them are not "
-            "read."
+            "read, unless the table itself is named as the data folder."
         )
     return {name: below.all_images() for name, below in classes.items()}, folder.images, notes
 

@@ -63,7 +63,8 @@ class ImageSource:
 
     Attributes:
         records: array (N, ...), one entry an image; what it holds is the subclass's own.
-        labels: int32 (N,), or None.
+        labels: int32 (N,), or float32 (N, num_classes) of 0 and 1 where an image may have several,
+            or None.
         class_names: tuple of str, empty without labels.
         channels: int, of an image.
         mean, std: tuples of float, one a channel, for images in 0..1.
@@ -150,6 +151,11 @@ class ImageSource:
             )
         if count < 1:
             raise ImageSourceError(f"The labels a class must be 1 or more. Received: {count!r}")
+        if self.labels.ndim > 1:
+            raise ImageSourceError(
+                f"{self.description}: an image may have several labels, so {count} a class cannot "
+                "be taken. Do not limit the labels."
+            )
         chosen = []
         for label, name in enumerate(self.class_names):
             of_class = np.flatnonzero(self.labels == label)
@@ -160,12 +166,56 @@ class ImageSource:
                 )
             generator = np.random.default_rng([seed, label])
             chosen.append(generator.permutation(of_class)[:count])
-        indices = np.sort(np.concatenate(chosen))
+        return self._taken(chosen, f"of these {count} a class by seed {seed}")
+
+    def split(self, fraction, seed):
+        """Holds out a share of the images, of each class the same share.
+
+        At least one image of a class is held out and one is left, where it has two or more. Images
+        with several labels, or without any, are drawn from all alike. Which ones follows from the
+        seed only; a larger fraction holds out the same and others.
+
+        Args:
+            fraction: float, more than 0 and less than 1, the share that is held out.
+            seed: int, 0 or more.
+
+        Returns:
+            (source of the images that are left, source of those that are held out).
+
+        Raises:
+            ImageSourceError: a fraction that is none, or too few images.
+        """
+        if not 0 < fraction < 1:
+            raise ImageSourceError(
+                f"The share that is held out must be between 0 and 1. Received: {fraction!r}"
+            )
+        groups = [np.arange(len(self))]
+        if self.labels is not None and self.labels.ndim == 1:
+            groups = [np.flatnonzero(self.labels == k) for k in range(len(self.class_names))]
+        left, held_out = [], []
+        for number, group in enumerate(groups):
+            count = min(max(round(fraction * len(group)), 1), max(len(group) - 1, 0))
+            shuffled = np.random.default_rng([seed, number]).permutation(group)
+            held_out.append(shuffled[:count])
+            left.append(shuffled[count:])
+        if not sum(map(len, held_out)):
+            raise ImageSourceError(
+                f"{self.description}: no class has two images, so none can be held out. Add images."
+            )
+        share = f"{fraction:g} by seed {seed}"
+        return (
+            self._taken(left, f"without those that are held out, {share}"),
+            self._taken(held_out, f"of these those that are held out, {share}"),
+        )
+
+    def _taken(self, groups, words):
+        """A source of some of the images, in the order of this one."""
+        indices = np.sort(np.concatenate(groups))
         return dataclasses.replace(
             self,
             records=self.records[indices],
-            labels=self.labels[indices],
-            description=f"{self.description}, of these {count} a class by seed {seed}",
+            labels=None if self.labels is None else self.labels[indices],
+            description=f"{self.description}, {words}",
         )
 
     def _read_one(self, record, framing, rng):

@@ -46,7 +46,7 @@ def open_npz(folder, split):
     arrays = _load(path, _ARRAYS)
     _check(path, arrays)
     train_path = folder / "train.npz"
-    if split == "test" and train_path.is_file():
+    if split != "train" and train_path.is_file():
         _check_same(path, arrays, train_path)
     images = arrays["images"]
     class_names = tuple(arrays["class_names"].tolist()) if "labels" in arrays else ()

@@ -20,7 +20,8 @@ def require(name, extra, reason, does="reads"):
     try:
         return importlib.import_module(name)
     except ImportError as error:
+        package = name.partition(".")[0].replace("_", "-")
         raise ImageSourceError(
-            f"{reason}, which the package {name.replace('_', '-')} {does}. It cannot be imported "
-            f"({error}). Install it: pip install 'keras-convnextv2[{extra}]'"
+            f"{reason}, which the package {package} {does}. It cannot be imported ({error}). "
+            f"Install it: pip install 'keras-convnextv2[{extra}]'"
         ) from error

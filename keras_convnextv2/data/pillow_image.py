@@ -2,6 +2,8 @@
 
 import contextlib
 
+from keras_convnextv2.data.stored_bytes import open_bytes
+
 
 @contextlib.contextmanager
 def open_image(path, formats):
@@ -14,7 +16,7 @@ def open_image(path, formats):
     from PIL import Image, UnidentifiedImageError
 
     # Not by its name: Pillow 12.3 would map a TIFF into memory, and misread one that is turned.
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         try:
             image = Image.open(file, formats=formats)
         except UnidentifiedImageError:

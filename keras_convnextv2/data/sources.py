@@ -8,7 +8,9 @@ from keras_convnextv2.data.folder_layout import KINDS
 from keras_convnextv2.data.folder_source import open_folder
 from keras_convnextv2.data.image_source import ImageSource, ImageSourceError, ImageSourceWarning
 from keras_convnextv2.data.npz_source import open_npz
+from keras_convnextv2.data.packed_source import INDEX_NAME, open_packed
 from keras_convnextv2.data.pixel_range import PixelRange
+from keras_convnextv2.data.table_source import TABLE_ENDINGS, open_table
 
 __all__ = ["ImageSource", "ImageSourceError", "ImageSourceWarning", "PixelRange", "open_source"]
 
@@ -18,10 +20,12 @@ def open_source(data_dir, split, pixel_range=None):
 
     The folder holds one of:
     - `train.npz` and `test.npz`, with the keys that `npz_source.CONTENTS` lists;
+    - what `pack_images` has written;
     - `train/<class>/*`, and for "test" `test` or, where there is none with class folders,
       `validation`; `training`, `testing`, `valid`, `val` and `eval` are the same, in any case
       and with a tail such as "_set" or "2017";
     - `<class>/*`: every fifth image of a class, sorted by path, is test, the others are train;
+    - a validation split apart, in `validation` beside `test`, or `validation.npz`;
     - images outside class folders, or `train` with such: unlabelled, and without a folder
       `train` all of them are train. A single folder `images` or the like is no class.
 
@@ -35,8 +39,11 @@ def open_source(data_dir, split, pixel_range=None):
     What is not read is said by an `ImageSourceWarning`, and in `notes` of the source.
 
     Args:
-        data_dir: path of the folder.
-        split: "train" or "test".
+        data_dir: path of the folder, or of a table of images: a CSV file that begins with the
+            line `path,label` or `path,label,split`, or JSON lines with these keys. Its paths count
+            from its folder, and an image may have several labels (`cat;dog`, or a list).
+        split: "train", "validation" or "test". Where there is no validation split,
+            `source.split(fraction, seed)` of the training images makes one.
         pixel_range: optional (low, high), the values that are black and white in files of more
             than 8 bits. Default: what `pixel_survey.survey_pixels` finds, of the training images
             for both splits.
@@ -61,19 +68,33 @@ def open_source(data_dir, split, pixel_range=None):
         (('cat', 'dog'), 8, 2)
     """
     if split not in KINDS:
-        raise ImageSourceError(f"`split` must be 'train' or 'test'. Received: {split!r}")
+        raise ImageSourceError(
+            f"`split` must be 'train', 'validation' or 'test'. Received: {split!r}"
+        )
     if not os.fspath(data_dir):
         raise ImageSourceError("The data folder is ''. Name a folder of images.")
     folder = Path(data_dir).expanduser()
     if not folder.exists():
         raise ImageSourceError(f"The data folder {folder} does not exist. Check the path.")
-    if not folder.is_dir():
-        raise ImageSourceError(f"{folder} is a file. Name the folder that holds the images.")
-    if any((folder / f"{name}.npz").is_file() for name in KINDS):
-        return open_npz(folder, split)
     if pixel_range is not None and not isinstance(pixel_range, PixelRange):
         pixel_range = PixelRange(*pixel_range)
-    source = open_folder(folder, split, pixel_range)
+    if not folder.is_dir():
+        source = _open_file(folder, split, pixel_range)
+    elif (folder / INDEX_NAME).exists():
+        source = open_packed(folder, split)
+    elif any((folder / f"{name}.npz").is_file() for name in KINDS):
+        source = open_npz(folder, split)
+    else:
+        source = open_folder(folder, split, pixel_range)
     for note in source.notes:
         warnings.warn(note, ImageSourceWarning, stacklevel=2)
     return source
+
+
+def _open_file(path, split, pixel_range):
+    if path.suffix.lower() not in TABLE_ENDINGS:
+        raise ImageSourceError(
+            f"{path} is a file. Name the folder that holds the images, or a table of them "
+            f"({' '.join(TABLE_ENDINGS)})."
+        )
+    return open_table(path, split, pixel_range)

@@ -171,7 +171,7 @@ def test_empty_path_is_refused(refused):
 
 
 def test_unknown_split_is_refused(refused):
-    refused("dev", "`split` must be 'train' or 'test'. Received: 'dev'")
+    refused("dev", "`split` must be 'train', 'validation' or 'test'. Received: 'dev'")
 
 
 def test_empty_folder_is_refused(tmp_path, refused):
