@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_convnextv2.data.image_source import UnreadableImageError
 from keras_convnextv2.data.label_smoothing import smooth_labels
-from keras_convnextv2.data.preprocessing import preprocess
+from keras_convnextv2.data.preprocessing import normalise_into
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +52,7 @@ class BatchReader:
         images = np.empty((len(plan), *shape), "float32")
         indices, bad = [], {}
         for place, (index, seed) in enumerate(plan):
-            image, read_index = self._read_one(index, seed, shape, bad)
-            images[place] = image
-            indices.append(read_index)
+            indices.append(self._read_into(images[place], index, seed, bad))
         labels = self._labels(indices) if self.labelled else None
         if self.batch_transforms:
             # Other draws in each process, which are the same whenever it is asked.
@@ -63,16 +61,18 @@ class BatchReader:
                 images, labels = transform(images, labels, rng)
         return Batch(images, labels, bad)
 
-    def _read_one(self, index, seed, shape, bad):
-        """(float32 (H, W, C), index of the image that was read)."""
+    def _read_into(self, normalised, index, seed, bad):
+        """Fills float32 (H, W, C), and returns the index of the image that was read."""
         rng = np.random.default_rng(seed)
         image, index = self._read_or_replace(index, rng, seed, bad)
         for transform in self.transforms:
-            image = _demanded(transform(image, rng), shape, "uint8", transform)
-        image = preprocess(image, self.source.mean, self.source.std)
+            image = _demanded(transform(image, rng), normalised.shape, "uint8", transform)
+        normalise_into(normalised, image, self.source.mean, self.source.std)
         for transform in self.normalised_transforms:
-            image = _demanded(transform(image, rng), shape, "float32", transform)
-        return image, index
+            changed = _demanded(transform(normalised, rng), normalised.shape, "float32", transform)
+            if changed is not normalised:
+                normalised[:] = changed
+        return index
 
     def _read_or_replace(self, index, rng, seed, bad):
         """(uint8 (H, W, C), index): of another image where one cannot be read."""

@@ -28,9 +28,8 @@ class FileSource(ImageSource):
         return record
 
     def _read_one(self, record, framing, rng):
-        stored = record
+        stored = self.stored(record)
         try:
-            stored = self.stored(record)
             return read_image(
                 stored,
                 framing,
@@ -48,9 +47,14 @@ class FileSource(ImageSource):
                 "Install it: pip install pillow"
             ) from error
         except Exception as error:  # decoders raise anything on damaged bytes
-            reason = f"{type(error).__name__}: {error}"
-            raise UnreadableImageError(
-                f"{stored} cannot be read as an image ({reason}). Replace the file or delete it.",
-                name=str(stored),
-                reason=reason,
-            ) from error
+            raise damaged(str(stored), error) from error
+
+
+def damaged(name, error):
+    """`UnreadableImageError` of an image, by what reading it raised."""
+    reason = f"{type(error).__name__}: {error}"
+    return UnreadableImageError(
+        f"{name} cannot be read as an image ({reason}). Replace the file or delete it.",
+        name=name,
+        reason=reason,
+    )

@@ -79,7 +79,7 @@ def _open_split(top, splits, split, pixel_range):
     entered = {kind: enter(folder, in_split=True) for kind, folder in splits.items()}
     train = entered.get("train")
     present = [entered[kind] for kind in KINDS[split] if kind in entered]
-    if split == "validation" and _chosen(entered, "test") in (None, *present):
+    if split == "validation" and (not present or _chosen(entered, "test") in (None, *present)):
         raise ImageSourceError(_no_validation(top.path, present))
     if not present:
         names = " or ".join(name for kind in KINDS[split] for name in NAMES[kind])

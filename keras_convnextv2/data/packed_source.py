@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from keras_convnextv2.data.file_source import FileSource
+from keras_convnextv2.data.file_source import FileSource, damaged
 from keras_convnextv2.data.image_source import ImageSourceError, count_images, name_some
 from keras_convnextv2.data.packages import require
 from keras_convnextv2.data.pixel_range import PixelRange
@@ -17,22 +17,35 @@ VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class PackedSource(FileSource):
-    """Images in ArrayRecord files: `records` are N places in all files together.
+class ExampleSource(FileSource):
+    """Image files in records of the kind `tf_example`: `records` are N places.
 
     Attributes:
         reader: gives the bytes of a record by its place; threads may share it.
+        image_key: str, the feature that holds the file.
+        name_key: str, the feature that holds its name; "" for none.
+        prefix: str, before the place of an image without a name.
     """
 
     reader: object = None
+    image_key: str = "image"
+    name_key: str = ""
+    prefix: str = ""
 
     def stored(self, record):
-        example = read_example(self.reader[int(record)])
-        return StoredBytes(example["name"][0].decode(), example["image"][0])
+        name = f"{self.prefix}{record}"
+        try:
+            example = read_example(self.reader[int(record)], (self.image_key, self.name_key))
+            content = example[self.image_key][0]
+            if self.name_key:
+                name = example[self.name_key][0].decode()
+        except Exception as error:  # readers raise anything on damaged bytes
+            raise damaged(name, error) from error
+        return StoredBytes(name, content)
 
 
 def open_packed(folder, split):
-    """`PackedSource` of a folder that `pack_images` has written.
+    """`ExampleSource` of a folder that `pack_images` has written.
 
     Args:
         folder: `Path`.
@@ -44,7 +57,7 @@ def open_packed(folder, split):
     """
     try:
         index = json.loads((folder / INDEX_NAME).read_text("utf-8"))
-        version, splits = index["version"], index["splits"]
+        version, splits = index["version"], dict(index["splits"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ImageSourceError(
             f"{folder / INDEX_NAME} cannot be read ({type(error).__name__}: {error}). Pack the "
@@ -84,7 +97,7 @@ def open_packed(folder, split):
         )
     class_names = tuple(index["class_names"])
     pixel_range = index["pixel_range"]
-    return PackedSource(
+    return ExampleSource(
         records=np.arange(num_images),
         labels=labels,
         class_names=class_names,
@@ -95,4 +108,6 @@ def open_packed(folder, split):
         description=f"{count_images(num_images, class_names)} packed in {folder} ({split})",
         pixel_range=PixelRange(*pixel_range) if pixel_range else None,
         reader=reader,
+        name_key="name",
+        prefix=f"{folder}: {split} record ",
     )

@@ -37,8 +37,17 @@ def preprocess(images, mean=IMAGENET_MEAN, std=IMAGENET_STD):
             f"`images` must be (..., H, W, C) with one mean and one std a channel. Received: "
             f"shape {images.shape}, {len(mean)} means, {len(std)} stds"
         )
-    mean, std = np.asarray(mean, "float64"), np.asarray(std, "float64")
-    normalised = images.astype("float32")
-    normalised *= (1 / (255 * std)).astype("float32")
-    normalised -= (mean / std).astype("float32")
+    normalised = np.empty(images.shape, "float32")
+    normalise_into(normalised, images, mean, std)
     return normalised
+
+
+def normalise_into(normalised, images, mean, std):
+    """As `preprocess`, unchecked, into a float32 array of the same shape, contiguous."""
+    mean, std = np.asarray(mean, "float64"), np.asarray(std, "float64")
+    *_, width, channels = images.shape
+    # (..., H, W * C): NumPy is ten times slower where the last axis is as short as C.
+    rows = normalised.reshape(*images.shape[:-2], width * channels)
+    scale = np.tile((1 / (255 * std)).astype("float32"), width)
+    np.multiply(images.reshape(rows.shape), scale, out=rows)
+    rows -= np.tile((mean / std).astype("float32"), width)

@@ -18,21 +18,20 @@ class ReadingAhead:
         self._workers = workers
         self._endless = endless
         self._iterator = None
-        self._range = range(0)  # the places that the iterator goes on with
+        self._next = None  # the place that the iterator goes on with; None where that is not known
+        self._stop = 0
 
     def __getitem__(self, place):
         if self._workers == 0:
             return self._dataset[place]
-        if place not in self._range:
+        if place >= self._stop:
             self._open(place // len(self._dataset))
-        if place != self._range.start:
+        if place != self._next:
             self._iterator.set_state({"next_index": place})
-        self._range = range(place + 1, self._range.stop)
-        try:
-            return next(self._iterator)
-        except BaseException:
-            self._range = range(0)  # the iterator does not know where it is
-            raise
+        self._next = None
+        batch = next(self._iterator)
+        self._next = place + 1
+        return batch
 
     def _open(self, epoch):
         import grain
@@ -42,4 +41,4 @@ class ReadingAhead:
         batches = self._dataset.repeat(None if self._endless else epoch + 1)
         options = grain.ReadOptions(num_threads=self._workers, prefetch_buffer_size=self._workers)
         self._iterator = iter(batches.to_iter_dataset(options))
-        self._range = range(0, len(batches))
+        self._next, self._stop = 0, len(batches)

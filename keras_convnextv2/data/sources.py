@@ -11,6 +11,7 @@ from keras_convnextv2.data.npz_source import open_npz
 from keras_convnextv2.data.packed_source import INDEX_NAME, open_packed
 from keras_convnextv2.data.pixel_range import PixelRange
 from keras_convnextv2.data.table_source import TABLE_ENDINGS, open_table
+from keras_convnextv2.data.tfds_source import is_tfds, open_tfds
 
 __all__ = ["ImageSource", "ImageSourceError", "ImageSourceWarning", "PixelRange", "open_source"]
 
@@ -20,7 +21,8 @@ def open_source(data_dir, split, pixel_range=None):
 
     The folder holds one of:
     - `train.npz` and `test.npz`, with the keys that `npz_source.CONTENTS` lists;
-    - what `pack_images` has written;
+    - what `pack_images` has written, or a version of a data set that TensorFlow Datasets has
+      prepared, such as `tensorflow_datasets/cifar10/3.0.2`;
     - `train/<class>/*`, and for "test" `test` or, where there is none with class folders,
       `validation`; `training`, `testing`, `valid`, `val` and `eval` are the same, in any case
       and with a tail such as "_set" or "2017";
@@ -82,6 +84,8 @@ def open_source(data_dir, split, pixel_range=None):
         source = _open_file(folder, split, pixel_range)
     elif (folder / INDEX_NAME).exists():
         source = open_packed(folder, split)
+    elif is_tfds(folder):
+        source = open_tfds(folder, split)
     elif any((folder / f"{name}.npz").is_file() for name in KINDS):
         source = open_npz(folder, split)
     else:

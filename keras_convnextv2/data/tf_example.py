@@ -25,8 +25,12 @@ def write_example(features):
     return _field(1, b"".join(entries))
 
 
-def read_example(record):
-    """{key: list of bytes or of ints} of the bytes of a record; features of floats are left out.
+def read_example(record, keys=None):
+    """{key: list of bytes or of ints} of a record; features of floats are left out.
+
+    Args:
+        record: bytes, or a memoryview of them.
+        keys: of the features that are wanted; the others are not read. None: all.
 
     Raises:
         ValueError: it is no such record.
@@ -36,11 +40,14 @@ def read_example(record):
         for message in _values(memoryview(record), 1):
             for entry in _values(message, 1):
                 (key,), (feature,) = _values(entry, 1), _values(entry, 2)
+                name = bytes(key).decode()
+                if keys is not None and name not in keys:
+                    continue
                 for kind, content in _fields(feature):
                     if kind == _BYTES_LIST:
-                        features[bytes(key).decode()] = [bytes(v) for v in _values(content, 1)]
+                        features[name] = [bytes(value) for value in _values(content, 1)]
                     elif kind == _INT_LIST:
-                        features[bytes(key).decode()] = _ints(content)
+                        features[name] = _ints(content)
     except (IndexError, TypeError, UnicodeDecodeError) as error:
         raise ValueError(f"it is no record of features ({error})") from error
     return features

@@ -158,7 +158,7 @@ def test_batches_are_thread_safe(source):
 
     expected = list(make_batches(source, batch_size=2, shuffle=True))
     batches = make_batches(source, batch_size=2, shuffle=True, workers=2)
-    indices = np.random.default_rng(0).integers(0, 6, 200).tolist()
+    indices = np.random.default_rng(0).integers(0, 6, 80).tolist()
     with ThreadPoolExecutor(4) as threads:
         results = list(threads.map(batches.__getitem__, indices))
     assert_same_epoch(results, [expected[index] for index in indices])
