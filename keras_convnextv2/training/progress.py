@@ -11,7 +11,7 @@ _NO_BREAK = "\N{NO-BREAK SPACE}"  # within what stays on one line
 
 
 class ShowProgress(keras.callbacks.Callback):
-    """A progress bar of the whole run with images/s, time left and the metrics so far.
+    """A progress bar of the whole run: images/s, time left, learning rate and the metrics so far.
 
     In the middle of an epoch a metric is its mean over as many steps as an epoch has, those of the
     epoch before among them: the mean of an epoch's first steps alone would jump. What does not fit
@@ -51,6 +51,7 @@ class ShowProgress(keras.callbacks.Callback):
         self.last_metrics = -math.inf
         self.metrics = ""
         self.epoch_before = {}  # its metrics
+        self.learning_rate = ""
         self.bar = None
         if self.console.is_terminal:
             self.bar = rich.live.Live(console=self.console, get_renderable=self._draw)
@@ -72,10 +73,18 @@ class ShowProgress(keras.callbacks.Callback):
             self._print_line(self._running(batch, logs))
 
     def on_epoch_end(self, epoch, logs=None):
+        self._look_at_learning_rate()
         self.epoch_before = {name: float(value) for name, value in (logs or {}).items()}
         self.metrics = _shown(self.epoch_before)
         if self.bar is None:
             self._print_line(self.epoch_before)
+
+    def _look_at_learning_rate(self):
+        # Not when the bar is drawn: that is another thread, and the model may be amid a step.
+        optimizer = getattr(self.model, "optimizer", None)
+        if optimizer is not None:
+            rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+            self.learning_rate = f"rate{_NO_BREAK}{rate:.3g}"
 
     def on_train_end(self, logs=None):
         self.close()
@@ -87,6 +96,7 @@ class ShowProgress(keras.callbacks.Callback):
 
     def _running(self, batch, logs):
         """Metrics of the last `steps_per_epoch` steps; `logs` are means of the epoch so far."""
+        self._look_at_learning_rate()
         share = min((batch + 1) / self.steps_per_epoch, 1)
         running = dict(self.epoch_before)  # in their order, and those that only an epoch's end has
         for name, value in (logs or {}).items():
@@ -120,7 +130,7 @@ class ShowProgress(keras.callbacks.Callback):
 
     def _facts(self, metrics):
         place = f"epoch{_NO_BREAK}{self.epoch + 1}/{self.params['epochs']}"
-        known = ", ".join(filter(None, [metrics, self._rate()]))
+        known = ", ".join(filter(None, [metrics, self.learning_rate, self._rate()]))
         return f"{place}: {known}" if known else place
 
     def _steps_a_second(self):
