@@ -46,12 +46,12 @@ class ShowProgress(keras.callbacks.Callback):
         self.console = rich.console.Console(file=self.file, stderr=self.file is None)
         self.num_steps = self.params["epochs"] * self.steps_per_epoch
         self.epoch, self.step = 0, 0
+        self.learning_rate = ""
         self.started = None
         self.last_line = time.monotonic()
         self.last_metrics = -math.inf
         self.metrics = ""
         self.epoch_before = {}  # its metrics
-        self.learning_rate = ""
         self.bar = None
         if self.console.is_terminal:
             self.bar = rich.live.Live(console=self.console, get_renderable=self._draw)
@@ -73,18 +73,10 @@ class ShowProgress(keras.callbacks.Callback):
             self._print_line(self._running(batch, logs))
 
     def on_epoch_end(self, epoch, logs=None):
-        self._look_at_learning_rate()
         self.epoch_before = {name: float(value) for name, value in (logs or {}).items()}
         self.metrics = _shown(self.epoch_before)
         if self.bar is None:
             self._print_line(self.epoch_before)
-
-    def _look_at_learning_rate(self):
-        # Not when the bar is drawn: that is another thread, and the model may be amid a step.
-        optimizer = getattr(self.model, "optimizer", None)
-        if optimizer is not None:
-            rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
-            self.learning_rate = f"rate{_NO_BREAK}{rate:.3g}"
 
     def on_train_end(self, logs=None):
         self.close()
@@ -124,6 +116,7 @@ class ShowProgress(keras.callbacks.Callback):
 
     def _print_line(self, metrics):
         self.last_line = time.monotonic()
+        self._look_at_learning_rate()
         text = ", ".join(filter(None, [self._facts(_shown(metrics)), self._time()]))
         text = f"{self.description} {text}".replace(_NO_BREAK, " ")
         self.console.print(text, soft_wrap=True, highlight=False)
@@ -135,6 +128,13 @@ class ShowProgress(keras.callbacks.Callback):
 
     def _steps_a_second(self):
         return max(self.step - 1, 1) / max(time.monotonic() - self.started, 1e-6)
+
+    def _look_at_learning_rate(self):
+        # Not when the bar is drawn: that is another thread, and the model may be amid a step.
+        optimizer = getattr(self.model, "optimizer", None)
+        if optimizer is not None:
+            rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+            self.learning_rate = f"rate{_NO_BREAK}{rate:.3g}"
 
     def _rate(self):
         if self.step < 2:
