@@ -11,7 +11,7 @@ _NO_BREAK = "\N{NO-BREAK SPACE}"  # within what stays on one line
 
 
 class ShowProgress(keras.callbacks.Callback):
-    """A progress bar of the whole run with images/s, time left and the metrics so far.
+    """A progress bar of the whole run: images/s, time left, learning rate and the metrics so far.
 
     In the middle of an epoch a metric is its mean over as many steps as an epoch has, those of the
     epoch before among them: the mean of an epoch's first steps alone would jump. What does not fit
@@ -48,6 +48,7 @@ class ShowProgress(keras.callbacks.Callback):
         self.console = rich.console.Console(file=self.file, stderr=self.file is None)
         self.num_steps = self.params["epochs"] * self.steps_per_epoch
         self.epoch, self.step = 0, 0
+        self.learning_rate = ""
         self.started = None
         self.last_line = time.monotonic()
         self.last_metrics = -math.inf
@@ -91,6 +92,7 @@ class ShowProgress(keras.callbacks.Callback):
 
     def _running(self, batch, logs):
         """Metrics of the last `steps_per_epoch` steps; `logs` are means of the epoch so far."""
+        self._look_at_learning_rate()
         share = min((batch + 1) / self.steps_per_epoch, 1)
         running = dict(self.epoch_before)  # in their order, and those that only an epoch's end has
         for name, value in (logs or {}).items():
@@ -118,17 +120,25 @@ class ShowProgress(keras.callbacks.Callback):
 
     def _print_line(self, metrics):
         self.last_line = time.monotonic()
+        self._look_at_learning_rate()
         text = ", ".join(filter(None, [self._facts(_shown(metrics)), self._time()]))
         text = f"{self.description} {text}".replace(_NO_BREAK, " ")
         self.console.print(text, soft_wrap=True, highlight=False)
 
     def _facts(self, metrics):
         place = f"epoch{_NO_BREAK}{self.epoch + 1}/{self.params['epochs']}"
-        known = ", ".join(filter(None, [metrics, self._rate()]))
+        known = ", ".join(filter(None, [metrics, self.learning_rate, self._rate()]))
         return f"{place}: {known}" if known else place
 
     def _steps_a_second(self):
         return max(self.step - 1, 1) / max(time.monotonic() - self.started, 1e-6)
+
+    def _look_at_learning_rate(self):
+        # Not when the bar is drawn: that is another thread, and the model may be amid a step.
+        optimizer = getattr(self.model, "optimizer", None)
+        if optimizer is not None:
+            rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+            self.learning_rate = f"rate{_NO_BREAK}{rate:.3g}"
 
     def _rate(self):
         if self.step < 2:

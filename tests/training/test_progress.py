@@ -1,6 +1,7 @@
 import io
 import re
 
+import keras
 import pytest
 
 from keras_convnextv2.training.progress import ShowProgress
@@ -36,6 +37,18 @@ def test_a_line_an_epoch_with_the_rate_and_the_time_left():
     first, second = lines_of(epochs=2, steps=3)
     assert first.startswith("training epoch 1/2: loss 0.25, ") and "images/s" in first
     assert second.endswith("images/s, 0:00 left")
+
+
+def test_the_learning_rate_is_shown(rng):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    schedule = keras.optimizers.schedules.PolynomialDecay(0.5, 16, 0.0)
+    model.compile(keras.optimizers.SGD(schedule), loss="mse")
+    file = io.StringIO()
+    x, y = rng.normal(size=(8, 3)), rng.normal(size=(8, 2))
+    progress = ShowProgress(8, 4, "training", file)
+    model.fit(x, y, batch_size=2, epochs=2, verbose=0, callbacks=[progress])
+    lines = file.getvalue().splitlines()
+    assert [re.search("rate ([^,]*)", line)[1] for line in lines] == ["0.375", "0.25"]
 
 
 def test_a_first_epoch_of_one_step_has_no_rate_to_show():
