@@ -18,8 +18,17 @@ def with_pillow(image, operation, fill=None):
 
     Returns:
         uint8 (H, W, C), a new array.
+
+    Raises:
+        ImportError: Pillow is not installed; names the extra that brings it.
     """
-    from PIL import Image
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError(
+            "RandAugment and colour jitter change images by Pillow, which cannot be imported "
+            f"({error}). Install it: pip install 'keras-convnextv2[recipes]'"
+        ) from error
 
     if image.shape[-1] == COLOUR_CHANNELS:
         filled = None if fill is None else tuple(fill)

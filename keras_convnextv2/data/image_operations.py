@@ -7,7 +7,7 @@ COLOUR_OPERATIONS = ("Color",)  # they mix red, green and blue
 _SOLARIZE_BELOW = 128  # SolarizeAdd leaves brighter pixels
 
 
-def apply_operation(name, picture, argument, fill, resample):
+def apply_operation(name, picture, argument, fill, resampling):
     """Applies an operation to a picture.
 
     Args:
@@ -15,14 +15,16 @@ def apply_operation(name, picture, argument, fill, resample):
         picture: `PIL.Image.Image`, RGB or grey ("L").
         argument: of the operation; None for those without.
         fill: colour of what comes in from outside, ints of 0..255.
-        resample: `PIL.Image.Resampling` of what moves by parts of pixels.
+        resampling: "BILINEAR" or "BICUBIC", of what moves by parts of pixels.
 
     Returns:
         `PIL.Image.Image` of the same size and mode.
     """
+    from PIL import Image
+
     operation = OPERATIONS[name]
     if operation in _GEOMETRIC:
-        return operation(picture, argument, fill, resample)
+        return operation(picture, argument, fill, Image.Resampling[resampling])
     return operation(picture, argument)
 
 

@@ -96,19 +96,14 @@ class RandAugment:
 
     def __call__(self, image, rng):
         """image: uint8 (H, W, C); rng: `numpy.random.Generator`. Returns uint8 (H, W, C)."""
-        from PIL import Image
-
         demand_channels(image, self.channels)
-        drawn = [
-            (name, argument, Image.Resampling[resampling])
-            for name, argument, resampling in self.draw(rng)
-        ]
+        drawn = self.draw(rng)
         if not drawn:
             return image
 
         def apply_all(picture, fill):
-            for name, argument, resample in drawn:
-                picture = apply_operation(name, picture, argument, fill, resample)
+            for name, argument, resampling in drawn:
+                picture = apply_operation(name, picture, argument, fill, resampling)
             return picture
 
         return with_pillow(image, apply_all, self.fill)

@@ -1,4 +1,5 @@
 import math
+import sys
 from collections import Counter
 
 import numpy as np
@@ -176,8 +177,7 @@ def test_an_image_gets_what_is_drawn_for_it_in_that_order():
     for seed in range(40):
         expected = Image.fromarray(image)
         for name, argument, resampling in augment.draw(np.random.default_rng(seed)):
-            resample = Image.Resampling[resampling]
-            expected = apply_operation(name, expected, argument, (9, 90, 200), resample)
+            expected = apply_operation(name, expected, argument, (9, 90, 200), resampling)
         found = augment(image, np.random.default_rng(seed))
         np.testing.assert_array_equal(found, np.asarray(expected))
 
@@ -229,6 +229,12 @@ def test_an_image_of_another_kind_is_refused():
         RandAugment(PAPER)(random_image(4), rng)
     with pytest.raises(ValueError, match=r"Received: float32 \(23, 31, 3\)"):
         RandAugment(PAPER)(random_image().astype("float32"), rng)
+
+
+def test_without_pillow_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ImportError, match=r"by Pillow.*keras-convnextv2\[recipes\]"):
+        RandAugment("rand-p1")(random_image(), np.random.default_rng(0))
 
 
 def test_draws_are_the_same_on_every_machine():

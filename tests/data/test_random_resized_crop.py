@@ -62,6 +62,16 @@ def test_what_never_fits_gives_the_largest_allowed_box_in_the_centre(width, heig
     assert set(map(tuple, boxes_of(framing, width, height)[:50])) == {box}
 
 
+def test_ten_draws_are_made_before_the_centre_is_taken():
+    # Of 0.6 * 200 * 100 pixels a box is at most 100.49 high where its ratio is 1.188 or more.
+    boxes = boxes_of(RandomResizedCrop((24, 24), scale=(0.6, 0.6)), 200, 100)
+    fits = math.log(4 / 3 / (12000 / 100.5**2)) / math.log(16 / 9)
+    expected = (1 - fits) ** 10
+    found = np.mean(boxes[:, 2] - boxes[:, 0] == 133)  # 4/3 of 100; drawn ones are 127 at most
+    # Four standard deviations of a binomial; the seed is fixed.
+    assert abs(found - expected) < 4 * math.sqrt(expected * (1 - expected) / NUM_DRAWS)
+
+
 def test_draws_are_the_same_on_every_machine():
     rng = np.random.default_rng([25, 0, 7])
     framing = RandomResizedCrop([64, 96], scale=[0.08, 1])
