@@ -16,9 +16,9 @@ PACKAGE = pathlib.Path(kc.__file__).parent
 BACKEND = keras.backend.backend()
 
 
-def small_model():
+def small_model(**options):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="dense")])
-    model.compile(optimizer=KernelDecayAdamW(0.1, weight_decay=0.2), loss="mse")
+    model.compile(optimizer=KernelDecayAdamW(0.1, weight_decay=0.2, **options), loss="mse")
     return model
 
 
@@ -53,17 +53,31 @@ def test_no_other_file_uses_a_private_name_that_is_not_our_own():
 
 def test_the_hooks_of_adamw_are_called(monkeypatch):
     called = []
-    for name in ("decay_weights", "update_weights", "update_at_once"):
+    hooks = ("take_gradients", "decay_weights", "update_weights", "average_weights")
+    for name in (*hooks, "update_at_once"):
         real = getattr(KernelDecayAdamW, name)
         monkeypatch.setattr(
             KernelDecayAdamW,
             name,
             lambda self, *a, name=name, real=real: called.append(name) or real(self, *a),
         )
-    small_model().fit(np.ones((2, 3)), np.ones((2, 2)), verbose=0)
-    expected = {"decay_weights", "update_weights"}
-    assert set(called) - {"update_at_once"} == expected
+    small_model(use_ema=True).fit(np.ones((2, 3)), np.ones((2, 2)), verbose=0)
+    assert set(called) - {"update_at_once"} == set(hooks)
     assert ("update_at_once" in called) == (BACKEND == "torch")
+
+
+def test_a_schedule_is_asked_for_the_rate_of_an_update():
+    """Keras's would be asked for the third batch's: when it is not, ours need not step in."""
+    rates = keras.optimizers.schedules.PiecewiseConstantDecay([0, 1, 2], [0.5, 0.4, 0.3, 0.2])
+    found = []
+    for kind in (KernelDecayAdamW, keras.optimizers.AdamW):
+        weight = keras.Variable(np.zeros((2, 3), "float32"))
+        optimizer = kind(rates, gradient_accumulation_steps=2)
+        optimizer.build([weight])
+        for _ in range(2):
+            optimizer.apply([keras.ops.ones((2, 3))], [weight])
+        found.append(float(keras.ops.convert_to_numpy(optimizer.learning_rate)))
+    assert found == pytest.approx([0.4, 0.3])
 
 
 def test_an_optimizer_tells_what_it_decays_and_its_moments():
@@ -75,6 +89,25 @@ def test_an_optimizer_tells_what_it_decays_and_its_moments():
     first, second = optimizer.moments(layer.kernel)
     assert first.shape == second.shape == layer.kernel.shape
     assert np.abs(first.numpy()).max() > 0 and second.numpy().max() > 0
+    assert optimizer.place_of(layer.kernel) == 0 and optimizer.place_of(layer.bias) == 1
+    assert [id(weight) for weight in optimizer.weights()] == [id(layer.kernel), id(layer.bias)]
+
+
+def test_an_optimizer_tells_its_averages_and_what_it_has_accumulated():
+    weight = keras.Variable(np.ones((2, 3), "float32"))
+    optimizer = KernelDecayAdamW(0.1, use_ema=True, gradient_accumulation_steps=2, clipnorm=1.0)
+    optimizer.build([weight])
+    assert not optimizer.ends_accumulation()
+    optimizer.apply([keras.ops.full((2, 3), 2.0)], [weight])
+    assert optimizer.ends_accumulation()
+    (total,) = optimizer.accumulators([weight])
+    np.testing.assert_array_equal(total.numpy(), np.full((2, 3), 2.0))
+    optimizer.apply([keras.ops.zeros((2, 3))], [weight])
+    ((own, average),) = optimizer.weights_and_averages()
+    assert own is weight
+    np.testing.assert_array_equal(average.numpy(), weight.numpy())
+    (clipped,) = optimizer.clip([keras.ops.full((2, 2), 3.0)])
+    np.testing.assert_allclose(clipped, np.full((2, 2), 0.5), rtol=1e-6)  # float32
 
 
 def test_what_auto_means_and_which_layers_there_are():
@@ -136,6 +169,8 @@ if BACKEND == "torch":
         lists = [weight], [torch.ones(3)], [zeros.clone()], [zeros.clone()], [], [torch.tensor(1.0)]
         insides.torch_fused_adamw(*lists, **options, amsgrad=False, maximize=False)
         np.testing.assert_allclose(weight.numpy(), 0.9, rtol=1e-4)
+        insides.torch_move_towards([weight], [torch.ones(3)], 0.5)
+        np.testing.assert_allclose(weight.numpy(), 0.95, rtol=1e-4)
 
 
 if BACKEND == "tensorflow":

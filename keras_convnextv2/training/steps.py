@@ -10,24 +10,27 @@ import contextlib
 import keras
 
 from keras_convnextv2 import insides
+from keras_convnextv2.training.averaged_weights import own_weights_after_error
 
 
 @contextlib.contextmanager
 def keep_weights(model):
     """Around `fit`, `evaluate` or `predict`: after an error the model has its last weights.
 
-    On JAX, Keras (3.15) holds the weights outside the model while it steps, and an error leaves
-    them there. `insides.keep_variables` does the same for an error before the first step.
+    Not their averages, where those were evaluated (`training.averaged_weights`). On JAX, Keras
+    (3.15) holds the weights outside the model while it steps, and an error leaves them there.
+    `insides.keep_variables` does the same for an error before the first step.
     """
-    if keras.backend.backend() != "jax":
-        yield
-        return
-    insides.forget_state_of_steps(model)
-    try:
-        yield
-    except BaseException:
-        insides.weights_from_state_of_steps(model)
-        raise
+    is_jax = keras.backend.backend() == "jax"
+    if is_jax:
+        insides.forget_state_of_steps(model)
+    with own_weights_after_error(model):
+        try:
+            yield
+        except BaseException:
+            if is_jax:
+                insides.weights_from_state_of_steps(model)
+            raise
 
 
 def train_step(model, *arguments):
