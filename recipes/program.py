@@ -22,7 +22,7 @@ _EXTRAS = {
     "rich": "recipes",
     "matplotlib": "benchmark",
     "sklearn": "probe",
-    "tensorboardX": "board",
+    "tensorboardX": "recipes",
     "ai_edge_litert": "litert",
     "onnx": "onnx",
     "onnxruntime": "onnx",

@@ -60,7 +60,7 @@ class WriteBoard(keras.callbacks.Callback):
         except ImportError as error:
             raise ModuleNotFoundError(
                 "TensorBoard's files are written by tensorboardX, which is not installed: "
-                "pip install 'keras-convnextv2[board]'",
+                "pip install 'keras-convnextv2[recipes]'",
                 name="tensorboardX",
             ) from error
         if self.writer is None:
