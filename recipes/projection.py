@@ -27,9 +27,10 @@ def project(model, batches, epochs, evaluation=None, num_evaluations=1, num_step
         Dict of numbers: "loss" and, with `evaluation`, "evaluation_loss" as the proof;
         "first_step_seconds", "seconds_per_step" (the median), "images_per_second",
         "save_seconds", "restore_seconds", "projected_seconds" of the run with its evaluations and
-        a save an epoch, "projected_time" as h:mm:ss, "peak_memory_bytes" of the process before
-        the second model was restored (None where the system does not say), "checkpoint_bytes", and "disk_bytes" that the run needs:
-        the last checkpoint, the one that replaces it, and the model.
+        a save an epoch, "projected_time" as h:mm:ss, "projected_steps", "peak_memory_bytes" of the
+        process before a second model was restored (None where the system does not say),
+        "checkpoint_bytes", and "disk_bytes" that the run needs: the last checkpoint, the one that
+        replaces it, and the model.
 
     Raises:
         ValueError: what was restored is not what was saved, naming the first weight.
@@ -128,7 +129,7 @@ def _images_of(batch):
 
 
 def _save_and_restore(model):
-    """(seconds to save, seconds to restore, bytes of the file, peak memory before it is restored)."""
+    """(seconds to save, seconds to restore, bytes of the file, peak memory of one model)."""
     from keras_convnextv2.training.checkpoints import save_model
 
     with tempfile.TemporaryDirectory() as folder:
