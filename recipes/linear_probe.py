@@ -10,11 +10,14 @@ On a folder of your own with folders of classes:
 
 Each image passes the backbone once, as evaluation shows it; the features are kept in a file beside
 the weights and read from it the next time, unless the weights or the images have changed. The
-probes learn from the training images alone (`logistic` chooses C on a part of them) and are
-measured on the test images. Their settings are printed beside the figures: figures of other
-settings, and of other libraries, do not compare.
+probes learn from the training images and are measured on the test images. `logistic` chooses C on
+the validation images, and learns from them too, or else on a part of the training images. Their
+settings are printed beside the figures: figures of other settings, and of other libraries, do not
+compare.
 """
 
+import contextlib
+import importlib
 import os
 import sys
 import time
@@ -82,14 +85,16 @@ for module in (training_flags, model_flags, normalisation):
 
 def main():
     names = _chosen_probes()
-    given = model_flags.given_image_size()
-    model = saved_models.load(FLAGS.weights, given) if FLAGS.weights else None
+    settings = run_settings.from_flags()
+    size = model_flags.given_image_size()
+    model = saved_models.load(FLAGS.weights, size) if FLAGS.weights else None
     known = model and saved_models.backbone_of(model).pixel_range
     train = images.open_images("train", pixel_range.known(known, FLAGS.weights))
-    test = images.open_images("test", train.pixel_range)
-    _check_labels(train, test)
+    splits = {"train": train, **_other_splits(train.pixel_range, "logistic" in names)}
+    _check_labels(splits.values())
     if model is None:
-        model = _random_backbone(train)
+        settings = model_flags.resolve(settings)
+        model = _random_backbone(train, settings)
     backbone = saved_models.backbone_of(model)
     if backbone.image_shape[-1] != train.channels:
         raise ValueError(
@@ -97,19 +102,17 @@ def main():
             f"{train.channels}: {train.description}"
         )
     normalisation.settle(backbone, FLAGS.weights, train)
-    size = _image_size(backbone)
+    settings = settings.replaced(size=_image_size(backbone, settings))
 
     from keras_convnextv2.analysis.features import describe
 
-    weights = FLAGS.weights or f"random, seed {FLAGS.seed}"
-    found = {}
-    for split, source in (("train", train), ("test", test)):
-        found[split] = _features(model, source, size, split)
-    results = [_measure(name, found["train"].pair, found["test"].pair) for name in names]
+    found = {split: _features(model, source, settings, split) for split, source in splits.items()}
+    pairs = {split: features.pair for split, features in found.items()}
+    results = [_measure(name, pairs) for name in names]
     about = {
-        "weights": weights,
-        "images": f"{train.description}; test: {len(test):,}",
-        "image_size": f"{size[0]}x{size[1]}",
+        "weights": FLAGS.weights or f"random, seed {FLAGS.seed}",
+        "images": f"{train.description}; test: {len(splits['test']):,}",
+        "image_size": "{}x{}".format(*settings.size),
         "features": f"{found['train'].features.shape[1]}, {describe(model, FLAGS.head_norm)}",
         "classes": len(train.class_names),
     }
@@ -119,6 +122,17 @@ def main():
         print(probe_table.as_text(about, results))
 
 
+def _other_splits(trained_with, with_validation):
+    """{"test": source, and "validation" where the folder has images for it}."""
+    from keras_convnextv2.data import ImageSourceError
+
+    found = {"test": images.open_images("test", trained_with)}
+    if with_validation:
+        with contextlib.suppress(ImageSourceError):  # there is none
+            found["validation"] = images.open_images("validation", trained_with)
+    return found
+
+
 def _chosen_probes():
     unknown = [name for name in FLAGS.probes if name not in PROBES]
     if unknown or not FLAGS.probes:
@@ -126,6 +140,8 @@ def _chosen_probes():
             f"--probes is some of {','.join(PROBES)}. Received: {','.join(FLAGS.probes)!r}"
         )
     _shots()
+    if "logistic" in FLAGS.probes:
+        importlib.import_module("sklearn")  # before the features, where it is not installed
     return list(dict.fromkeys(FLAGS.probes))
 
 
@@ -141,19 +157,17 @@ def _shots():
     return shots
 
 
-def _check_labels(train, test):
-    for source in (train, test):
-        if source.labels is None or len(source.class_names) < 2:
+def _check_labels(sources):
+    for source in sources:
+        if source.labels is None or source.labels.ndim != 1 or len(source.class_names) < 2:
             raise ValueError(
-                f"A probe needs labels of two classes or more: {source.description}. Name a folder "
-                "that holds a folder a class."
+                "A probe needs images with one label each, of two classes or more: "
+                f"{source.description}. Name a folder that holds a folder a class."
             )
 
 
-def _random_backbone(source):
+def _random_backbone(source, settings):
     """A backbone by the flags of the model, with the weights of a run before its first step."""
-    settings = model_flags.resolve(run_settings.from_flags())
-
     import keras
 
     import keras_convnextv2 as kc
@@ -169,14 +183,15 @@ def _random_backbone(source):
     return backbone
 
 
-def _image_size(backbone):
+def _image_size(backbone, settings):
+    """The (H, W) to take images at: --image_size, else the model's, else what suits the images."""
     known, given = backbone.image_shape[:2], model_flags.given_image_size()
     if given is None and None in known:
-        given = model_flags.image_size_in(model_flags.default_image_size(FLAGS))
+        given = model_flags.image_size_in(model_flags.default_image_size(settings))
     return image_sizes.size_for(known, backbone.total_stride, "--weights", given)
 
 
-def _features(model, source, size, split):
+def _features(model, source, settings, split):
     """The `Features` of a source, from the cache where it has them."""
     import dataclasses
 
@@ -185,7 +200,7 @@ def _features(model, source, size, split):
 
     mean, std = saved_models.backbone_of(model).normalisation
     source = dataclasses.replace(source, mean=mean, std=std)
-    batches = images.evaluation_batches(source, run_settings.from_flags().replaced(size=size))
+    batches = images.evaluation_batches(source, settings)
     extractor = feature_model(model, FLAGS.head_norm)
     started = time.monotonic()
     say = _Progress(f"features of {len(source):,} {split} images")
@@ -193,7 +208,7 @@ def _features(model, source, size, split):
     if folder is None:
         found = compute_features(extractor, batches, say)
     else:
-        identity = source_identity(source, size)
+        identity = source_identity(source, batches.framing)
         found = cached_features(folder, extractor, batches, identity, say)
     way = "read from the cache" if found.from_cache else "computed"
     print(f"{say.what}: {way}, {time.monotonic() - started:.1f} s", file=sys.stderr)
@@ -224,13 +239,14 @@ def _cache_folder():
     return beside / "features" if os.access(beside, os.W_OK) else None
 
 
-def _measure(name, train, test):
-    """The `ProbeResult` of a probe, by the flags."""
+def _measure(name, pairs):
+    """The `ProbeResult` of a probe, by the flags, of {split: (features, labels)}."""
+    train, test = pairs["train"], pairs["test"]
     if name == "logistic":
         from keras_convnextv2.analysis import logistic_regression as logistic
 
         sweep = {"coarse": logistic.COARSE_C, "dinov3": logistic.DINOV3_C}[FLAGS.c_sweep]
-        return logistic.logistic_probe(train, test, values_of_c=sweep, seed=FLAGS.seed)
+        return logistic.logistic_probe(train, test, pairs.get("validation"), sweep, seed=FLAGS.seed)
     if name == "ridge":
         from keras_convnextv2.analysis.ridge import few_shot_probe
 

@@ -19,17 +19,18 @@ def project(model, batches, epochs, evaluation=None, num_evaluations=1, num_step
         model: compiled.
         batches: what `fit` takes, with a length: a `keras.utils.PyDataset`.
         epochs: int.
-        evaluation: optional batches for `evaluate`.
+        evaluation: optional batches that the run predicts to measure itself.
         num_evaluations: int, how often the run evaluates all of them.
         num_steps: int, steps that are timed; where an epoch has fewer, they come again.
 
     Returns:
-        Dict of numbers: "loss" and, with `evaluation`, "evaluation_loss" as the proof;
+        Dict of numbers: "loss" as the proof; with `evaluation` "evaluation_seconds" of all of it;
         "first_step_seconds", "seconds_per_step" (the median), "images_per_second",
         "save_seconds", "restore_seconds", "projected_seconds" of the run with its evaluations and
-        a save an epoch, "projected_time" as h:mm:ss, "peak_memory_bytes" of the process (None
-        where the system does not say), "checkpoint_bytes", and "disk_bytes" that the run needs:
-        the last checkpoint, the one that replaces it, and the model.
+        a save an epoch, "projected_time" as h:mm:ss, "projected_steps", "peak_memory_bytes" of the
+        process before a second model was restored (None where the system does not say),
+        "checkpoint_bytes", and "disk_bytes" that the run needs: the last checkpoint, the one that
+        replaces it, and the model.
 
     Raises:
         ValueError: what was restored is not what was saved, naming the first weight.
@@ -44,16 +45,15 @@ def project(model, batches, epochs, evaluation=None, num_evaluations=1, num_step
     _fit(model, _First(batches, num_steps + 1), clock)
     step = float(np.median(np.diff(clock.ends)))
 
-    save, restore, checkpoint_bytes = _save_and_restore(model)
     result = {"loss": float(logs["loss"])}
     evaluation_seconds = 0.0
     if evaluation is not None:
-        model.evaluate(_First(evaluation, 1), verbose=0)  # compiles
+        model.predict(_First(evaluation, 1), verbose=0)  # compiles
         started = time.monotonic()
-        scores = model.evaluate(_First(evaluation, 1), verbose=0, return_dict=True)
+        model.predict(_First(evaluation, 1), verbose=0)
         evaluation_seconds = (time.monotonic() - started) * len(evaluation)
-        result["evaluation_loss"] = float(scores["loss"])
         result["evaluation_seconds"] = evaluation_seconds
+    save, restore, checkpoint_bytes, peak = _save_and_restore(model)
     steps = epochs * len(batches)
     seconds = first_step + step * steps + num_evaluations * evaluation_seconds + save * epochs
     return {
@@ -66,7 +66,7 @@ def project(model, batches, epochs, evaluation=None, num_evaluations=1, num_step
         "projected_steps": steps,
         "projected_seconds": seconds,
         "projected_time": clock_time(seconds),
-        "peak_memory_bytes": peak_memory(),
+        "peak_memory_bytes": peak,
         "checkpoint_bytes": checkpoint_bytes,
         "disk_bytes": 3 * checkpoint_bytes,
     }
@@ -128,7 +128,7 @@ def _images_of(batch):
 
 
 def _save_and_restore(model):
-    """(seconds to save, seconds to restore, bytes of the file)."""
+    """(seconds to save, seconds to restore, bytes of the file, peak memory of one model)."""
     from keras_convnextv2.training.checkpoints import save_model
 
     with tempfile.TemporaryDirectory() as folder:
@@ -136,6 +136,7 @@ def _save_and_restore(model):
         started = time.monotonic()
         save_model(model, path)
         saved = time.monotonic()
+        peak = peak_memory()  # a run does not hold two models
         restored = keras.saving.load_model(path)
         ended = time.monotonic()
         num_bytes = path.stat().st_size
@@ -144,7 +145,7 @@ def _save_and_restore(model):
         ("optimizer's variable", model.optimizer.variables, restored.optimizer.variables),
     ):
         _check_equal(kind, one, other)
-    return saved - started, ended - saved, num_bytes
+    return saved - started, ended - saved, num_bytes, peak
 
 
 def _check_equal(kind, saved, restored):

@@ -202,10 +202,10 @@ class ImageSource:
             raise ImageSourceError(
                 f"{self.description}: no class has two images, so none can be held out. Add images."
             )
-        share = f"{fraction:g} by seed {seed}"
+        share = f"{fraction:g} of them held out by seed {seed}"
         return (
-            self._taken(left, f"without those that are held out, {share}"),
-            self._taken(held_out, f"of these those that are held out, {share}"),
+            self._taken(left, f"{share}: the {sum(map(len, left)):,} others"),
+            self._taken(held_out, f"{share}: these {sum(map(len, held_out)):,}"),
         )
 
     def _taken(self, groups, words):

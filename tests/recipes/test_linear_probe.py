@@ -1,5 +1,6 @@
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -69,6 +70,17 @@ def test_features_are_kept_beside_the_weights(run_recipe, pretrained, images_dir
     assert len(os.listdir(tmp_path / "features")) == 2
 
 
+def test_c_is_chosen_on_validation_images_where_there_are_some(run_recipe, images_dir):
+    words = (*MODEL, f"--data_dir={images_dir}", "--probes=logistic", "--json")
+    chosen_on = []
+    for has_validation in (False, True):
+        if has_validation:
+            (images_dir / "validation.npz").write_bytes((images_dir / "train.npz").read_bytes())
+        (probe,) = run_recipe("linear_probe", *words).result["probes"]
+        chosen_on.append((probe["settings"]["chosen_on"], probe["settings"]["fitted_on"]))
+    assert chosen_on == [("10% of train, seed 0", 24), ("validation images", 48)]
+
+
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
@@ -83,13 +95,21 @@ def test_flags_that_are_refused(run_recipe, shared_images_dir, flag, said):
     assert_one_line(outcome, "linear_probe", said)
 
 
+def test_without_scikit_learn_the_other_probes_run(run_recipe, shared_images_dir, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)  # as where it is not installed
+    words = (*MODEL, f"--data_dir={shared_images_dir}")
+    outcome = run_recipe("linear_probe", *words)
+    assert_one_line(outcome, "linear_probe", "sklearn", "[probe]")
+    assert run_recipe("linear_probe", *words, *SHORT, "--probes=ridge,knn,lars").status == 0
+
+
 def test_images_without_labels_are_refused(run_recipe, images_dir):
     for split in ("train", "test"):
         with np.load(images_dir / f"{split}.npz") as arrays:
             kept = {name: arrays[name] for name in ("images", "mean", "std")}
         np.savez(images_dir / f"{split}.npz", **kept)
     outcome = run_recipe("linear_probe", *MODEL, f"--data_dir={images_dir}")
-    assert_one_line(outcome, "linear_probe", "needs labels")
+    assert_one_line(outcome, "linear_probe", "needs images with one label")
 
 
 def test_every_setting_of_the_json_can_be_read_again(run_recipe, shared_images_dir):

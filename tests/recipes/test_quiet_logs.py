@@ -108,7 +108,17 @@ def run(recipe, photographs, *words, folder="run"):
 
 def others(text, recipe="finetune"):
     """The lines that are not a recipe's own, of its announcement, its progress or its error."""
-    known = ("backend", "images", "start", "model", "masks", "training", "fine-tuning", "pretrain")
+    known = (
+        "backend",
+        "images",
+        "validation",
+        "start",
+        "model",
+        "masks",
+        "training",
+        "fine-tuning",
+        "pretrain",
+    )
     return [line for line in text.splitlines() if not line.startswith((*known, f"{recipe}: error"))]
 
 

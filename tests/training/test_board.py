@@ -155,5 +155,5 @@ def test_what_is_missing_or_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="`every`.*Received: 0"):
         WriteBoard(tmp_path, 16, every=0)
     monkeypatch.setitem(sys.modules, "tensorboardX", None)  # as where it is not installed
-    with pytest.raises(ModuleNotFoundError, match=r"keras-convnextv2\[board\]"):
+    with pytest.raises(ModuleNotFoundError, match=r"keras-convnextv2\[recipes\]"):
         WriteBoard(tmp_path, 16).on_train_begin()
