@@ -31,11 +31,9 @@ from . import (
     model_flags,
     pixel_range,
     program,
-    projection,
     saved_models,
     training_flags,
     training_run,
-    validation,
 )
 
 FLAGS = flags.FLAGS
@@ -90,13 +88,40 @@ flags.DEFINE_enum(
     ["uniform", "balanced"],
     "Each image once an epoch, or each class equally often.",
 )
+flags.DEFINE_float(
+    "validation_fraction",
+    None,
+    "Share of the training images of each class that is kept for validation, where there is no "
+    "folder validation beside train and test; 0: none.",
+    lower_bound=0,
+    upper_bound=0.9,
+)
+flags.DEFINE_enum(
+    "monitor",
+    None,
+    [
+        "accuracy",
+        "balanced_accuracy",
+        "macro_f1",
+        "micro_f1",
+        "mean_average_precision",
+        "negative_log_likelihood",
+    ],
+    "The figure on the validation images that the best epoch is chosen by. Default: accuracy, or "
+    "mean_average_precision where an image may have several labels.",
+)
+flags.DEFINE_integer(
+    "early_stopping_epochs",
+    0,
+    "Stop after so many epochs that were not better than the best; 0: train all epochs.",
+    lower_bound=0,
+)
 flags.DEFINE_bool("tta", False, "Test with each image and its mirror image.")
 training_flags.define_data_flags()
 model_flags.define_flags()
 training_flags.define_training_flags()
 augmentation_flags.define_flags()
-validation.define_flags()
-for module in (training_flags, model_flags, augmentation_flags, validation):
+for module in (training_flags, model_flags, augmentation_flags):
     flags.adopt_module_key_flags(module)
 
 
@@ -134,7 +159,6 @@ def main():
     validation_batches = validated and images.evaluation_batches(validated, settings)
     test_batches = images.evaluation_batches(test, settings)
     class_weight = training_run.class_weights(settings, train)
-    chooser = validation.Validation(validation_batches, settings)
 
     import keras
 
@@ -144,6 +168,10 @@ def main():
     from keras_convnextv2.training.optimizers import adamw
     from keras_convnextv2.training.schedules import warmup_cosine
 
+    from . import projection
+    from .validation import Validation
+
+    chooser = Validation(validation_batches, settings)
     keras.utils.set_random_seed(settings.seed)
     backbone = kc.ConvNeXtV2Backbone(
         variant,

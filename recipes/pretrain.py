@@ -26,7 +26,6 @@ from . import (
     model_flags,
     pixel_range,
     program,
-    projection,
     training_flags,
     training_run,
 )
@@ -101,6 +100,8 @@ def main():
     from keras_convnextv2.training.checkpoints import save_model
     from keras_convnextv2.training.optimizers import adamw
     from keras_convnextv2.training.schedules import warmup_cosine
+
+    from . import projection
 
     keras.utils.set_random_seed(settings.seed)
     backbone = kc.ConvNeXtV2Backbone(

@@ -5,39 +5,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from absl import flags
-
-FLAGS = flags.FLAGS
 
 # What the best epoch may be chosen by, where an image has one label and where it may have several.
 ONE_LABEL = ("accuracy", "balanced_accuracy", "macro_f1", "negative_log_likelihood")
 SEVERAL_LABELS = ("mean_average_precision", "macro_f1", "micro_f1", "negative_log_likelihood")
 _OTHER_FIGURES = ("top_5_accuracy", "brier_score", "expected_calibration_error")
 _SMALLER_IS_BETTER = ("negative_log_likelihood",)
-
-
-def define_flags():
-    flags.DEFINE_float(
-        "validation_fraction",
-        None,
-        "Share of the training images of each class that is kept for validation, where there is no "
-        "folder validation beside train and test; 0: none.",
-        lower_bound=0,
-        upper_bound=0.9,
-    )
-    flags.DEFINE_enum(
-        "monitor",
-        None,
-        list(dict.fromkeys((*ONE_LABEL, *SEVERAL_LABELS))),
-        "The figure on the validation images that the best epoch is chosen by. Default: accuracy, "
-        "or mean_average_precision where an image may have several labels.",
-    )
-    flags.DEFINE_integer(
-        "early_stopping_epochs",
-        0,
-        "Stop after so many epochs that were not better than the best; 0: train all epochs.",
-        lower_bound=0,
-    )
 
 
 class Validation(keras.callbacks.Callback):
@@ -82,9 +55,8 @@ class Validation(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self.batches is None:
             return
-        from keras_convnextv2.training.averaged_weights import averaged_weights, has_averages
-
         from keras_convnextv2.analysis import classification_summary, predict_labelled
+        from keras_convnextv2.training.averaged_weights import averaged_weights, has_averages
 
         averages = averaged_weights if has_averages(self.model) else contextlib.nullcontext
         with averages(self.model):

@@ -93,7 +93,9 @@ def test_the_same_share_of_each_class_is_held_out(unbalanced, fraction, counts):
     for part in (left, held_out):
         assert [label_of[record.tobytes()] for record in part.records] == part.labels.tolist()
     assert held_out.class_names == unbalanced.class_names
-    assert held_out.description.endswith(f"of these those that are held out, {fraction} by seed 0")
+    share = f"{fraction} of them held out by seed 0"
+    assert left.description.endswith(f"{share}: the {len(left)} others")
+    assert held_out.description.endswith(f"{share}: these {len(held_out)}")
 
 
 def test_what_is_held_out_follows_from_the_seed_and_grows_with_the_share(unbalanced):
