@@ -136,7 +136,7 @@ def _evaluate_classifier(model, source, batches, size, folder):
     if folder is not None:
         result["report"] = str(folder)
         kept = {"weights": FLAGS.weights, **result}
-        evaluation_report.write(folder, kept, classes, found, source, size, FLAGS.worst)
+        evaluation_report.write(folder, kept, classes, found, batches, FLAGS.worst)
     if FLAGS.json:
         _print({**result, "per_class": classes})
     else:

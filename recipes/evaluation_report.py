@@ -5,6 +5,8 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
+
 
 def new_folder(name):
     """--output_dir as a path, checked before anything is computed; None where it is not given.
@@ -72,7 +74,7 @@ def per_class(probabilities, labels, class_names):
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def write(folder, result, classes, predictions, source, image_size, num_worst):
+def write(folder, result, classes, predictions, batches, num_worst):
     """Writes per_class.csv, report.json and the pictures.
 
     Args:
@@ -80,14 +82,14 @@ def write(folder, result, classes, predictions, source, image_size, num_worst):
         result: dict, the summary that is printed.
         classes: what `per_class` gives.
         predictions: `analysis.Predictions`.
-        source: the `ImageSource`; the images of the worst mistakes are read again.
-        image_size: (H, W) that they were evaluated at.
+        batches: the `ImageBatches`; the images of the worst mistakes are read again.
         num_worst: int, mistakes to show.
     """
     from keras_convnextv2 import analysis
 
     folder.mkdir(parents=True, exist_ok=True)
     probabilities, labels = predictions.probabilities, predictions.labels
+    source = batches.source
     names, several = source.class_names, labels.ndim == 2
     with open(folder / "per_class.csv", "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, classes[0])
@@ -104,14 +106,15 @@ def write(folder, result, classes, predictions, source, image_size, num_worst):
     mistakes = analysis.worst_mistakes(probabilities, labels, num_worst)
     places = [mistake.index for mistake in mistakes]
     files = [_name_of(source, place) for place in places]
-    pictures = source.read(places, image_size)
+    rng = np.random.default_rng(0)  # which no framing of evaluation asks
+    pictures = [source.read_one(place, batches.framing, rng) for place in places]
     captions = [os.path.basename(file) for file in files]
     analysis.save_worst_mistakes(folder / "worst.png", pictures, mistakes, names, captions)
 
     report = {
         **result,
         "images_from": source.description,
-        "image_size": list(image_size),
+        "image_size": list(batches.image_size),
         "per_class": classes,
         "confusion": None if confusion is None else confusion.tolist(),
         "reliability": {

@@ -215,7 +215,7 @@ def main():
             loss=classification_loss(
                 classifier.multi_label, soft_labels=augmentation.gives_soft_labels
             ),
-            metrics=["accuracy"],
+            metrics=["binary_accuracy" if classifier.multi_label else "accuracy"],
         )
 
     phases = [(settings.trainable, settings.epochs, settings.warmup_epochs)]
@@ -262,7 +262,7 @@ def main():
 
     scores, classes, found = evaluation_report.measure(classifier, test_batches, settings.tta)
     report = folder / "test"
-    evaluation_report.write(report, scores, classes, found, test, settings.size, num_worst=24)
+    evaluation_report.write(report, scores, classes, found, test_batches, num_worst=24)
     result = {
         **{f"test_{name}": value for name, value in scores.items()},
         "test_images": len(test),

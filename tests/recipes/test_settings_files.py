@@ -168,3 +168,21 @@ def test_what_is_given_after_a_file_counts_also_where_it_is_said_in_another_way(
     # What a person says in two ways is left for the recipe to refuse.
     both = ["--base_learning_rate=1e-3", "--learning_rate=1e-3"]
     assert flag_files.expand(both) == both
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in flag_files.SETTINGS.iterdir()))
+def test_a_dry_run_of_each_file_passes(run_recipe, shared_images_dir, tmp_path, name):
+    recipe = "pretrain" if name == "pretrain" else "finetune"
+    batch = int(values_of(name).get("batch_size", 1024))
+    outcome = run_recipe(
+        recipe,
+        f"--flagfile={name}",
+        f"--data_dir={shared_images_dir}",
+        f"--output_dir={tmp_path / 'run'}",
+        *("--depths=1,1,1,1", "--widths=4,6,8,12", "--stem_stride=1", "--image_size=16"),
+        *("--batch_size=4", f"--accumulation_steps={batch // 4}", "--dry_run", "--json"),
+    )
+    assert outcome.status == 0, outcome.err
+    steps = outcome.result["projected_steps"]
+    assert steps == int(values_of(name).get("epochs", 50)) * (6 if recipe == "pretrain" else 5)
+    assert not (tmp_path / "run").exists()
