@@ -62,6 +62,22 @@ def test_result_follows_from_the_generator_and_leaves_its_input(max_shift):
     np.testing.assert_array_equal(image, before)
 
 
+def test_a_shift_may_be_larger_than_the_image():
+    (image,) = random_images(1, height=2, width=3)
+    results = drawn(image, 60, max_shift=9)
+    assert {result.shape for result in results} == {(2, 3, 2)}
+    expected = {change.tobytes() for change in expected_changes(image, 9).values()}
+    assert {result.tobytes() for result in results} <= expected
+    assert any(not result.any() for result in results)
+
+
+def test_an_image_that_is_a_view_is_changed_as_its_copy():
+    (image,) = random_images(1)
+    view = image[:, ::-1]
+    for one, other in zip(drawn(view, 9, 1), drawn(view.copy(), 9, 1), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_negative_shift_is_refused():
     with pytest.raises(ValueError, match="`max_shift` must be 0 or more. Received: -1"):
         flip_and_shift(random_images(1)[0], np.random.default_rng(0), max_shift=-1)
