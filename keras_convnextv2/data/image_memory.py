@@ -46,8 +46,8 @@ def reduce(image, wanted_size, box, max_megapixels):
     # Margins are floats, and a box of exactly twice the size must not miss it by one rounding.
     most = min((right - left) / width, (bottom - top) / height) / 2 + 1e-6
     square = max(side for side in (1, 2, 4, 8) if side == 1 or side <= most)
-    if square > 1:
-        image.draft(None, tuple(side // square for side in full_size))
+    if square > 1 and image.draft(None, tuple(side // square for side in full_size)) is None:
+        square = 1  # a file of a kind that its decoder does not reduce
     # Progressive files are held whole all the same.
     demand_few_pixels(full_size if "progressive" in image.info else image.size, max_megapixels)
     return square

@@ -182,8 +182,11 @@ def _of_split(path, rows, split, by_class):
                 f"{path}: {len(without)} rows have no split, and others have one: lines "
                 f"{name_some(without)}. Fill the column, or leave it out."
             )
-        kinds = [kind for kind in KINDS[split] if any(row.split == kind for row in rows)]
-        return [row for row in rows if kinds and row.split == kinds[0]]
+        found = {row.split for row in rows}
+        if split == "validation" and "test" not in found:  # it is the test split
+            return []
+        kind = next((kind for kind in KINDS[split] if kind in found), None)
+        return [row for row in rows if row.split == kind]
     if rows[0].labels is None or split == "validation":
         return rows if split == "train" else []
     counted, chosen = collections.Counter(), []
@@ -198,7 +201,8 @@ def _of_split(path, rows, split, by_class):
 def _no_split(path, rows, split):
     splits = sorted({row.split for row in rows if row.split is not None})
     if splits:
-        return f"{path} has no rows of the split {split}: it has {name_some(splits)}. Add them."
+        why = ", and validation is its test split" if split == "validation" in splits else ""
+        return f"{path} has no {split} split: it has {name_some(splits)}{why}. Add rows of it."
     if split == "validation":
         return (
             f"{path} has no column `split`, and so no validation split. Add the column, or hold "

@@ -82,6 +82,14 @@ def test_without_a_split_column_every_fifth_image_of_a_class_is_test(write_table
         open_source(path, "validation")
 
 
+def test_validation_rows_that_are_the_test_split_are_refused_as_such(write_table):
+    lines = ["pictures/0.png,cat,train", "pictures/1.png,cat,val"]
+    path = write_table("path,label,split", *lines)
+    assert numbers_in(open_source(path, "test")) == [1]
+    with pytest.raises(ImageSourceError, match="'validation', and validation is its test split"):
+        open_source(path, "validation")
+
+
 def test_a_table_without_labels_is_for_pretraining(write_table):
     path = write_table("path", *(f"pictures/{n}.png" for n in range(3)))
     source = open_source(path, "train")
@@ -143,7 +151,11 @@ def test_bad_lines_of_json_are_named(write_table):
             "a.csv",
             "line 3 has the split ''",
         ),
-        (["path,label,split", "pictures/0.png,cat,test"], "a.csv", "no rows of the split train"),
+        (
+            ["path,label,split", "pictures/0.png,cat,test"],
+            "a.csv",
+            "has no train split: it has 'test'",
+        ),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused(write_table, lines, name, problem):
