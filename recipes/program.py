@@ -27,7 +27,7 @@ _EXTRAS = {
     "grain": "recipes",
     "sklearn": "probe",
     "tensorboardX": "recipes",
-    "array_record": "shards",
+    "array_record": "array_record",
     "ai_edge_litert": "litert",
     "onnx": "onnx",
     "onnxruntime": "onnx",
