@@ -15,6 +15,7 @@ import pytest
 import keras_convnextv2 as kc
 from keras_convnextv2.layers.fast import jax as on_jax
 from keras_convnextv2.training.optimizers import adamw
+from keras_convnextv2.training.schedules import warmup_cosine
 
 SIZES = kc.Variant((1, 1, 1, 1), (80, 6, 8, 88))  # few channels, and so many that JAX has blocks
 IMAGES = np.random.default_rng(0).normal(size=(2, 16, 24, 3)).astype("float32")
@@ -37,7 +38,7 @@ def finetuning(dtype):
     model = kc.ConvNeXtV2Classifier(backbone, 3)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     settings = {"layer_decay": 0.9, "clip_norm": 1.0, "ema_momentum": 0.99}
-    optimizer = adamw(model, 1e-4, 0.05, **settings)
+    optimizer = adamw(model, warmup_cosine(1e-4, 8, 2), 0.05, **settings)
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
     data = (IMAGES, np.array([0, 2], "int32"))
     model.train_on_batch(*data)  # builds the metrics
