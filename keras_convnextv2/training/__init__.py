@@ -2,5 +2,6 @@
 
 # So that a compiled model can be loaded by who has imported no more than the package.
 from keras_convnextv2.training.kernel_decay_adamw import KernelDecayAdamW
+from keras_convnextv2.training.schedules import WarmupCosine
 
-__all__ = ["KernelDecayAdamW"]
+__all__ = ["KernelDecayAdamW", "WarmupCosine"]

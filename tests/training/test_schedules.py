@@ -45,3 +45,10 @@ def test_a_warm_up_as_long_as_the_training_is_refused(num_warmup_steps):
         ValueError, match=f"must be shorter.*{num_warmup_steps} warm-up steps of 10 steps"
     ):
         warmup_cosine(0.8, 10, num_warmup_steps)
+
+
+def test_a_file_keeps_it():
+    schedule = warmup_cosine(0.8, 20, 5, minimum=0.1)
+    config = keras.saving.serialize_keras_object(schedule)
+    loaded = keras.saving.deserialize_keras_object(config)
+    assert rates(loaded, [2, 5, 11, 20]) == rates(schedule, [2, 5, 11, 20])

@@ -59,11 +59,10 @@ def _torch_update(optimizer, gradients, variables, learning_rate):
     import torch
 
     # Keras corrects the moments' bias in the learning rate, before epsilon is added; told of a
-    # step at which there is no bias left, the operation does not correct it again. Numbers, not
-    # tensors: there is no device to wait for here.
-    step = int(keras.ops.convert_to_tensor(optimizer.iterations)) + 1
+    # step at which there is no bias left, the operation does not correct it again.
+    step = _number(optimizer.iterations) + 1
     bias_1, bias_2 = (1 - beta**step for beta in (optimizer.beta_1, optimizer.beta_2))
-    corrected_rate = float(keras.ops.convert_to_tensor(learning_rate)) * bias_2**0.5 / bias_1
+    corrected_rate = _number(learning_rate) * bias_2**0.5 / bias_1
     # It decays by the rate it is given, Keras by the one that is not corrected.
     decay = (optimizer.weight_decay or 0.0) * bias_1 / bias_2**0.5
     for is_decayed in (True, False):
@@ -92,11 +91,16 @@ def _torch_update(optimizer, gradients, variables, learning_rate):
         )
 
 
+def _number(tensor):
+    """A number of a tensor: there is no device to wait for here."""
+    return keras.ops.convert_to_numpy(tensor).item()
+
+
 def _torch_average(optimizer, share, pairs):
     """All averages in one call, and in none between updates."""
     import torch
 
-    share = float(share)
+    share = _number(share)
     if share:
         averages = [average.value for _, average in pairs]
         with torch.no_grad():
