@@ -115,7 +115,8 @@ class DrawCurves(keras.callbacks.Callback):
     takes a twentieth of the time at most.
 
     Args:
-        metrics_path, picture_path: as of `draw_curves`.
+        metrics_path: as of `draw_curves`.
+        picture_path: the same.
 
     Examples:
         >>> from pathlib import Path

@@ -24,7 +24,9 @@ def cached_features(folder, extractor, batches, images=None, on_batch=None):
 
     Args:
         folder: path; made where it is missing.
-        extractor, batches, on_batch: as of `compute_features`.
+        extractor: as of `compute_features`.
+        batches: the same.
+        on_batch: the same.
         images: optional str, what the batches hold where that is known without reading them all:
             `source_identity(source, framing)`, for batches of all images of a source in order and
             without transforms. The pixels of the first and the last batch count beside it: they

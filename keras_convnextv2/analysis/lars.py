@@ -69,7 +69,8 @@ def lars_probe(train, test, settings=None, seed=0):
     same size. The settings have the number of steps.
 
     Args:
-        train, test: (features (N, d), labels (N,)).
+        train: (features (N, d), labels (N,)).
+        test: the same.
         settings: `LarsSettings`; None takes MAE's, but for the batch size.
         seed: int, of the kernel and the order.
 

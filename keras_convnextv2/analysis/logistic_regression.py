@@ -31,7 +31,8 @@ def logistic_probe(
     The test images choose nothing.
 
     Args:
-        train, test: (features (N, d), labels (N,)).
+        train: (features (N, d), labels (N,)).
+        test: the same.
         validation: the same; None takes a share of the training images, of each class.
         values_of_c: floats.
         validation_fraction: float in (0, 1), of each class, at least one image of those that have

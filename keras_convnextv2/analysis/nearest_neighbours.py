@@ -50,7 +50,8 @@ def knn_probe(train, test, k=NUM_NEIGHBOURS, temperature=TEMPERATURE):
     """The accuracy of `neighbour_votes`.
 
     Args:
-        train, test: (features (N, d), labels (N,)).
+        train: (features (N, d), labels (N,)).
+        test: the same.
         k: int.
         temperature: float.
 

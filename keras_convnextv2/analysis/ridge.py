@@ -55,7 +55,8 @@ def ridge_probe(train, test, l2=LAMBDA):
     """The accuracy of `ridge_scores` with all training labels: one figure, the same each time.
 
     Args:
-        train, test: (features (N, d), labels (N,)).
+        train: (features (N, d), labels (N,)).
+        test: the same.
         l2: float.
 
     Returns:
@@ -83,7 +84,8 @@ def few_shot_probe(train, test, shots=SHOTS, num_seeds=NUM_SEEDS, l2=LAMBDA):
     are among those of more.
 
     Args:
-        train, test: (features (N, d), labels (N,)).
+        train: (features (N, d), labels (N,)).
+        test: the same.
         shots: ints, images a class.
         num_seeds: int; the images are drawn by seeds 0, 1, ...
         l2: float.

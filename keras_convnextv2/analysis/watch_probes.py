@@ -21,7 +21,8 @@ class WatchProbes(keras.callbacks.Callback):
     Args:
         model: a backbone, or an `FCMAE` or classifier of one; the model that is trained or a part
             of it.
-        train, test: batches of labelled images, `ImageBatches` without shuffling. Their number
+        train: batches of labelled images, `ImageBatches` without shuffling.
+        test: the same. The number of both
             bounds the costs: each time, all of them pass the backbone once.
         every: int, epochs from one measurement to the next. The last epoch is always measured.
 

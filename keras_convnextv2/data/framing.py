@@ -35,7 +35,8 @@ class Cover:
         """(left, top, right, bottom) in pixels of an upright picture, floats.
 
         Args:
-            width, height: of the picture, in pixels.
+            width: of the picture, in pixels.
+            height: the same.
             rng: not used; other framings draw from it.
         """
         wanted_height, wanted_width = self.image_size

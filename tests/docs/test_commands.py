@@ -16,8 +16,9 @@ PROGRAMS = [*(ROOT / "recipes").rglob("*.py"), *(ROOT / "tools").glob("*.py")]
 PARSE = """
 import importlib, sys
 from absl import flags
+from recipes import flag_files
 importlib.import_module(sys.argv[1])
-flags.FLAGS(sys.argv[1:])
+flags.FLAGS(flag_files.expand(sys.argv[1:]))
 """
 
 
