@@ -20,11 +20,10 @@ class KernelDecayAdamW(OpenAdamW):
     optimizer; what the last epoch leaves over updates nothing.
 
     Args:
-        learning_rate: float or schedule.
+        *arguments, **options: those of `keras.optimizers.AdamW`, the learning rate first.
         rate_scales: optional sequence of positive floats, one for each trainable weight of the
             model in their order: factors on the learning rate, and so on the decay, which AdamW
             multiplies by the rate.
-        **options: those of `keras.optimizers.AdamW`.
 
     Raises:
         ValueError: scales that are not positive or, when it is built, not as many as weights;
@@ -40,8 +39,8 @@ class KernelDecayAdamW(OpenAdamW):
         ['loss']
     """
 
-    def __init__(self, learning_rate=1e-3, rate_scales=None, **options):
-        super().__init__(learning_rate, **options)
+    def __init__(self, *arguments, rate_scales=None, **options):
+        super().__init__(*arguments, **options)
         if self.gradient_accumulation_steps and self.ema_overwrite_frequency:
             raise ValueError(
                 "`ema_overwrite_frequency` counts batches, also where several are accumulated for "
