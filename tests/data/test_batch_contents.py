@@ -130,7 +130,9 @@ def test_bad_images_are_passed_over_counted_and_replaced_alike(damaged, workers)
     assert batches.num_bad == 2
     assert sorted(name[-6:] for name in batches.bad_images) == ["03.png", "08.png"]
     assert all("cannot identify" in reason for reason in batches.bad_images.values())
-    assert batches.state()["bad_images"] == batches.bad_images
+    resumed = ImageBatches(damaged, (5, 7), 4, **options)
+    resumed.restore(batches.state())
+    assert resumed.bad_images == batches.bad_images  # they count towards the same limit
     for (images, labels), (other_images, other_labels) in zip(found, expected, strict=True):
         np.testing.assert_array_equal(images, other_images)
         np.testing.assert_array_equal(labels, other_labels)
