@@ -15,6 +15,7 @@ measured on the test images. Their settings are printed beside the figures: figu
 settings, and of other libraries, do not compare.
 """
 
+import importlib
 import os
 import sys
 import time
@@ -123,6 +124,8 @@ def _chosen_probes():
             f"--probes is some of {','.join(PROBES)}. Received: {','.join(FLAGS.probes)!r}"
         )
     _shots()
+    if "logistic" in FLAGS.probes:
+        importlib.import_module("sklearn")  # before the features, where it is not installed
     return list(dict.fromkeys(FLAGS.probes))
 
 

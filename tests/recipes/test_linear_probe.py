@@ -1,5 +1,6 @@
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -81,6 +82,14 @@ def test_features_are_kept_beside_the_weights(run_recipe, pretrained, images_dir
 def test_flags_that_are_refused(run_recipe, shared_images_dir, flag, said):
     outcome = run_recipe("linear_probe", *MODEL, f"--data_dir={shared_images_dir}", flag)
     assert_one_line(outcome, "linear_probe", said)
+
+
+def test_without_scikit_learn_the_other_probes_run(run_recipe, shared_images_dir, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)  # as where it is not installed
+    words = (*MODEL, f"--data_dir={shared_images_dir}")
+    outcome = run_recipe("linear_probe", *words)
+    assert_one_line(outcome, "linear_probe", "sklearn", "[probe]")
+    assert run_recipe("linear_probe", *words, *SHORT, "--probes=ridge,knn,lars").status == 0
 
 
 def test_images_without_labels_are_refused(run_recipe, images_dir):
