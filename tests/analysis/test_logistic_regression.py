@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 
@@ -87,3 +89,10 @@ def test_values_that_are_refused(images):
         logistic_probe(train, test, validation_fraction=1)
     with pytest.raises(ValueError, match=r"1 class\(es\)"):
         logistic_probe((train[0], train[1] * 0), test)
+
+
+def test_a_missing_scikit_learn_names_the_extra(images, monkeypatch):
+    train, _, test = images
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)  # as where it is not installed
+    with pytest.raises(ModuleNotFoundError, match=r"keras-convnextv2\[probe\]"):
+        logistic_probe(train, test)
