@@ -29,7 +29,7 @@ class Validation(keras.callbacks.Callback):
         self.batches = batches
         self.path = Path(settings.output_dir) / "checkpoints" / "best.weights.h5"
         self.patience = settings.early_stopping_epochs
-        self.best, self.best_epoch = None, None
+        self.best, self.num_since = None, 0
         self.monitor = settings.monitor
         if batches is None:
             if self.patience or self.monitor:
@@ -52,6 +52,9 @@ class Validation(keras.callbacks.Callback):
         figures = (*ONE_LABEL, *SEVERAL_LABELS, *_OTHER_FIGURES)
         return {f"val_{name}" for name in figures if name != self.monitor}
 
+    def on_train_begin(self, logs=None):
+        self.num_since = 0  # in this part of the training
+
     def on_epoch_end(self, epoch, logs=None):
         if self.batches is None:
             return
@@ -62,12 +65,13 @@ class Validation(keras.callbacks.Callback):
         with averages(self.model):
             found = predict_labelled(self.model, self._each_batch())
             figures = classification_summary(found.probabilities, found.labels)
+            self.num_since += 1
             if self._is_better(figures[self.monitor]):
-                self.best, self.best_epoch = figures[self.monitor], epoch
+                self.best, self.num_since = figures[self.monitor], 0
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self.model.save_weights(self.path)
         logs.update({f"val_{name}": value for name, value in figures.items()})
-        if self.patience and epoch - self.best_epoch >= self.patience:
+        if self.patience and self.num_since >= self.patience:
             self.model.stop_training = True
 
     def take_best(self, classifier):

@@ -47,6 +47,7 @@ class ShowProgress(keras.callbacks.Callback):
 
         self.console = rich.console.Console(file=self.file, stderr=self.file is None)
         self.num_steps = self.params["epochs"] * self.steps_per_epoch
+        self.first_epoch = None
         self.epoch, self.step = 0, 0
         self.learning_rate = ""
         self.started = None
@@ -60,6 +61,9 @@ class ShowProgress(keras.callbacks.Callback):
             self.bar.start()
 
     def on_epoch_begin(self, epoch, logs=None):
+        if self.first_epoch is None:
+            self.first_epoch = epoch  # `fit` may begin later
+            self.num_steps -= epoch * self.steps_per_epoch
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):

@@ -16,19 +16,19 @@ class Terminal(io.StringIO):
         return True
 
 
-def lines_of(epochs, steps, seconds_between_lines=30):
+def lines_of(epochs, steps, seconds_between_lines=30, first_epoch=0, hidden=()):
     file = io.StringIO()
     progress = ShowProgress(
-        images_per_epoch=8 * steps, steps_per_epoch=steps, description="training", file=file
+        8 * steps, steps_per_epoch=steps, description="training", file=file, hidden=hidden
     )
     progress.seconds_between_lines = seconds_between_lines
     progress.set_params({"epochs": epochs})
     progress.on_train_begin()
-    for epoch in range(epochs):
+    for epoch in range(first_epoch, epochs):
         progress.on_epoch_begin(epoch)
         for step in range(steps):
             progress.on_train_batch_end(step, {"loss": 0.5})
-        progress.on_epoch_end(epoch, {"loss": 0.25})
+        progress.on_epoch_end(epoch, {"loss": 0.25, "val_loss": 0.125})
     progress.on_train_end()
     return file.getvalue().splitlines()
 
@@ -37,6 +37,18 @@ def test_a_line_an_epoch_with_the_rate_and_the_time_left():
     first, second = lines_of(epochs=2, steps=3)
     assert first.startswith("training epoch 1/2: loss 0.25, ") and "images/s" in first
     assert second.endswith("images/s, 0:00 left")
+
+
+def test_a_fit_that_begins_later_has_no_time_left_at_its_end():
+    (line,) = lines_of(epochs=4, steps=3, first_epoch=3)
+    assert line.startswith("training epoch 4/4: ") and line.endswith("0:00 left")
+
+
+def test_figures_that_there_is_no_room_for_are_left_out():
+    (line,) = lines_of(epochs=1, steps=3)
+    assert "val_loss 0.125" in line
+    (line,) = lines_of(epochs=1, steps=3, hidden={"val_loss"})
+    assert "loss 0.25" in line and "val_loss" not in line
 
 
 def test_the_learning_rate_is_shown(rng):
@@ -52,7 +64,7 @@ def test_the_learning_rate_is_shown(rng):
 
 
 def test_a_first_epoch_of_one_step_has_no_rate_to_show():
-    assert lines_of(epochs=1, steps=1) == ["training epoch 1/1: loss 0.25"]
+    assert lines_of(epochs=1, steps=1) == ["training epoch 1/1: loss 0.25, val_loss 0.125"]
 
 
 @pytest.mark.parametrize(("seconds", "count"), [(-1, 2 * 3 + 2), (1000, 2)])
@@ -74,6 +86,7 @@ def shown(monkeypatch):
         progress._steps_a_second = lambda: 5.0
         progress.set_params({"epochs": num_epochs})
         progress.on_train_begin()
+        progress.on_epoch_begin(0)
         for epoch, (*of_steps, of_epoch) in enumerate(metrics, start=num_epochs - len(metrics)):
             progress.on_epoch_begin(epoch)
             for step, logs in enumerate(of_steps):

@@ -1,0 +1,137 @@
+"""What fine-tuning offers beside epochs and a rate, on tiny random images."""
+
+import json
+
+import keras
+import numpy as np
+import PIL.Image
+import pytest
+
+import keras_convnextv2 as kc
+
+SMALL = (
+    *("--depths=1,1,1,1", "--widths=4,6,8,12", "--stem_stride=1", "--image_size=16"),
+    *("--batch_size=4", "--learning_rate=0.01"),
+)
+
+
+def lines_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def finetune(run_recipe, shared_images_dir, tmp_path):
+    """Runs recipes.finetune: the folder, what it left, and what it printed."""
+
+    def run(*words, data_dir=shared_images_dir):
+        folder = tmp_path / "run"
+        outcome = run_recipe(
+            "finetune", *SMALL, f"--data_dir={data_dir}", f"--output_dir={folder}", *words, "--json"
+        )
+        assert outcome.status == 0, outcome.err
+        return folder, keras.saving.load_model(folder / "model.keras"), outcome
+
+    return run
+
+
+def test_everything_at_once_and_the_best_epoch_is_kept(finetune):
+    folder, classifier, outcome = finetune(
+        *("--epochs=3", "--freeze_epochs=1", "--validation_fraction=0.25", "--mixup=0.5"),
+        *("--cutmix=0.5", "--randaugment=rand-m3-inc1", "--erase_probability=0.5"),
+        *("--ema_momentum=0.5", "--layer_decay=0.8", "--accumulation_steps=2", "--clip_norm=1"),
+        *("--drop_path_rate=0.1", "--monitor=negative_log_likelihood", "--sampling=balanced"),
+    )
+    lines = lines_of(folder)
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    # 18 images are left of 24; updates are counted anew where layers begin to learn.
+    assert [line["step"] for line in lines] == [2, 2, 4, 6]
+    assert all(np.isfinite(line["loss"]) for line in lines)
+    # The saved model is that of the best epoch, with the temperature that fits the same images.
+    assert classifier.temperature != 1
+    best = min(line["val_negative_log_likelihood"] for line in lines)
+    source = kc.data.open_source(outcome_data(folder), "train").split(0.25, 0)[1]
+    images = kc.preprocess(source.read(range(len(source)), (16, 16)), source.mean, source.std)
+    classifier.temperature = 1.0
+    found = kc.analysis.classification_summary(
+        classifier.probabilities(classifier.predict(images, verbose=0)), source.labels
+    )
+    np.testing.assert_allclose(found["negative_log_likelihood"], best, rtol=1e-4)
+    assert {path.name for path in (folder / "test").iterdir()} == {
+        *("confusion.png", "per_class.csv", "reliability.png", "report.json", "worst.png")
+    }
+    assert (folder / "curves.png").exists() and list((folder / "board").iterdir())
+
+
+def outcome_data(folder):
+    words = (folder / "settings.flags").read_text().splitlines()
+    return next(word.partition("=")[2] for word in words if word.startswith("--data_dir="))
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize(
+    ("part", "learns"), [("head", ()), ("last_stage", ("stage3",)), ("all", ("stage", "stem"))]
+)
+def test_what_does_not_learn_stays_as_it_was(finetune, tmp_path, part, learns):
+    sizes = kc.Variant((1, 1, 1, 1), (4, 6, 8, 12))
+    before = kc.ConvNeXtV2Backbone(sizes, (16, 16, 3), stem_stride=1, seed=5)
+    before.save(tmp_path / "weights.keras")
+    words = (f"--weights={tmp_path / 'weights.keras'}", f"--trainable={part}", "--epochs=1")
+    _, classifier, _ = finetune(*words)
+    for weight, old in zip(classifier.backbone.weights, before.get_weights(), strict=True):
+        moved = not np.array_equal(keras.ops.convert_to_numpy(weight.value), old)
+        assert moved == weight.path.startswith(learns), weight.path
+
+
+@pytest.mark.one_backend
+def test_training_stops_when_it_no_longer_gets_better(finetune):
+    folder, _, _ = finetune("--epochs=9", "--early_stopping_epochs=2", "--learning_rate=1e-20")
+    assert len(lines_of(folder)) == 3  # the first is the best of equals
+
+
+@pytest.mark.one_backend
+def test_classes_count_as_they_are_told_to(finetune, run_recipe, shared_images_dir, tmp_path):
+    losses = []
+    for weights in ("none", "boot=1,coat=1,dress=1", "boot=2,coat=2,dress=2"):
+        folder, _, _ = finetune("--epochs=1", f"--class_weights={weights}", "--learning_rate=1e-20")
+        losses.append(lines_of(folder)[0]["loss"])
+        folder.rename(tmp_path / f"run{len(losses)}")
+    np.testing.assert_allclose(losses, [losses[0], losses[0], 2 * losses[0]], rtol=1e-5)
+    outcome = run_recipe(
+        "finetune",
+        f"--data_dir={shared_images_dir}",
+        f"--output_dir={tmp_path / 'other'}",
+        "--class_weights=boots",
+        "--batch_size=4",
+    )
+    assert outcome.status == 2 and "NAME=NUMBER" in outcome.err
+
+
+def test_images_of_several_labels(finetune, tmp_path):
+    draw = np.random.default_rng(0)
+    rows = ["path,label,split"]
+    for number in range(24):
+        labels = [name for name in ("dark", "wet") if draw.random() < 0.5]
+        pixels = draw.integers(0, 256, (20, 16, 3), "uint8") // (3 if "dark" in labels else 1)
+        PIL.Image.fromarray(pixels.astype("uint8")).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,{';'.join(labels)},{'test' if number % 4 == 0 else 'train'}")
+    (tmp_path / "table.csv").write_text("\n".join(rows) + "\n")
+    folder, classifier, outcome = finetune(
+        "--epochs=2", "--validation_fraction=0.3", data_dir=tmp_path / "table.csv"
+    )
+    assert classifier.multi_label and classifier.class_names == ("dark", "wet")
+    assert {"test_mean_average_precision", "test_micro_f1"} <= set(outcome.result)
+    assert all("val_mean_average_precision" in line for line in lines_of(folder))
+
+
+@pytest.mark.one_backend
+def test_what_needs_validation_images_says_so(run_recipe, shared_images_dir, tmp_path):
+    outcome = run_recipe(
+        "finetune",
+        *SMALL,
+        f"--data_dir={shared_images_dir}",
+        f"--output_dir={tmp_path / 'run'}",
+        "--validation_fraction=0",
+        "--early_stopping_epochs=3",
+    )
+    assert outcome.status == 2
+    assert "--validation_fraction" in outcome.err.splitlines()[-1]
