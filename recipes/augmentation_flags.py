@@ -1,5 +1,7 @@
 """How training images are changed at random: the flags of fine-tuning, and what they stand for."""
 
+import sys
+
 from absl import flags
 
 from . import training_flags
@@ -33,8 +35,11 @@ def define_flags():
     )
 
 
-def augmentation(settings):
-    """The `Augmentation` of a fine-tuning, or of a pretraining, which has fewer flags."""
+def augmentation(settings, channels):
+    """The `Augmentation` of a fine-tuning, or of a pretraining, which has fewer flags.
+
+    What mixes colours is left out for images of other than three channels, and a line says so.
+    """
     from keras_convnextv2.data import Augmentation
 
     flips = {"none": (0, 0), "horizontal": (0.5, 0), "both": (0.5, 0.5), "turns": (0.5, 0.5)}
@@ -44,12 +49,19 @@ def augmentation(settings):
     if "mixup" in settings:
         of_finetuning = {
             "randaugment": settings.randaugment,
-            "colour_jitter": settings.color_jitter,
+            "randaugment_without": () if channels == 3 else ("Color",),
+            "colour_jitter": (settings.color_jitter,) * 2
+            + (settings.color_jitter if channels == 3 else 0.0,),
             "erase_probability": settings.erase_probability,
             "mixup": settings.mixup,
             "cutmix": settings.cutmix,
             "label_smoothing": settings.label_smoothing,
         }
+        if channels != 3 and (settings.randaugment or settings.color_jitter):
+            print(
+                f"augmentation     changes of colour are left out of {channels} channel(s)",
+                file=sys.stderr,
+            )
     return Augmentation(
         crop_scale=crop_scale,
         max_shift=0 if crop_scale else settings.max_shift,

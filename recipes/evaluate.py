@@ -20,12 +20,14 @@ An FCMAE is measured under fixed masks, so that the figure repeats exactly.
 """
 
 import dataclasses
+import sys
 import time
 
 from absl import flags
 
 from . import (
     evaluation_report,
+    flag_files,
     image_sizes,
     images,
     model_flags,
@@ -108,6 +110,10 @@ def main():
     mean, std = backbone.normalisation
     source = dataclasses.replace(source, mean=mean, std=std)
     settings = run_settings.from_flags().replaced(size=size)
+    of_run = flag_files.of_run(FLAGS.weights).get("evaluation_crop")
+    if settings.evaluation_crop is None and of_run:
+        settings = settings.replaced(evaluation_crop=float(of_run))
+        print(f"evaluation crop  {of_run}, as in the run of {FLAGS.weights}", file=sys.stderr)
     batches = images.evaluation_batches(source, settings, labelled=is_classifier)
     if is_classifier:
         _evaluate_classifier(model, source, batches, size, folder)

@@ -144,17 +144,18 @@ training_flags.describe_defaults(EMBEDDED_RUN, FOLDER_RUN)
 
 
 def main():
-    pretrained, of_model = None, None
+    pretrained, of_model, trained_with = None, None, None
     if FLAGS.weights:
         pretrained = saved_models.backbone_of(saved_models.load(FLAGS.weights))
         of_model = saved_models.model_flags(pretrained)
+        trained_with = pixel_range.known(pretrained.pixel_range, FLAGS.weights)
     settings = training_flags.resolve(EMBEDDED_RUN, FOLDER_RUN, of_model)
     variant = model_flags.variant_of(settings)
     if not settings.dry_run:
         training_run.check_output_dir(settings)
-    train, validated, test = images.open_splits(settings)
+    train, validated, test = images.open_splits(settings, trained_with)
     settings = pixel_range.kept(settings, train)
-    augmentation = augmentation_flags.augmentation(settings)
+    augmentation = augmentation_flags.augmentation(settings, train.channels)
     batches = images.training_batches(train, settings, augmentation)
     validation_batches = validated and images.evaluation_batches(validated, settings)
     test_batches = images.evaluation_batches(test, settings)
@@ -215,14 +216,15 @@ def main():
             loss=classification_loss(
                 classifier.multi_label, soft_labels=augmentation.gives_soft_labels
             ),
-            metrics=["binary_accuracy" if classifier.multi_label else "accuracy"],
+            metrics=[] if classifier.multi_label else ["accuracy"],
         )
 
     phases = [(settings.trainable, settings.epochs, settings.warmup_epochs)]
     if settings.freeze_epochs:
         phases.insert(0, ("head", settings.freeze_epochs, settings.freeze_epochs / 10))
-    training_run.set_trainable(classifier, phases[0][0])
-    compile_for(*phases[0][1:])
+    first = phases[-1 if settings.dry_run else 0]  # the last takes the most
+    training_run.set_trainable(classifier, first[0])
+    compile_for(*first[1:])
 
     training_run.announce(
         settings,

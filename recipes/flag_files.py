@@ -58,13 +58,11 @@ def _expanded(words, opened):
 
 def _find(name, opened):
     path = Path(name).expanduser()
-    if path.is_absolute() or path.exists():
-        return path
-    beside = opened[-1].parent / path if opened else None
-    if beside and beside.exists():
-        return beside
     own = SETTINGS / f"{name.removesuffix('.flags')}.flags"
-    return own if own.exists() else path
+    if opened and opened[-1].parent == SETTINGS:
+        return own
+    places = [path, *(opened[-1].parent / path for _ in opened[-1:]), own]
+    return next((place for place in places if place.is_file()), path)
 
 
 def _name(word):
@@ -94,3 +92,22 @@ def lines_of(path):
                 f"{path} is no file of flags, --name=value on a line each. It holds {shown!r}"
             )
     return lines
+
+
+def of_run(model):
+    """The flags of the run that left a model, {name: text}; empty where there is no settings.flags.
+
+    Args:
+        model: path of the run's folder, or of a file in it or in its checkpoints.
+
+    Raises:
+        FlagFileError: its settings.flags is none.
+    """
+    path = Path(model)
+    folder = path if path.is_dir() else path.parent
+    folder = folder.parent if folder.name == "checkpoints" else folder
+    settings = folder / "settings.flags"
+    if not settings.is_file():
+        return {}
+    parts = (line.lstrip("-").partition("=") for line in lines_of(settings))
+    return {name: value for name, _, value in parts}

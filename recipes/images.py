@@ -45,25 +45,29 @@ def _say_once(note):
     print(printable(note), file=sys.stderr)
 
 
-def open_training_images(settings):
-    """The training images; with --check_images each is read, and those that fail are named."""
-    source = open_images("train")
-    if settings.check_images:
-        from keras_convnextv2.data import check_images
-
-        check_images(source, settings.size, workers=max(settings.workers, 1))
-    return source
+def open_training_images(settings, trained_with=None):
+    """The training images; with --check_images each is read first."""
+    source = open_images("train", trained_with)
+    return _checked(settings, [source])[0] if settings.check_images else source
 
 
-def open_splits(settings):
+def open_splits(settings, trained_with=None):
     """(images to train on, for validation or None, to test with) of a fine-tuning.
+
+    Images to measure with are read before, where some may be passed over: none of them is to stand
+    in for another.
+
+    Args:
+        settings: `Settings`.
+        trained_with: optional `PixelRange` of the weights, where --pixel_range is not given.
 
     Raises:
         ValueError: images without labels, or of one class alone.
+        ImageSourceError: more images than --max_bad_images cannot be read; it names all.
     """
     from keras_convnextv2.data import ImageSourceError
 
-    train = open_training_images(settings)
+    train = open_images("train", trained_with)
     if train.labels is None:
         raise ValueError(
             f"Labels are needed, but there are none: {train.description}. Give a folder with one "
@@ -75,14 +79,44 @@ def open_splits(settings):
             f"{train.description}. Name a folder that holds a folder a class."
         )
     try:
-        validated = open_images("validation")
+        validated = open_images("validation", trained_with)
     except ImageSourceError:  # there is none
         validated = None
     if validated is None and settings.validation_fraction:
         train, validated = train.split(settings.validation_fraction, settings.seed)
     if settings.labels_per_class:
         train = train.labels_per_class(settings.labels_per_class, settings.seed)
-    return train, validated, open_images("test")
+    test = open_images("test", trained_with)
+    if settings.check_images:
+        train, validated, test = _checked(settings, [train, validated, test])
+    elif settings.max_bad_images:
+        validated, test = _checked(settings, [validated, test])
+    return train, validated, test
+
+
+def _checked(settings, sources):
+    """The sources without images that cannot be read, which are named; None stays None."""
+    from keras_convnextv2.data import drop_bad_images
+    from keras_convnextv2.data.batch_reader import error_of
+
+    readable, bad, num_images = [], {}, 0
+    for source in sources:
+        if source is not None:
+            num_images += len(source)
+            workers = max(settings.workers, 1)
+            source, found = drop_bad_images(source, settings.size, workers=workers)
+            bad |= found
+        readable.append(source)
+    if len(bad) > settings.max_bad_images:
+        raise error_of(bad, num_images, settings.max_bad_images)
+    name_bad_images(bad)
+    return readable
+
+
+def name_bad_images(bad):
+    """Says on standard error which images are passed over, and why; each once."""
+    for name, reason in bad.items():
+        _say_once(f"passed over, since it cannot be read: {name} ({reason})")
 
 
 def training_batches(source, settings, augmentation, labelled=True):
@@ -139,7 +173,8 @@ def probe_batches(settings, split, backbone):
     """Labelled batches of --probe_dir, as the backbone takes them, of --probe_images at most."""
     from keras_convnextv2.data.image_source import spread
 
-    source = open_images(split, data_dir=settings.probe_dir)
+    known = pixel_range.known(backbone.pixel_range, "the model")
+    source = open_images(split, known, settings.probe_dir)
     if source.channels != backbone.image_shape[-1] or source.labels is None:
         raise ValueError(
             f"--probe_dir: labelled images of {backbone.image_shape[-1]} channels are needed. "

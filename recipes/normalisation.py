@@ -90,18 +90,12 @@ def _of_run(path, channels):
 
     from .images import EMBEDDED_IMAGES
 
-    folder = path if path.is_dir() else path.parent
-    folder = folder.parent if folder.name == "checkpoints" else folder
-    settings = folder / "settings.flags"
-    if not settings.is_file():
-        return None
-    words = [line.partition("=") for line in flag_files.lines_of(settings)]
-    data_dir = next((value for name, _, value in words if name == "--data_dir"), None)
+    data_dir = flag_files.of_run(path).get("data_dir")
     if data_dir is None:
         return None
     images = Path(data_dir or EMBEDDED_IMAGES).expanduser()
-    if not images.is_dir():
-        _say(f"{settings} names images in {images}, which is not there.")
+    if not images.exists():
+        _say(f"The settings.flags of {path} names images in {images}, which is not there.")
         return None
     mean, std = IMAGENET_MEAN, IMAGENET_STD  # of files in folders
     if (images / "train.npz").is_file():
@@ -110,7 +104,7 @@ def _of_run(path, channels):
                 mean, std = (tuple(arrays[name].tolist()) for name in ("mean", "std"))
         except Exception as error:  # zipfile, zlib and numpy raise anything on damaged bytes
             raise ValueError(
-                f"{images / 'train.npz'}, whose images {settings} names, cannot be read "
+                f"{images / 'train.npz'}, whose images the run's settings name, cannot be read "
                 f"({type(error).__name__}: {error}). Give --mean and --std."
             ) from error
     return (mean, std) if len(mean) == channels else None

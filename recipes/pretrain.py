@@ -87,7 +87,7 @@ def main():
         training_run.check_output_dir(settings)
     source = images.open_training_images(settings)
     settings = pixel_range.kept(settings, source)
-    augmentation = augmentation_flags.augmentation(settings)
+    augmentation = augmentation_flags.augmentation(settings, source.channels)
     batches = images.training_batches(source, settings, augmentation, labelled=False)
 
     import keras

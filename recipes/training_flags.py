@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from . import image_memory, model_flags, pixel_range, run_settings
+from . import flag_files, image_memory, model_flags, pixel_range, run_settings
 
 FLAGS = flags.FLAGS
 
@@ -32,10 +32,10 @@ def define_data_flags(batch_size=None):
     )
     flags.DEFINE_float(
         "evaluation_crop",
-        0.0,
+        None,
         "Share of a resized picture's side that is seen when images are not trained on: 0.875 in "
         "the paper; 1: all of it, its aspect lost, as there from 384 pixels on. 0: what covers "
-        "the size, the longer side cut.",
+        "the size, the longer side cut. Default: that of the run that --weights names, else 0.",
         lower_bound=0,
         upper_bound=1,
     )
@@ -120,12 +120,14 @@ def define_training_flags():
 
 def in_file(name):
     """The values of a settings file of the recipes, by flag; the flags are defined before."""
-    return run_settings.from_file(name)
+    return run_settings.from_file(flag_files.SETTINGS / f"{name}.flags")
 
 
 def describe_defaults(of_embedded, of_folder):
     """Says in the help of each flag what its default is where it depends on the images."""
     for name in dict.fromkeys((*of_embedded, *of_folder, *_RATES)):
+        if FLAGS[name].default is not None:
+            raise ValueError(f"--{name} has a default of its own, {FLAGS[name].default!r}")
         embedded, folder = (_as_text(of.get(name)) for of in (of_embedded, of_folder))
         default = folder if embedded == folder else f"{folder} with --data_dir, else {embedded}"
         FLAGS[name].help = f"{FLAGS[name].help} Default: {default}."

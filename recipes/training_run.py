@@ -7,7 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from . import run_record, training_flags
+from . import images, run_record, training_flags
 from .printable import printable
 
 # What a run that ended before its first epoch leaves: nothing that a new run could lose.
@@ -97,8 +97,11 @@ def length(settings, batches):
     )
     noun = "step" if settings.accumulation_steps == 1 else "update"
     of_update = "" if noun == "step" else f", {settings.accumulation_steps} of them an update"
+    before = ""
+    if "freeze_epochs" in settings and settings.freeze_epochs:
+        before = f"{counted(settings.freeze_epochs, 'epoch')} of the head alone, then "
     return (
-        f"{counted(settings.epochs, 'epoch')} of {counted(len(batches), 'step')} of "
+        f"{before}{counted(settings.epochs, 'epoch')} of {counted(len(batches), 'step')} of "
         f"{counted(settings.batch_size, 'image')}{of_update}, learning rate "
         f"{settings.learning_rate:.3g} after {counted(num_warmup, noun)}"
     )
@@ -165,6 +168,8 @@ def train(
     Returns:
         The last epoch's logs, a dict of floats.
     """
+    import keras
+
     from keras_convnextv2.analysis.curves import DrawCurves
     from keras_convnextv2.data import SetEpoch
     from keras_convnextv2.training.board import WriteBoard
@@ -175,6 +180,9 @@ def train(
 
     first, end = epochs or (0, settings.epochs)
     images_per_epoch = len(batches) * batches.batch_size
+    name_bad = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: images.name_bad_images(batches.bad_images)
+    )
     progress = ShowProgress(images_per_epoch, len(batches), description, hidden=hidden)
     board = WriteBoard(folder / "board", batches.batch_size, pictures=pictures)
     callbacks = [
@@ -182,6 +190,7 @@ def train(
         SetEpoch(batches),
         *watchers,
         progress,
+        name_bad,
         WriteMetrics(folder / "metrics.jsonl", images_per_epoch),
         DrawCurves(folder / "metrics.jsonl", folder / "curves.png"),
         board,

@@ -1,7 +1,7 @@
 """Images from files and folders, as batches that `keras.Model.fit` takes."""
 
 from keras_convnextv2.data.augmentation_settings import Augmentation
-from keras_convnextv2.data.check import check_images, find_bad_images
+from keras_convnextv2.data.check import check_images, drop_bad_images, find_bad_images
 from keras_convnextv2.data.colour_jitter import ColourJitter
 from keras_convnextv2.data.evaluation_crop import ResizeThenCrop
 from keras_convnextv2.data.framing import Cover
@@ -48,6 +48,7 @@ __all__ = [
     "SetEpoch",
     "VerticalFlip",
     "check_images",
+    "drop_bad_images",
     "find_bad_images",
     "image_dataset",
     "open_source",

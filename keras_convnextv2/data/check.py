@@ -37,13 +37,50 @@ def find_bad_images(source, framing=(224, 224), *, workers=2, progress=None):
         >>> list(find_bad_images(open_source("scans", "train")))
         ['scans/torn.png']
     """
+    return dict(_errors(source, framing, workers, progress).values())
+
+
+def drop_bad_images(source, framing=(224, 224), *, workers=2, progress=None):
+    """Reads every image of a source once, and leaves out those that cannot be read.
+
+    For images to measure with, where none may be taken in the place of another.
+
+    Args: as of `find_bad_images`.
+
+    Returns:
+        (the source of the images that can be read, {name: reason} of the others).
+
+    Raises:
+        ImageSourceError: as of `find_bad_images`.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from keras_convnextv2.data import drop_bad_images, open_source
+        >>> Path("plates").mkdir()
+        >>> Image.new("RGB", (40, 30)).save("plates/good.png")
+        >>> _ = Path("plates/torn.png").write_bytes(Path("plates/good.png").read_bytes()[:50])
+        >>> readable, bad = drop_bad_images(open_source("plates", "train"))
+        >>> len(readable), list(bad)
+        (1, ['plates/torn.png'])
+    """
+    errors = _errors(source, framing, workers, progress)
+    if not errors:
+        return source, {}
+    kept = np.setdiff1d(np.arange(len(source)), list(errors))
+    words = f"without {len(errors)} that cannot be read"
+    return source.taken(kept, words), dict(errors.values())
+
+
+def _errors(source, framing, workers, progress):
+    """{index: (name, reason)} of the images that cannot be read."""
     framing = as_framing(framing)
 
     def error_at(index):
         try:
             source.read_one(index, framing, np.random.default_rng(index))
         except UnreadableImageError as error:
-            return error.name, error.reason
+            return index, (error.name, error.reason)
         return None
 
     found, window = {}, _A_WINDOW * workers

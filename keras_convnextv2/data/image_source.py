@@ -166,7 +166,7 @@ class ImageSource:
                 )
             generator = np.random.default_rng([seed, label])
             chosen.append(generator.permutation(of_class)[:count])
-        return self._taken(chosen, f"of these {count} a class by seed {seed}")
+        return self.taken(np.concatenate(chosen), f"of these {count} a class by seed {seed}")
 
     def split(self, fraction, seed):
         """Holds out a share of the images, of each class the same share.
@@ -204,13 +204,18 @@ class ImageSource:
             )
         share = f"{fraction:g} of them held out by seed {seed}"
         return (
-            self._taken(left, f"{share}: the {sum(map(len, left)):,} others"),
-            self._taken(held_out, f"{share}: these {sum(map(len, held_out)):,}"),
+            self.taken(np.concatenate(left), f"{share}: the {sum(map(len, left)):,} others"),
+            self.taken(np.concatenate(held_out), f"{share}: these {sum(map(len, held_out)):,}"),
         )
 
-    def _taken(self, groups, words):
-        """A source of some of the images, in the order of this one."""
-        indices = np.sort(np.concatenate(groups))
+    def taken(self, indices, words):
+        """A source of some of the images, in the order of this one.
+
+        Args:
+            indices: n ints.
+            words: str, what of these they are, for the description.
+        """
+        indices = np.sort(indices)
         return dataclasses.replace(
             self,
             records=self.records[indices],

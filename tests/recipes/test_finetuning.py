@@ -121,6 +121,7 @@ def test_images_of_several_labels(finetune, tmp_path):
     assert classifier.multi_label and classifier.class_names == ("dark", "wet")
     assert {"test_mean_average_precision", "test_micro_f1"} <= set(outcome.result)
     assert all("val_mean_average_precision" in line for line in lines_of(folder))
+    assert not any("accuracy" in name for line in lines_of(folder) for name in line)
 
 
 @pytest.mark.one_backend
@@ -135,3 +136,70 @@ def test_what_needs_validation_images_says_so(run_recipe, shared_images_dir, tmp
     )
     assert outcome.status == 2
     assert "--validation_fraction" in outcome.err.splitlines()[-1]
+
+
+@pytest.fixture
+def torn_photographs(tmp_path):
+    """Class folders of three splits, each with a picture that cannot be read: their names."""
+    draw, torn = np.random.default_rng(0), []
+    for split, count in (("train", 8), ("validation", 3), ("test", 3)):
+        for name in ("ant", "bee"):
+            folder = tmp_path / "photographs" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = PIL.Image.fromarray(draw.integers(0, 256, (20, 16, 3), "uint8"))
+                pixels.save(folder / f"{number}.png")
+        torn.append(folder / "0.png")
+        torn[-1].write_bytes(torn[-1].read_bytes()[:60])
+    return tmp_path / "photographs", [str(path) for path in torn]
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("checked", [False, True])
+def test_images_that_cannot_be_read_are_named_and_passed_over(finetune, torn_photographs, checked):
+    data_dir, torn = torn_photographs
+    words = ["--epochs=1", "--max_bad_images=3", *(["--check_images"] if checked else [])]
+    _, _, outcome = finetune(*words, data_dir=data_dir)
+    assert all(outcome.err.count(name) == 1 for name in torn), outcome.err
+    assert outcome.result["test_images"] == 5  # none is measured twice
+    assert outcome.result["train_images"] == (15 if checked else 16)
+
+
+@pytest.mark.one_backend
+def test_all_images_that_cannot_be_read_are_named_before_training(
+    run_recipe, torn_photographs, tmp_path
+):
+    data_dir, torn = torn_photographs
+    outcome = run_recipe(
+        "finetune",
+        *SMALL,
+        f"--data_dir={data_dir}",
+        f"--output_dir={tmp_path / 'run'}",
+        *("--check_images", "--max_bad_images=2"),
+    )
+    assert outcome.status == 2
+    assert all(name in outcome.err.splitlines()[-1] for name in torn)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.one_backend
+def test_changes_of_colour_are_left_out_of_other_channels(run_recipe, tmp_path):
+    outcome = run_recipe(
+        "finetune",
+        f"--output_dir={tmp_path / 'run'}",
+        *("--labels_per_class=2", "--epochs=1", "--dry_run", "--randaugment=rand-m9-mstd0.5-inc1"),
+        "--color_jitter=0.4",
+    )
+    assert outcome.status == 0, outcome.err
+    assert "changes of colour are left out of 1 channel" in outcome.err
+
+
+@pytest.mark.one_backend
+def test_evaluation_sees_what_the_run_saw(finetune, run_recipe, shared_images_dir):
+    folder, _, outcome = finetune("--epochs=2", "--evaluation_crop=0.5")
+    words = (f"--weights={folder}", f"--data_dir={shared_images_dir}", "--json")
+    again = run_recipe("evaluate", *words)
+    assert "evaluation crop  0.5, as in the run" in again.err
+    np.testing.assert_allclose(again.result["loss"], outcome.result["test_loss"], rtol=1e-5)
+    other = run_recipe("evaluate", *words, "--evaluation_crop=0")
+    assert abs(other.result["loss"] - again.result["loss"]) > 1e-5

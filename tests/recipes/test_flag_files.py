@@ -84,3 +84,26 @@ def test_a_run_can_be_started_again_where_the_locale_is_not_utf8(images_dir, tmp
         again = (f"--flagfile={settings}", f"--output_dir={second}", "--dry_run")
         done = run_python("-m", "recipes.pretrain", *again, **variables)
         assert done.returncode == 0, done.stderr
+
+
+def test_the_recipes_own_settings_are_not_taken_from_where_a_program_is_started(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "finetune_1k").mkdir()  # the output folder of somebody's run
+    (tmp_path / "small_data").write_text("--epochs=7\n")
+    words = flag_files.expand(["--flagfile=finetune_1k_atto"])
+    assert "--ema_momentum=0.9999" in words and "--layer_decay=0.9" in words
+    (tmp_path / "mine.flags").write_text("--flagfile=beside\n")
+    (tmp_path / "beside").write_text("--seed=3\n")
+    monkeypatch.chdir("/")
+    assert flag_files.expand([f"--flagfile={tmp_path / 'mine.flags'}"]) == ["--seed=3"]
+
+
+def test_the_defaults_for_a_folder_are_those_of_its_settings_file(tmp_path):
+    (tmp_path / "small_data").write_text("--epochs=7\n")
+    lines = (
+        f"import os; os.chdir({str(tmp_path)!r}); import recipes.finetune as f; print(f.FOLDER_RUN)"
+    )
+    done = run_python("-c", lines)
+    assert done.returncode == 0 and "'epochs': 50" in done.stdout, done.stderr

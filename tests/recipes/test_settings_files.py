@@ -42,6 +42,7 @@ SHARED = {
     "randaugment": "rand-m9-mstd0.5-inc1",
     "erase_probability": 0.25,
     "head_init_scale": 0.001,
+    "validation_fraction": 0,
 }
 
 
@@ -184,5 +185,5 @@ def test_a_dry_run_of_each_file_passes(run_recipe, shared_images_dir, tmp_path, 
     )
     assert outcome.status == 0, outcome.err
     steps = outcome.result["projected_steps"]
-    assert steps == int(values_of(name).get("epochs", 50)) * (6 if recipe == "pretrain" else 5)
+    assert steps == int(values_of(name).get("epochs", 50)) * (5 if name == "small_data" else 6)
     assert not (tmp_path / "run").exists()
