@@ -99,6 +99,38 @@ def test_a_file_says_it_and_a_model_that_loads_it_knows_it(classifier, name, tmp
     assert kc.from_preset(tmp_path / name, num_classes=4).temperature == 1  # of another head
 
 
+@pytest.mark.parametrize("name", ["model.keras", "model.safetensors"])
+def test_a_classifier_with_an_activation_takes_it_into_its_head(classifier, name, tmp_path, rng):
+    kc.save_weights(classifier, tmp_path / name)
+    softmax = kc.ConvNeXtV2Classifier(small_classifier(rng).backbone, 3, activation="softmax")
+    kc.load_weights(softmax, tmp_path / name)
+    images = rng.normal(size=(3, 8, 16, 3)).astype("float32")
+    logits, found = (model.predict(images, verbose=0) for model in (classifier, softmax))
+    # float32 through the network, twice
+    np.testing.assert_allclose(found, classifier.probabilities(logits), rtol=1e-4, atol=1e-6)
+    assert abs(found - special.softmax(logits, axis=1)).max() > 1e-3  # it matters
+    assert softmax.temperature == 1
+
+
+@pytest.mark.one_backend
+def test_a_head_of_several_labels_is_no_softmax_and_changes_nothing(rng, tmp_path):
+    path = tmp_path / "model.safetensors"
+    several = kc.ConvNeXtV2Classifier(small_classifier(rng).backbone, 3, multi_label=True)
+    several.temperature = 2
+    kc.save_weights(several, path)
+    softmax = kc.ConvNeXtV2Classifier(small_classifier(rng).backbone, 3, activation="softmax")
+    before = softmax.get_weights()
+    with pytest.raises(kc.WeightsError, match="several labels.*'softmax'.*with 'sigmoid'"):
+        kc.load_weights(softmax, path)
+    for old, new in zip(before, softmax.get_weights(), strict=True):
+        np.testing.assert_array_equal(new, old)
+    assert not softmax.multi_label
+    sigmoid = kc.ConvNeXtV2Classifier(small_classifier(rng).backbone, 3, activation="sigmoid")
+    kc.load_weights(sigmoid, path)
+    kernels = [model.get_layer("head").get_weights()[0] for model in (sigmoid, several)]
+    np.testing.assert_array_equal(kernels[0], kernels[1] / 2)
+
+
 def test_keras_itself_keeps_it_in_files_and_configurations(classifier, tmp_path):
     several = type(classifier)(classifier.backbone, 3, multi_label=True)
     several.temperature = 0.5
