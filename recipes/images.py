@@ -61,7 +61,7 @@ def open_splits(settings):
     Raises:
         ValueError: images without labels, or of one class alone.
     """
-    from keras_convnextv2.data import ImageSourceError
+    from keras_convnextv2.data import NoSuchSplitError
 
     train = open_training_images(settings)
     if train.labels is None:
@@ -76,7 +76,7 @@ def open_splits(settings):
         )
     try:
         validated = open_images("validation")
-    except ImageSourceError:  # there is none
+    except NoSuchSplitError:
         validated = None
     if validated is None and settings.validation_fraction:
         train, validated = train.split(settings.validation_fraction, settings.seed)

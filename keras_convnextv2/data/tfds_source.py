@@ -5,7 +5,12 @@ import json
 import numpy as np
 
 from keras_convnextv2.data.folder_layout import KINDS, kind_of_split
-from keras_convnextv2.data.image_source import ImageSourceError, count_images, name_some
+from keras_convnextv2.data.image_source import (
+    ImageSourceError,
+    NoSuchSplitError,
+    count_images,
+    name_some,
+)
 from keras_convnextv2.data.packages import require
 from keras_convnextv2.data.packed_source import ExampleSource
 from keras_convnextv2.data.pixel_survey import RGB_PIXELS
@@ -34,7 +39,8 @@ def open_tfds(folder, split):
         split: "train", "validation" or "test".
 
     Raises:
-        ImageSourceError: no such split, other features or another format of files, files that are
+        NoSuchSplitError: no such split.
+        ImageSourceError: other features or another format of files, files that are
             missing or damaged.
     """
     try:
@@ -114,7 +120,7 @@ def _split(folder, info, split):
     kinds = [kind for kind in KINDS[split] if kind in found]
     if not kinds or (split == "validation" and "test" not in found):
         names = name_some(entry["name"] for entry in info["splits"])
-        raise ImageSourceError(
+        raise NoSuchSplitError(
             f"{folder} has no {split} split: it has {names}. Hold out some of the training images "
             "(`source.split(fraction, seed)`)."
         )

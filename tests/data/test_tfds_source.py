@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_convnextv2.data import ImageBatches, ImageSourceError, open_source
+from keras_convnextv2.data import ImageBatches, ImageSourceError, NoSuchSplitError, open_source
 from keras_convnextv2.data.tf_records import TfRecords
 
 pytestmark = pytest.mark.one_backend
@@ -107,7 +107,7 @@ def test_what_is_not_read_is_refused_by_name(changed):
     ):
         with pytest.raises(ImageSourceError, match=problem):
             open_source(changed(**{"info": {}, "features": {}, **changes}), "train")
-    with pytest.raises(ImageSourceError, match="no validation split: it has 'train', 'test'"):
+    with pytest.raises(NoSuchSplitError, match="no validation split: it has 'train', 'test'"):
         open_source(TINY, "validation")
 
 

@@ -8,6 +8,7 @@ import PIL.Image
 import pytest
 
 import keras_convnextv2 as kc
+from tests.recipes.one_line import assert_one_line
 
 SMALL = (
     *("--depths=1,1,1,1", "--widths=4,6,8,12", "--stem_stride=1", "--image_size=16"),
@@ -135,3 +136,15 @@ def test_what_needs_validation_images_says_so(run_recipe, shared_images_dir, tmp
     )
     assert outcome.status == 2
     assert "--validation_fraction" in outcome.err.splitlines()[-1]
+
+
+@pytest.mark.one_backend
+def test_validation_images_that_cannot_be_used_are_not_passed_over(
+    run_recipe, images_dir, tmp_path
+):
+    with np.load(images_dir / "test.npz") as arrays:
+        changed = {**arrays, "class_names": np.array(["boot", "coat", "hat"])}
+    np.savez(images_dir / "validation.npz", **changed)
+    words = (*SMALL, f"--data_dir={images_dir}", f"--output_dir={tmp_path / 'run'}", "--epochs=1")
+    outcome = run_recipe("finetune", *words)
+    assert_one_line(outcome, "finetune", "validation.npz", "differ in `class_names`")
