@@ -6,7 +6,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from scipy import optimize, special
+from scipy import optimize, special, stats
 
 import keras_convnextv2 as kc
 from keras_convnextv2 import analysis
@@ -48,8 +48,13 @@ def test_the_temperature_is_scipys_optimum_lowers_the_loss_and_keeps_the_first_c
         method="bounded",
         options={"xatol": 1e-8},
     )
+    gain = loss(logits, labels, 1, several) - expected.fun
+    # Of the logits that the labels were drawn by, what is left to gain is chance.
+    assert (2 * labels.size * gain < stats.chi2.ppf(0.95, df=1)) == (scale == 1)
+    if scale == 1:
+        assert found == 1
     # A minimum found by values of the function is known to the root of their rounding.
-    np.testing.assert_allclose(found, np.exp(expected.x), rtol=1e-6)
+    np.testing.assert_allclose(found, 1 if scale == 1 else np.exp(expected.x), rtol=1e-6)
     assert abs(found / scale - 1) < 0.25  # of some 500 labels, whose likelihood is that wide
     assert loss(logits, labels, found, several) <= loss(logits, labels, 1, several)
     after = probabilities_of(logits, found, several)
@@ -61,9 +66,33 @@ def test_the_temperature_is_scipys_optimum_lowers_the_loss_and_keeps_the_first_c
 
 
 @pytest.mark.one_backend
-def test_where_labels_are_worse_than_chance_the_bound_is_taken():
+def test_where_the_optimum_is_at_a_bound_the_temperature_is_1():
     logits = np.array([[3.0, -1.0], [2.0, 0.0], [-1.0, 1.0]])
-    assert analysis.fit_temperature(logits, [1, 1, 0]) == pytest.approx(100, rel=1e-3)
+    worse_than_chance = np.tile(logits, (50, 1)), np.tile([1, 1, 0], 50)
+    assert analysis.fit_temperature(*worse_than_chance) == 1
+    # 99 of 100 are right by .0001: p = .99 would be at T = .0001 / log 99, far below .01.
+    logits = np.array([[1e-4, 0.0]] * 99 + [[0.0, 1e-4]])
+    assert analysis.fit_temperature(logits, np.zeros(100, int)) == 1
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("several", [False, True], ids=["one label", "several labels"])
+def test_what_may_be_chance_is_none_and_where_it_begins_follows_from_chi_squared(several):
+    # 3 of 4 images are right, each as sure as the sigmoid of 2.
+    def images(quarters):
+        logits = np.tile([[2.0]] if several else [[2.0, 0.0]], (4 * quarters, 1))
+        wrong = np.arange(4 * quarters) % 4 == 0
+        return logits, (~wrong)[:, None] if several else wrong.astype(int)
+
+    def log_likelihood(p):
+        return 3 * np.log(p) + np.log(1 - p)  # of four
+
+    gain = log_likelihood(0.75) - log_likelihood(special.expit(2.0))
+    enough = int(np.ceil(stats.chi2.ppf(0.95, df=1) / (2 * gain)))
+    assert enough > 2
+    assert analysis.fit_temperature(*images(enough - 1)) == 1
+    # log 3 = 2 / T, to the tolerance of Newton's steps
+    assert analysis.fit_temperature(*images(enough)) == pytest.approx(2 / np.log(3), rel=1e-9)
 
 
 @pytest.mark.one_backend
