@@ -12,9 +12,10 @@ and F1. Of both it prints how far the probabilities can be believed: negative lo
 score and expected calibration error, after the temperature that the classifier has; "loss" is the
 negative log-likelihood before it, as in training.
 
---output_dir, a new folder, gets report.json with all figures, per_class.csv, and pictures:
-confusion.png (of one label an image), worst.png with the mistakes that the classifier was surest
-of, and reliability.png. It takes memory for the probabilities, not for the images.
+--output_dir, a new folder, gets report.json with all figures (the confusion matrix of more than
+200 classes is in confusion.npz), per_class.csv, and pictures: confusion.png (of one label an
+image), worst.png with the mistakes that the classifier was surest of, and reliability.png. It
+takes memory for the probabilities, not for the images.
 
 An FCMAE is measured under fixed masks, so that the figure repeats exactly.
 """

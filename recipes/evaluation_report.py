@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+MOST_IN_JSON = 200  # classes; the matrix has their square of numbers, a line each
+
 
 def new_folder(name):
     """--output_dir as a path, checked before anything is computed; None where it is not given.
@@ -77,6 +79,9 @@ def per_class(probabilities, labels, class_names):
 def write(folder, result, classes, predictions, batches, num_worst):
     """Writes per_class.csv, report.json and the pictures.
 
+    The confusion matrix of more than `MOST_IN_JSON` classes is not in report.json: confusion.npz
+    has it, as the array "confusion", int (right class, class said).
+
     Args:
         folder: Path, new or empty.
         result: dict, the summary that is printed.
@@ -91,14 +96,20 @@ def write(folder, result, classes, predictions, batches, num_worst):
     probabilities, labels = predictions.probabilities, predictions.labels
     source = batches.source
     names, several = source.class_names, labels.ndim == 2
-    with open(folder / "per_class.csv", "w", newline="", encoding="utf-8") as file:
+    # Names that are not UTF-8 come from folders of classes.
+    as_utf8 = {"encoding": "utf-8", "errors": "backslashreplace"}
+    with open(folder / "per_class.csv", "w", newline="", **as_utf8) as file:
         table = csv.DictWriter(file, classes[0])
         table.writeheader()
         table.writerows(classes)
 
-    confusion = None
+    in_json = None
     if not several:
         confusion = analysis.confusion_matrix(probabilities.argmax(1), labels, len(names))
+        if len(names) > MOST_IN_JSON:
+            np.savez_compressed(folder / "confusion.npz", confusion=confusion)
+        else:
+            in_json = confusion.tolist()
         analysis.save_confusion_matrix(folder / "confusion.png", confusion, names)
     found = analysis.reliability(probabilities, labels)
     analysis.save_reliability_diagram(folder / "reliability.png", found, several)
@@ -116,7 +127,7 @@ def write(folder, result, classes, predictions, batches, num_worst):
         "images_from": source.description,
         "image_size": list(batches.image_size),
         "per_class": classes,
-        "confusion": None if confusion is None else confusion.tolist(),
+        "confusion": in_json,
         "reliability": {
             "count": found.count.tolist(),
             "confidence": found.confidence.tolist(),
@@ -133,7 +144,7 @@ def write(folder, result, classes, predictions, batches, num_worst):
         ],
     }
     text = json.dumps(report, indent=1, ensure_ascii=False)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    (folder / "report.json").write_text(text + "\n", **as_utf8)
 
 
 def _name_of(source, place):

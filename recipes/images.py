@@ -65,7 +65,7 @@ def open_splits(settings, trained_with=None):
         ValueError: images without labels, or of one class alone.
         ImageSourceError: more images than --max_bad_images cannot be read; it names all.
     """
-    from keras_convnextv2.data import ImageSourceError
+    from keras_convnextv2.data import NoSuchSplitError
 
     train = open_images("train", trained_with)
     if train.labels is None:
@@ -80,7 +80,7 @@ def open_splits(settings, trained_with=None):
         )
     try:
         validated = open_images("validation", trained_with)
-    except ImageSourceError:  # there is none
+    except NoSuchSplitError:
         validated = None
     if validated is None and settings.validation_fraction:
         train, validated = train.split(settings.validation_fraction, settings.seed)

@@ -124,11 +124,11 @@ def main():
 
 def _other_splits(trained_with, with_validation):
     """{"test": source, and "validation" where the folder has images for it}."""
-    from keras_convnextv2.data import ImageSourceError
+    from keras_convnextv2.data import NoSuchSplitError
 
     found = {"test": images.open_images("test", trained_with)}
     if with_validation:
-        with contextlib.suppress(ImageSourceError):  # there is none
+        with contextlib.suppress(NoSuchSplitError):
             found["validation"] = images.open_images("validation", trained_with)
     return found
 

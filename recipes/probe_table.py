@@ -30,6 +30,7 @@ _WORDS = {
     "lambda": "lambda {:g}",
     "bias_constant": "bias constant {:g}",
     "num_seeds": "mean ± std of {} seeds",
+    "fewest_images_a_class": lambda fewest: _too_few(fewest),
     "k": "k {}",
     "temperature": "temperature {:g}",
     "distance": "{}",
@@ -81,6 +82,14 @@ def settings_in_words(settings):
         if name in settings
     ]
     return ", ".join(filter(None, words))
+
+
+def _too_few(fewest):
+    """Of which rows a class has fewer images than the row is named for."""
+    few = [what for what, count in fewest.items() if count < int(what.split()[0])]
+    if not few:
+        return ""
+    return f"{', '.join(few)}: only {fewest[few[0]]} images of the smallest class"
 
 
 def _first(result):

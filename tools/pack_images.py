@@ -20,13 +20,13 @@ flags.DEFINE_float("megabytes", 256, "Million bytes of a file, about.", lower_bo
 
 
 def main():
-    from keras_convnextv2.data import ImageSourceError, open_source, pack_images
+    from keras_convnextv2.data import NoSuchSplitError, open_source, pack_images
 
     sources, missing = {}, []
     for split in ("train", "validation", "test"):
         try:
             sources[split] = open_source(FLAGS.data_dir, split)
-        except ImageSourceError as error:
+        except NoSuchSplitError as error:
             missing.append(error)
     if not sources:
         raise missing[0]

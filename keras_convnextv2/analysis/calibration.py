@@ -9,6 +9,7 @@ from keras_convnextv2.analysis.labels import checked_pair
 NUM_BINS = 15  # as Guo et al. have it (arXiv 1706.04599, section 5)
 _ROWS = 4096  # images at once, so that what is computed is of bounded size
 _LEAST, _MOST = 1e-2, 1e2  # a temperature
+_SIGNIFICANT = 3.84  # the 95 % quantile of chi-squared with one degree of freedom
 _STEPS = 100  # at most; each at least halves the interval, and 40 would do
 
 
@@ -131,20 +132,31 @@ def fit_temperature(logits, labels):
         labels: int (N,); or (N, K) of 0 and 1, for probabilities by sigmoid.
 
     Returns:
-        float from .01 to 100. 1 where every label has the largest logit (is on the right side of
-        0): then no temperature is small enough, and the images do not tell how sure to be.
+        float between .01 and 100; 1 where the images do not tell how sure to be:
+        - every label has the largest logit (is on the right side of 0), so that no temperature is
+          small enough; or the optimum is at another place beyond these bounds;
+        - 1 may be the true one. The doubled gain in the logarithm of the likelihood is then
+          distributed as chi-squared with one degree of freedom (Wilks's theorem), and is above 3.84
+          in one case of 20 alone: a smaller one is taken for chance. The optimum of a few images
+          can be anything. Where images have several labels, each class counts as a decision.
 
     Examples:
         >>> import numpy as np
         >>> from keras_convnextv2.analysis import fit_temperature
-        >>> logits = np.array([[4.0, 0.0]] * 3 + [[0.0, 4.0]])
-        >>> round(fit_temperature(logits, np.zeros(4, int)), 4)  # 3 of 4 are right: log 3 = 4 / T
+        >>> logits = np.array([[4.0, 0.0]] * 30 + [[0.0, 4.0]] * 10)
+        >>> labels = np.zeros(40, int)
+        >>> round(fit_temperature(logits, labels), 4)  # 3 of 4 are right: log 3 = 4 / T
         3.641
+        >>> fit_temperature(logits[::10], labels[::10])  # 3 of 4, which may be chance
+        1.0
     """
     logits, labels, several = checked_pair(logits, labels)
     if _is_separated(logits, labels, several):
         return 1.0
     low, high = 1 / _MOST, 1 / _LEAST  # of 1 / temperature
+    slopes = [_derivatives(logits, labels, several, bound)[0] for bound in (low, high)]
+    if not slopes[0] < 0 < slopes[1]:
+        return 1.0
     inverse = 1.0
     for _ in range(_STEPS):
         slope, curvature = _derivatives(logits, labels, several, inverse)
@@ -158,13 +170,28 @@ def fit_temperature(logits, labels):
         if abs(following - inverse) <= 1e-10 * inverse:
             break
         inverse = following
-    return float(1 / following)
+    before, after = (_total_loss(logits, labels, several, value) for value in (1.0, following))
+    return float(1 / following) if 2 * (before - after) >= _SIGNIFICANT else 1.0
 
 
 def _is_separated(logits, labels, several):
     if several:
         return bool((np.where(labels, logits, -logits) >= 0).all())
     return bool((logits[np.arange(len(labels)), labels] >= logits.max(1)).all())
+
+
+def _total_loss(logits, labels, several, inverse):
+    """The sum of -log p of what is the case, in float64."""
+    total = 0.0
+    for start in range(0, len(labels), _ROWS):
+        scores = inverse * logits[start : start + _ROWS].astype("float64")
+        right = labels[start : start + _ROWS]
+        if several:
+            total += np.logaddexp(0, np.where(right, -scores, scores)).sum()
+        else:
+            total += np.logaddexp.reduce(scores, axis=1).sum()
+            total -= scores[np.arange(len(right)), right].sum()
+    return total
 
 
 def _derivatives(logits, labels, several, inverse):

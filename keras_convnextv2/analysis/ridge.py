@@ -91,7 +91,8 @@ def few_shot_probe(train, test, shots=SHOTS, num_seeds=NUM_SEEDS, l2=LAMBDA):
         l2: float.
 
     Returns:
-        `ProbeResult` with "1 shot", "5 shots", ...: an accuracy a seed.
+        `ProbeResult` with "1 shot", "5 shots", ...: an accuracy a seed. Its settings have for each
+        the "fewest_images_a_class": how many images the smallest class gave.
 
     Raises:
         ValueError: no shots or seeds, or some below 1; and as `checked`.
@@ -120,7 +121,13 @@ def few_shot_probe(train, test, shots=SHOTS, num_seeds=NUM_SEEDS, l2=LAMBDA):
             chosen = np.concatenate([indices[:count] for indices in of_classes])
             scores = ridge_scores(x[chosen], y[chosen], x_test, num_classes, l2)
             accuracies[_shots_named(count)].append(accuracy(scores.argmax(1), y_test))
-    settings = {**_settings(l2), "num_seeds": num_seeds, "test_images": len(x_test)}
+    smallest = int(np.bincount(y, minlength=num_classes).min())
+    settings = {
+        **_settings(l2),
+        "num_seeds": num_seeds,
+        "test_images": len(x_test),
+        "fewest_images_a_class": {_shots_named(count): min(count, smallest) for count in shots},
+    }
     return ProbeResult("ridge", {key: tuple(value) for key, value in accuracies.items()}, settings)
 
 

@@ -20,6 +20,7 @@ from keras_convnextv2.data.sources import (
     ImageSource,
     ImageSourceError,
     ImageSourceWarning,
+    NoSuchSplitError,
     PixelRange,
     open_source,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "ImageSourceError",
     "ImageSourceWarning",
     "Mixing",
+    "NoSuchSplitError",
     "PixelRange",
     "QuarterTurns",
     "RandAugment",

@@ -18,6 +18,7 @@ from keras_convnextv2.data.folder_layout import (
 from keras_convnextv2.data.folder_tree import ENDINGS, Folder, by_ending, describe_passed_over
 from keras_convnextv2.data.image_source import (
     ImageSourceError,
+    NoSuchSplitError,
     count_images,
     name_some,
 )
@@ -63,8 +64,9 @@ def open_folder(folder, split, pixel_range=None):
         pixel_range: optional `PixelRange`; see `survey_pixels`.
 
     Raises:
-        ImageSourceError: no images, no such split, classes that differ between the splits, or
-            folders that are probably not what was meant.
+        NoSuchSplitError: no such split.
+        ImageSourceError: no images, classes that differ between the splits, or folders that are
+            probably not what was meant.
     """
     named = Folder(folder)
     _demand_images(named)
@@ -80,10 +82,10 @@ def _open_split(top, splits, split, pixel_range):
     train = entered.get("train")
     present = [entered[kind] for kind in KINDS[split] if kind in entered]
     if split == "validation" and (not present or _chosen(entered, "test") in (None, *present)):
-        raise ImageSourceError(_no_validation(top.path, present))
+        raise NoSuchSplitError(_no_validation(top.path, present))
     if not present:
         names = " or ".join(name for kind in KINDS[split] for name in NAMES[kind])
-        raise ImageSourceError(
+        raise NoSuchSplitError(
             f"{top.path} has no {split} split: it has the folders {name_some(top.folders)}, but "
             f"none named {names}. Add it."
         )
@@ -129,12 +131,12 @@ def _open_unsplit(named, top, split, pixel_range):
             f"both as splits, name {above}."
         )
     if split == "validation":
-        raise ImageSourceError(_no_validation(top.path, []))
+        raise NoSuchSplitError(_no_validation(top.path, []))
     demand_decoders(_all(classes, loose))
     pixels = survey_pixels(_all(classes, loose), pixel_range)
     if not classes:
         if split == "test":
-            raise ImageSourceError(
+            raise NoSuchSplitError(
                 f"{top.path} has no test split: its images are not in class folders, and all of "
                 "them are train. Sort them into folders train and test."
             )
@@ -144,7 +146,7 @@ def _open_unsplit(named, top, split, pixel_range):
         for name, paths in classes.items()
     }
     if not any(classes.values()):
-        raise ImageSourceError(
+        raise NoSuchSplitError(
             f"{top.path} has no test split: it would be every fifth image of a class, and no class "
             "has five. Add images, or sort them into folders train and test."
         )

@@ -21,6 +21,26 @@ class ImageSourceError(ValueError):
     """
 
 
+class NoSuchSplitError(ImageSourceError):
+    """A data set that has no such split, where the others may be.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from keras_convnextv2.data import NoSuchSplitError, open_source
+        >>> for name in ("fork", "spoon"):
+        ...     Path("cutlery", name).mkdir(parents=True)
+        ...     for number in range(5):
+        ...         Image.new("RGB", (40, 30)).save(f"cutlery/{name}/{number}.png")
+        >>> try:
+        ...     held_out = open_source("cutlery", "validation")
+        ... except NoSuchSplitError:
+        ...     _, held_out = open_source("cutlery", "train").split(0.25, seed=0)
+        >>> len(held_out)
+        2
+    """
+
+
 class UnreadableImageError(ImageSourceError):
     """One image that cannot be read, where the others may be.
 

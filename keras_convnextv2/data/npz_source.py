@@ -6,6 +6,7 @@ from keras_convnextv2.data.decoding import frame_array
 from keras_convnextv2.data.image_source import (
     ImageSource,
     ImageSourceError,
+    NoSuchSplitError,
     count_images,
     name_some,
 )
@@ -36,11 +37,12 @@ def open_npz(folder, split):
     """`ArraySource` of the file `<split>.npz` in `folder`, which holds `CONTENTS`.
 
     Raises:
-        ImageSourceError: no such file, a damaged one, or one with other contents.
+        NoSuchSplitError: no such file.
+        ImageSourceError: a damaged one, or one with other contents.
     """
     path = folder / f"{split}.npz"
     if not path.is_file():
-        raise ImageSourceError(
+        raise NoSuchSplitError(
             f"{folder} has no {split} split: it has npz files, but no {path.name}. Add it."
         )
     arrays = _load(path, _ARRAYS)

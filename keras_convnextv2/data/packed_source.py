@@ -6,7 +6,12 @@ import json
 import numpy as np
 
 from keras_convnextv2.data.file_source import FileSource, damaged
-from keras_convnextv2.data.image_source import ImageSourceError, count_images, name_some
+from keras_convnextv2.data.image_source import (
+    ImageSourceError,
+    NoSuchSplitError,
+    count_images,
+    name_some,
+)
 from keras_convnextv2.data.packages import require
 from keras_convnextv2.data.pixel_range import PixelRange
 from keras_convnextv2.data.stored_bytes import StoredBytes
@@ -52,7 +57,8 @@ def open_packed(folder, split):
         split: "train", "validation" or "test".
 
     Raises:
-        ImageSourceError: no such split, files that are missing or of another version, or the
+        NoSuchSplitError: it was packed without this split.
+        ImageSourceError: files that are missing or of another version, or the
             package array-record is not installed.
     """
     try:
@@ -69,7 +75,7 @@ def open_packed(folder, split):
             f"format, {VERSION} is read). Pack the images again."
         )
     if split not in splits:
-        raise ImageSourceError(
+        raise NoSuchSplitError(
             f"{folder} has no {split} split: it was packed with {name_some(splits)}. Pack it too, "
             "or hold out some of the training images (`source.split(fraction, seed)`)."
         )

@@ -6,14 +6,26 @@ from pathlib import Path
 
 from keras_convnextv2.data.folder_layout import KINDS
 from keras_convnextv2.data.folder_source import open_folder
-from keras_convnextv2.data.image_source import ImageSource, ImageSourceError, ImageSourceWarning
+from keras_convnextv2.data.image_source import (
+    ImageSource,
+    ImageSourceError,
+    ImageSourceWarning,
+    NoSuchSplitError,
+)
 from keras_convnextv2.data.npz_source import open_npz
 from keras_convnextv2.data.packed_source import INDEX_NAME, open_packed
 from keras_convnextv2.data.pixel_range import PixelRange
 from keras_convnextv2.data.table_source import TABLE_ENDINGS, open_table
 from keras_convnextv2.data.tfds_source import is_tfds, open_tfds
 
-__all__ = ["ImageSource", "ImageSourceError", "ImageSourceWarning", "PixelRange", "open_source"]
+__all__ = [
+    "ImageSource",
+    "ImageSourceError",
+    "ImageSourceWarning",
+    "NoSuchSplitError",
+    "PixelRange",
+    "open_source",
+]
 
 
 def open_source(data_dir, split, pixel_range=None):
@@ -54,6 +66,7 @@ def open_source(data_dir, split, pixel_range=None):
         `ImageSource`.
 
     Raises:
+        NoSuchSplitError: there is no such split; an ImageSourceError.
         ImageSourceError: the folder cannot be used as it is, or is probably not what was meant.
         ValueError: a pixel range that is none.
 

@@ -10,7 +10,12 @@ import numpy as np
 
 from keras_convnextv2.data.file_source import FileSource
 from keras_convnextv2.data.folder_layout import KINDS, kind_of_split
-from keras_convnextv2.data.image_source import ImageSourceError, count_images, name_some
+from keras_convnextv2.data.image_source import (
+    ImageSourceError,
+    NoSuchSplitError,
+    count_images,
+    name_some,
+)
 from keras_convnextv2.data.pixel_survey import demand_decoders, survey_pixels
 
 TABLE_ENDINGS = (".csv", ".jsonl", ".ndjson")
@@ -44,15 +49,16 @@ def open_table(path, split, pixel_range=None):
         pixel_range: as in `open_source`.
 
     Raises:
-        ImageSourceError: the table cannot be read, rows are bad (they are named with the number of
-            their line), or there is no such split.
+        NoSuchSplitError: there is no such split.
+        ImageSourceError: the table cannot be read, or rows are bad (they are named with the number
+            of their line).
     """
     rows, several = _rows_of(path)
     class_names = _sorted_names({name for row in rows for name in row.labels or ()})
     is_labelled = rows[0].labels is not None
     train, chosen = (_of_split(path, rows, kind, not several) for kind in ("train", split))
     if not chosen:
-        raise ImageSourceError(_no_split(path, rows, split))
+        raise NoSuchSplitError(_no_split(path, rows, split))
     number_of = {name: number for number, name in enumerate(class_names)}
     labels = None
     if several:

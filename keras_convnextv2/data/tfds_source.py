@@ -5,7 +5,12 @@ import json
 import numpy as np
 
 from keras_convnextv2.data.folder_layout import KINDS, kind_of_split
-from keras_convnextv2.data.image_source import ImageSourceError, count_images, name_some
+from keras_convnextv2.data.image_source import (
+    ImageSourceError,
+    NoSuchSplitError,
+    count_images,
+    name_some,
+)
 from keras_convnextv2.data.packages import require
 from keras_convnextv2.data.packed_source import ExampleSource
 from keras_convnextv2.data.pixel_survey import RGB_PIXELS
@@ -14,6 +19,7 @@ from keras_convnextv2.data.tf_records import TfRecords
 
 INFO_NAME, FEATURES_NAME = "dataset_info.json", "features.json"
 _FORMATS = ("tfrecord", "array_record")
+_UNLABELLED = -1  # of a ClassLabel that is not published, as in the test split of imagenet2012
 _ENCODINGS = ("", "png", "jpeg")
 
 
@@ -27,36 +33,31 @@ def open_tfds(folder, split):
 
     It must have one feature that is an image of 8 bits and at most one that is a class; others are
     passed over. The labels are looked up when it is opened, which for files of the format
-    array_record reads all of them once.
+    array_record reads all of them once. A test split that is published without labels, all of them
+    -1, gives way to the validation split.
 
     Args:
         folder: `Path`, with `dataset_info.json` and `features.json`.
         split: "train", "validation" or "test".
 
     Raises:
-        ImageSourceError: no such split, other features or another format of files, files that are
-            missing or damaged.
+        NoSuchSplitError: no such split.
+        ImageSourceError: other features or another format of files, files that are missing or
+            damaged, labels that are of no class.
     """
     try:
         info = json.loads((folder / INFO_NAME).read_text("utf-8"))
         image, label, class_names = _features(folder)
-        name, found = _split(folder, info, split)
         file_format = info.get("fileFormat", "tfrecord")
         if file_format not in _FORMATS:
             raise ImageSourceError(
                 f"{folder} has files of the format {file_format!r}, and {' and '.join(_FORMATS)} "
                 "are read. Prepare it in one of these."
             )
-        lengths = [int(length) for length in found["shardLengths"]]
-        template = found.get("filepathTemplate") or "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
-        paths = [
-            folder / _file_name(template, info["name"], name, file_format, number, len(lengths))
-            for number in range(len(lengths))
-        ]
-        reader = _open(paths, file_format, folder)
-        if len(reader) != sum(lengths):
-            raise ValueError(f"{sum(lengths)} records should be there, and {len(reader)} are")
+        found, notes = _split(folder, info, split, label)
+        name, reader = found["name"], _open(folder, info, found)
         labels = _labels(reader, label)
+        _check_labels(labels, class_names, f"{folder}: {name}")
     except ImageSourceError:
         raise
     except Exception as error:  # whatever damaged files make of it
@@ -73,6 +74,7 @@ def open_tfds(folder, split):
         std=RGB_PIXELS.std,
         native_size=None,
         description=f"{count_images(len(reader), class_names)} of {name} in {folder}",
+        notes=notes,
         reader=reader,
         image_key=image,
         prefix=f"{folder}: {name} record ",
@@ -106,19 +108,44 @@ def _features(folder):
     return images[0], labels[0], tuple(str(number) for number in range(count))
 
 
-def _split(folder, info, split):
-    """(name, entry) of the split in the data set's description."""
+def _split(folder, info, split, label):
+    """(entry of the split in the data set's description, notes)."""
     found = {}
     for entry in info["splits"]:
         found.setdefault(kind_of_split(entry["name"]), entry)
+    notes = ()
+    has_both = split != "train" and label is not None and {"test", "validation"} <= set(found)
+    if has_both and _has_no_labels(folder, info, found["test"], label):
+        test, taken = found.pop("test")["name"], found["validation"]["name"]
+        if split == "test":
+            notes = (f"{folder}: {test} has no labels; {taken} is taken in its place.",)
     kinds = [kind for kind in KINDS[split] if kind in found]
     if not kinds or (split == "validation" and "test" not in found):
         names = name_some(entry["name"] for entry in info["splits"])
-        raise ImageSourceError(
-            f"{folder} has no {split} split: it has {names}. Hold out some of the training images "
-            "(`source.split(fraction, seed)`)."
+        why = f", and {found[kinds[0]]['name']} is its test split" if kinds else ""
+        raise NoSuchSplitError(
+            f"{folder} has no {split} split: it has {names}{why}. Hold out some of the training "
+            "images (`source.split(fraction, seed)`)."
         )
-    return found[kinds[0]]["name"], found[kinds[0]]
+    return found[kinds[0]], notes
+
+
+def _has_no_labels(folder, info, entry, label):
+    """Whether all labels are -1; False too where the files are not there to look at."""
+    if not all(path.is_file() for path in _paths(folder, info, entry)):
+        return False
+    reader = _open(folder, info, entry)
+    return all(_label(reader[place], label) == _UNLABELLED for place in range(len(reader)))
+
+
+def _paths(folder, info, entry):
+    """Of the files of a split, in order."""
+    count, file_format = len(entry["shardLengths"]), info.get("fileFormat", "tfrecord")
+    template = entry.get("filepathTemplate") or "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+    return [
+        folder / _file_name(template, info["name"], entry["name"], file_format, number, count)
+        for number in range(count)
+    ]
 
 
 def _file_name(template, dataset, split, file_format, number, count):
@@ -133,16 +160,40 @@ def _file_name(template, dataset, split, file_format, number, count):
     return template.format(**values)
 
 
-def _open(paths, file_format, folder):
-    if file_format == "tfrecord":
-        return TfRecords(paths)
-    name = "array_record.python.array_record_data_source"
-    reading = require(name, "array_record", f"{folder} has files of the format array_record")
-    return reading.ArrayRecordDataSource([str(path) for path in paths])
+def _open(folder, info, entry):
+    """The records of a split, by their place."""
+    paths, length = _paths(folder, info, entry), sum(map(int, entry["shardLengths"]))
+    if info.get("fileFormat", "tfrecord") == "tfrecord":
+        reader = TfRecords(paths)
+    else:
+        name = "array_record.python.array_record_data_source"
+        reading = require(name, "array_record", f"{folder} has files of the format array_record")
+        reader = reading.ArrayRecordDataSource([str(path) for path in paths])
+    if len(reader) != length:
+        raise ValueError(f"{length} records should be there, and {len(reader)} are")
+    return reader
 
 
 def _labels(reader, label):
     if label is None:
         return None
-    records = (reader[place] for place in range(len(reader)))
-    return np.array([read_example(record, (label,))[label][0] for record in records], "int32")
+    return np.array([_label(reader[place], label) for place in range(len(reader))], "int32")
+
+
+def _label(record, label):
+    return read_example(record, (label,))[label][0]
+
+
+def _check_labels(labels, class_names, place):
+    if labels is None or not labels.size:
+        return
+    if (labels == _UNLABELLED).all():
+        raise ImageSourceError(
+            f"{place} has no labels: all are {_UNLABELLED}. Use another split, or hold out some of "
+            "the training images (`source.split(fraction, seed)`)."
+        )
+    if labels.min() < 0 or labels.max() >= len(class_names):
+        raise ImageSourceError(
+            f"{place} has labels from {labels.min()} to {labels.max()} for {len(class_names)} "
+            "classes. Prepare it again."
+        )

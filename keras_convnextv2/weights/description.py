@@ -6,6 +6,8 @@ import itertools
 import math
 import sys
 
+import keras
+
 from keras_convnextv2.layers import responses
 from keras_convnextv2.models.normalisation import checked_normalisation
 from keras_convnextv2.models.pixel_range import checked_pixel_range
@@ -78,10 +80,14 @@ class Description:
         backbone.pixel_range = self.pixel_range
 
     def describe_head(self, classifier):
-        """Tells a classifier that has the head of these weights its temperature, and of labels."""
+        """Tells a classifier that has the head of these weights its temperature, and of labels.
+
+        One with an activation has no temperature: its head must be divided by it.
+        """
         if self.multi_label:
             classifier.multi_label = True
-        classifier.temperature = 1.0 if self.temperature is None else self.temperature
+        has_none = self.temperature is None or classifier.activation is not keras.activations.linear
+        classifier.temperature = 1.0 if has_none else self.temperature
 
 
 def checked_names(names):

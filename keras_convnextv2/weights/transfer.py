@@ -69,7 +69,8 @@ def load_weights(model, source, strict=True, entry=None):
     ones of its pretraining), timm's, transformers', mmpretrain's or Keras's. Nothing that a file
     pickles is run. Either all is loaded or, with an error, nothing. The backbone's `licence`,
     `normalisation` and `pixel_range` are afterwards what the file says of its weights, None where
-    it says nothing; a classifier's `temperature` is that of the file's head, else 1.
+    it says nothing; a classifier's `temperature` is that of the file's head, else 1. One that has
+    an activation has none: its head is the file's divided by that.
 
     Args:
         model: a `ConvNeXtV2Backbone`, a `ConvNeXtV2Classifier` or an `FCMAE`.
@@ -117,6 +118,8 @@ def load_weights(model, source, strict=True, entry=None):
     # All is read before any is assigned: an error leaves the model as it was.
     weights = named_weights(model)
     arrays = {name: contents.read(name, shapes[name], weights[name].dtype) for name in result.found}
+    if "head/kernel" in arrays:
+        arrays |= _head_before_activation(model, arrays, contents.checkpoint)
     for name, array in arrays.items():
         weights[name].assign(array)
     _describe(model, contents, "head/kernel" in arrays)
@@ -153,6 +156,27 @@ def _comparable(contents, wanted, strict):
     shapes = wanted.shapes()
     others = [name for name in shapes if name.startswith(tuple(f"{part}/" for part in differing))]
     return {name: shape for name, shape in shapes.items() if name not in others}, others
+
+
+def _head_before_activation(model, arrays, checkpoint):
+    """What of the head is other where the classifier has an activation: it has no temperature.
+
+    The temperature of the file then divides the kernel and the bias, and so the logits.
+    """
+    activation, description = model.activation, checkpoint.description
+    if activation is keras.activations.linear:
+        return {}
+    if description.multi_label and activation is not keras.activations.sigmoid:
+        raise WeightsError(
+            f"{checkpoint.path} has a head for images of several labels, and the classifier has "
+            f"the activation {keras.activations.serialize(activation)!r}. Make it without one, or "
+            "with 'sigmoid'."
+        )
+    return {
+        name: (arrays[name].astype("float64") / description.temperature).astype(arrays[name].dtype)
+        for name in ("head/kernel", "head/bias")
+        if description.temperature is not None
+    }
 
 
 def _describe(model, contents, with_head):

@@ -6,7 +6,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from scipy import optimize, special
+from scipy import optimize, special, stats
 
 import keras_convnextv2 as kc
 from keras_convnextv2 import analysis
@@ -48,8 +48,13 @@ def test_the_temperature_is_scipys_optimum_lowers_the_loss_and_keeps_the_first_c
         method="bounded",
         options={"xatol": 1e-8},
     )
+    gain = loss(logits, labels, 1, several) - expected.fun
+    # Of the logits that the labels were drawn by, what is left to gain is chance.
+    assert (2 * labels.size * gain < stats.chi2.ppf(0.95, df=1)) == (scale == 1)
+    if scale == 1:
+        assert found == 1
     # A minimum found by values of the function is known to the root of their rounding.
-    np.testing.assert_allclose(found, np.exp(expected.x), rtol=1e-6)
+    np.testing.assert_allclose(found, 1 if scale == 1 else np.exp(expected.x), rtol=1e-6)
     assert abs(found / scale - 1) < 0.25  # of some 500 labels, whose likelihood is that wide
     assert loss(logits, labels, found, several) <= loss(logits, labels, 1, several)
     after = probabilities_of(logits, found, several)
@@ -61,9 +66,33 @@ def test_the_temperature_is_scipys_optimum_lowers_the_loss_and_keeps_the_first_c
 
 
 @pytest.mark.one_backend
-def test_where_labels_are_worse_than_chance_the_bound_is_taken():
+def test_where_the_optimum_is_at_a_bound_the_temperature_is_1():
     logits = np.array([[3.0, -1.0], [2.0, 0.0], [-1.0, 1.0]])
-    assert analysis.fit_temperature(logits, [1, 1, 0]) == pytest.approx(100, rel=1e-3)
+    worse_than_chance = np.tile(logits, (50, 1)), np.tile([1, 1, 0], 50)
+    assert analysis.fit_temperature(*worse_than_chance) == 1
+    # 99 of 100 are right by .0001: p = .99 would be at T = .0001 / log 99, far below .01.
+    logits = np.array([[1e-4, 0.0]] * 99 + [[0.0, 1e-4]])
+    assert analysis.fit_temperature(logits, np.zeros(100, int)) == 1
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("several", [False, True], ids=["one label", "several labels"])
+def test_what_may_be_chance_is_none_and_where_it_begins_follows_from_chi_squared(several):
+    # 3 of 4 images are right, each as sure as the sigmoid of 2.
+    def images(quarters):
+        logits = np.tile([[2.0]] if several else [[2.0, 0.0]], (4 * quarters, 1))
+        wrong = np.arange(4 * quarters) % 4 == 0
+        return logits, (~wrong)[:, None] if several else wrong.astype(int)
+
+    def log_likelihood(p):
+        return 3 * np.log(p) + np.log(1 - p)  # of four
+
+    gain = log_likelihood(0.75) - log_likelihood(special.expit(2.0))
+    enough = int(np.ceil(stats.chi2.ppf(0.95, df=1) / (2 * gain)))
+    assert enough > 2
+    assert analysis.fit_temperature(*images(enough - 1)) == 1
+    # log 3 = 2 / T, to the tolerance of Newton's steps
+    assert analysis.fit_temperature(*images(enough)) == pytest.approx(2 / np.log(3), rel=1e-9)
 
 
 @pytest.mark.one_backend
@@ -97,6 +126,38 @@ def test_a_file_says_it_and_a_model_that_loads_it_knows_it(classifier, name, tmp
     kc.load_weights(other, tmp_path / name)
     assert other.temperature == 1.75
     assert kc.from_preset(tmp_path / name, num_classes=4).temperature == 1  # of another head
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.safetensors"])
+def test_a_classifier_with_an_activation_takes_it_into_its_head(classifier, name, tmp_path, rng):
+    kc.save_weights(classifier, tmp_path / name)
+    softmax = kc.ConvNeXtV2Classifier(small_classifier(rng).backbone, 3, activation="softmax")
+    kc.load_weights(softmax, tmp_path / name)
+    images = rng.normal(size=(3, 8, 16, 3)).astype("float32")
+    logits, found = (model.predict(images, verbose=0) for model in (classifier, softmax))
+    # float32 through the network, twice
+    np.testing.assert_allclose(found, classifier.probabilities(logits), rtol=1e-4, atol=1e-6)
+    assert abs(found - special.softmax(logits, axis=1)).max() > 1e-3  # it matters
+    assert softmax.temperature == 1
+
+
+@pytest.mark.one_backend
+def test_a_head_of_several_labels_is_no_softmax_and_changes_nothing(rng, tmp_path):
+    path = tmp_path / "model.safetensors"
+    several = kc.ConvNeXtV2Classifier(small_classifier(rng).backbone, 3, multi_label=True)
+    several.temperature = 2
+    kc.save_weights(several, path)
+    softmax = kc.ConvNeXtV2Classifier(small_classifier(rng).backbone, 3, activation="softmax")
+    before = softmax.get_weights()
+    with pytest.raises(kc.WeightsError, match="several labels.*'softmax'.*with 'sigmoid'"):
+        kc.load_weights(softmax, path)
+    for old, new in zip(before, softmax.get_weights(), strict=True):
+        np.testing.assert_array_equal(new, old)
+    assert not softmax.multi_label
+    sigmoid = kc.ConvNeXtV2Classifier(small_classifier(rng).backbone, 3, activation="sigmoid")
+    kc.load_weights(sigmoid, path)
+    kernels = [model.get_layer("head").get_weights()[0] for model in (sigmoid, several)]
+    np.testing.assert_array_equal(kernels[0], kernels[1] / 2)
 
 
 def test_keras_itself_keeps_it_in_files_and_configurations(classifier, tmp_path):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from keras_convnextv2.analysis.ridge import few_shot_probe, ridge_probe, ridge_scores
+from recipes import probe_table
 
 pytestmark = pytest.mark.one_backend
 
@@ -55,6 +56,18 @@ def test_few_shots_take_so_many_images_of_each_class_by_the_seed(rng):
             assert result.accuracies[what][seed] == np.mean(scores.argmax(axis=1) == y_test)
     assert result.mean("7 shots") == sum(result.accuracies["7 shots"]) / 2
     assert result.settings["lambda"] == 1024 and result.settings["num_seeds"] == 2
+
+
+def test_the_settings_say_how_many_images_the_smallest_class_gave(rng):
+    y = np.repeat(np.arange(3), (30, 4, 9))
+    pair = rng.normal(size=(43, 6)), y
+    result = few_shot_probe(pair, pair, shots=(1, 5, 25), num_seeds=1)
+    fewest = {"1 shot": 1, "5 shots": 4, "25 shots": 4}
+    assert result.settings["fewest_images_a_class"] == fewest
+    words = probe_table.settings_in_words(result.settings)
+    assert "5 shots, 25 shots: only 4 images of the smallest class" in words
+    enough = few_shot_probe(pair, pair, shots=(1, 4), num_seeds=1)
+    assert "smallest class" not in probe_table.settings_in_words(enough.settings)
 
 
 def test_classes_that_can_be_told_apart_are(rng):

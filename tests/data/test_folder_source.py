@@ -11,6 +11,7 @@ from keras_convnextv2.data import (
     IMAGENET_STD,
     ImageSourceError,
     ImageSourceWarning,
+    NoSuchSplitError,
     open_source,
 )
 
@@ -26,6 +27,7 @@ def refused(tmp_path):
             open_source(folder, split)
         message = str(caught.value)
         assert "\n" not in message
+        assert isinstance(caught.value, NoSuchSplitError) == (f"has no {split} split" in message)
         for text in texts:
             assert text in message
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_convnextv2.data import ImageSourceError, open_source
+from keras_convnextv2.data import ImageSourceError, NoSuchSplitError, open_source
 
 pytestmark = pytest.mark.one_backend
 
@@ -49,6 +49,8 @@ def refused(folder, split="train"):
     with pytest.raises(ImageSourceError) as caught:
         open_source(folder, split)
     assert "\n" not in str(caught.value)
+    is_absent = f"has no {split} split" in str(caught.value)
+    assert isinstance(caught.value, NoSuchSplitError) == is_absent
     return str(caught.value)
 
 

@@ -7,6 +7,7 @@ import pytest
 from keras_convnextv2.data import (
     ImageBatches,
     ImageSourceError,
+    NoSuchSplitError,
     PixelRange,
     open_source,
     pack_images,
@@ -115,7 +116,7 @@ def test_a_folder_that_is_not_whole_is_refused(folder, tmp_path, monkeypatch):
     packed = tmp_path / "packed"
     pack_images(sources_of(folder), packed)
     with pytest.raises(
-        ImageSourceError, match="no validation split: it was packed with 'train', 't"
+        NoSuchSplitError, match="no validation split: it was packed with 'train', 't"
     ):
         open_source(packed, "validation")
     index = json.loads((packed / INDEX_NAME).read_text())

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_convnextv2.data import ImageBatches, ImageSourceError, open_source
+from keras_convnextv2.data import ImageBatches, ImageSourceError, NoSuchSplitError, open_source
 
 pytestmark = pytest.mark.one_backend
 
@@ -78,7 +78,7 @@ def test_without_a_split_column_every_fifth_image_of_a_class_is_test(write_table
     # Sorted as text, "10.png" and "11.png" come before "6.png".
     assert numbers_in(test) == [4, 8]
     assert sorted(numbers_in(train) + numbers_in(test)) == [*range(12)]
-    with pytest.raises(ImageSourceError, match="no column `split`, and so no validation split"):
+    with pytest.raises(NoSuchSplitError, match="no column `split`, and so no validation split"):
         open_source(path, "validation")
 
 
@@ -86,7 +86,7 @@ def test_validation_rows_that_are_the_test_split_are_refused_as_such(write_table
     lines = ["pictures/0.png,cat,train", "pictures/1.png,cat,val"]
     path = write_table("path,label,split", *lines)
     assert numbers_in(open_source(path, "test")) == [1]
-    with pytest.raises(ImageSourceError, match="'validation', and validation is its test split"):
+    with pytest.raises(NoSuchSplitError, match="'validation', and validation is its test split"):
         open_source(path, "validation")
 
 
@@ -159,8 +159,9 @@ def test_bad_lines_of_json_are_named(write_table):
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused(write_table, lines, name, problem):
-    with pytest.raises(ImageSourceError, match=problem):
+    with pytest.raises(ImageSourceError, match=problem) as caught:
         open_source(write_table(*lines, name=name), "train")
+    assert isinstance(caught.value, NoSuchSplitError) == ("no train split" in problem)
 
 
 def test_a_table_that_is_no_text_is_refused(tmp_path):

@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_convnextv2.data import ImageBatches, ImageSourceError, open_source
+from keras_convnextv2.data import (
+    ImageBatches,
+    ImageSourceError,
+    ImageSourceWarning,
+    NoSuchSplitError,
+    open_source,
+)
+from keras_convnextv2.data.tf_example import read_example, write_example
 from keras_convnextv2.data.tf_records import TfRecords
 
 pytestmark = pytest.mark.one_backend
@@ -81,6 +88,53 @@ def test_files_of_array_records_are_read_too(changed):
     np.testing.assert_array_equal(source.read([2], (5, 7))[0], pixels_of(3))
 
 
+@pytest.fixture
+def relabelled(changed):
+    """A copy with a split more, validation, of the images of train; test has other labels."""
+
+    def change(labels, splits=("train", "validation", "test")):
+        counts = {"train": "5", "validation": "5", "test": "2"}
+        entries = [{"name": split, "shardLengths": [counts[split]]} for split in splits]
+        folder = changed({"splits": entries})
+        stored = {split: folder / f"tiny-{split}.tfrecord-00000-of-00001" for split in counts}
+        shutil.copy(stored["train"], stored["validation"])
+        records = TfRecords([stored["test"]])
+        content = b""
+        for place, label in enumerate(labels):
+            example = {**read_example(records[place]), "label": [label % (1 << 64)]}
+            record = write_example(example)
+            content += len(record).to_bytes(8, "little") + bytes(4) + record + bytes(4)
+        stored["test"].write_bytes(content)
+        return folder
+
+    return change
+
+
+def test_a_test_split_without_labels_gives_way_to_validation_and_says_so(relabelled):
+    folder = relabelled([-1, -1])
+    with pytest.warns(ImageSourceWarning, match="test has no labels; validation is taken in its"):
+        source = open_source(folder, "test")
+    assert source.labels.tolist() == [number % 2 for number in NUMBERS["train"]]
+    assert source.description == f"5 images in 2 classes of validation in {folder}"
+    with pytest.raises(NoSuchSplitError, match="and validation is its test split. Hold"):
+        open_source(folder, "validation")
+    (folder / "tiny-test.tfrecord-00000-of-00001").unlink()  # what it holds is then not known
+    assert len(open_source(folder, "validation")) == 5
+
+
+def test_labels_that_are_of_no_class_are_refused_when_it_is_opened(relabelled):
+    for labels, splits, problem in (
+        ([-1, -1], ("train", "test"), "tiny: test has no labels: all are -1"),
+        ([-1, 0], ("train", "validation", "test"), "tiny: test has labels from -1 to 0 for 2 cl"),
+        ([0, 2], ("train", "test"), "tiny: test has labels from 0 to 2 for 2 classes"),
+    ):
+        with pytest.raises(ImageSourceError, match=problem) as caught:
+            open_source(relabelled(labels, splits), "test")
+        assert not isinstance(caught.value, NoSuchSplitError)
+    assert open_source(relabelled([1, 0]), "test").labels.tolist() == [1, 0]
+    assert len(open_source(relabelled([1, 0]), "validation")) == 5
+
+
 def test_without_a_class_images_are_unlabelled(changed):
     features = json.loads((TINY / "features.json").read_text())["featuresDict"]["features"]
     del features["label"]
@@ -107,7 +161,7 @@ def test_what_is_not_read_is_refused_by_name(changed):
     ):
         with pytest.raises(ImageSourceError, match=problem):
             open_source(changed(**{"info": {}, "features": {}, **changes}), "train")
-    with pytest.raises(ImageSourceError, match="no validation split: it has 'train', 'test'"):
+    with pytest.raises(NoSuchSplitError, match="no validation split: it has 'train', 'test'"):
         open_source(TINY, "validation")
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_convnextv2.data import ImageSourceError, open_source
+from keras_convnextv2.data import ImageSourceError, NoSuchSplitError, open_source
 
 pytestmark = pytest.mark.one_backend
 
@@ -40,7 +40,7 @@ def test_validation_that_is_the_test_split_is_refused_as_such(write_splits, empt
         (folder / "test").mkdir()
     assert len(open_source(folder, "test")) == 4
     with pytest.raises(
-        ImageSourceError, match=r"no validation split: .*val is its test split.*\.spl"
+        NoSuchSplitError, match=r"no validation split: .*val is its test split.*\.spl"
     ):
         open_source(folder, "validation")
 
@@ -48,16 +48,19 @@ def test_validation_that_is_the_test_split_is_refused_as_such(write_splits, empt
 def test_classes_of_validation_must_be_those_of_training(write_splits, write_image):
     folder = write_splits(train=3, test=2)
     write_image(folder / "val" / "cow" / "1.png")
-    with pytest.raises(ImageSourceError, match="classes of .*val differ .* not in train: 'cow'"):
+    with pytest.raises(
+        ImageSourceError, match="classes of .*val differ .* not in train: 'cow'"
+    ) as caught:
         open_source(folder, "validation")
+    assert not isinstance(caught.value, NoSuchSplitError)  # it is there, and wrong
 
 
 def test_without_a_validation_folder_the_way_to_one_is_named(write_splits, tmp_path, write_npz):
     for folder in (write_splits(train=3, test=2), write_splits(train=3) / "train"):
-        with pytest.raises(ImageSourceError, match="no validation split.*hold out some"):
+        with pytest.raises(NoSuchSplitError, match="no validation split.*hold out some"):
             open_source(folder, "validation")
     write_npz(tmp_path / "arrays", "train")
-    with pytest.raises(ImageSourceError, match="has no validation split: .* no validation.npz"):
+    with pytest.raises(NoSuchSplitError, match="has no validation split: .* no validation.npz"):
         open_source(tmp_path / "arrays", "validation")
     write_npz(tmp_path / "arrays", "validation", count=4)
     assert len(open_source(tmp_path / "arrays", "validation")) == 4

@@ -10,6 +10,7 @@ import pytest
 
 import keras_convnextv2 as kc
 from keras_convnextv2 import analysis, data
+from recipes import evaluation_report
 from tests.recipes.one_line import assert_one_line
 
 FILES = {"per_class.csv", "report.json", "confusion.png", "worst.png", "reliability.png"}
@@ -133,3 +134,29 @@ def test_what_is_of_classifiers_is_refused_for_a_pretraining(
     checkpoint = pretrained.folder / "checkpoints" / "last.keras"
     words = (f"--weights={checkpoint}", f"--data_dir={shared_images_dir}", flag)
     assert_one_line(run_recipe("evaluate", *words), "evaluate", "--tta and --output_dir")
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("num_classes", [200, 201])
+def test_many_classes_and_names_that_are_not_utf8(num_classes, images_dir, tmp_path):
+    source = data.open_source(images_dir, "test")
+    names = (*(f"class {number}" for number in range(num_classes - 1)), "b\udcff")
+    source = dataclasses.replace(source, class_names=names)
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.ones(num_classes), len(source)).astype("float32")
+    found = analysis.Predictions(probabilities, source.labels, 1.0)
+    classes = evaluation_report.per_class(probabilities, source.labels, names)
+    batches = data.ImageBatches(source, (16, 16), 4, labelled=True)
+    evaluation_report.write(tmp_path / "report", {}, classes, found, batches, 2)
+    text = (tmp_path / "report" / "per_class.csv").read_text(encoding="utf-8")
+    assert text.splitlines()[-1].startswith(r"b\udcff,")
+    expected = analysis.confusion_matrix(probabilities.argmax(1), source.labels, num_classes)
+    report = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
+    if num_classes == 200:
+        assert report["confusion"] == expected.tolist()
+        assert {file.name for file in (tmp_path / "report").iterdir()} == FILES
+        return
+    assert report["confusion"] is None
+    with np.load(tmp_path / "report" / "confusion.npz") as stored:
+        assert stored["confusion"].dtype.kind == "i"
+        np.testing.assert_array_equal(stored["confusion"], expected)

@@ -8,6 +8,8 @@ import PIL.Image
 import pytest
 
 import keras_convnextv2 as kc
+from keras_convnextv2 import analysis
+from tests.recipes.one_line import assert_one_line
 
 SMALL = (
     *("--depths=1,1,1,1", "--widths=4,6,8,12", "--stem_stride=1", "--image_size=16"),
@@ -34,7 +36,9 @@ def finetune(run_recipe, shared_images_dir, tmp_path):
     return run
 
 
-def test_everything_at_once_and_the_best_epoch_is_kept(finetune):
+def test_everything_at_once_and_the_best_epoch_is_kept(finetune, monkeypatch):
+    fitted = []  # 6 images say too little: of them the fit would give 1
+    monkeypatch.setattr(analysis, "fit_temperature", lambda *pair: fitted.append(pair) or 2.5)
     folder, classifier, outcome = finetune(
         *("--epochs=3", "--freeze_epochs=1", "--validation_fraction=0.25", "--mixup=0.5"),
         *("--cutmix=0.5", "--randaugment=rand-m3-inc1", "--erase_probability=0.5"),
@@ -47,14 +51,17 @@ def test_everything_at_once_and_the_best_epoch_is_kept(finetune):
     assert [line["step"] for line in lines] == [2, 2, 4, 6]
     assert all(np.isfinite(line["loss"]) for line in lines)
     # The saved model is that of the best epoch, with the temperature that fits the same images.
-    assert classifier.temperature != 1
+    assert classifier.temperature == 2.5
     best = min(line["val_negative_log_likelihood"] for line in lines)
     source = kc.data.open_source(outcome_data(folder), "train").split(0.25, 0)[1]
     images = kc.preprocess(source.read(range(len(source)), (16, 16)), source.mean, source.std)
     classifier.temperature = 1.0
-    found = kc.analysis.classification_summary(
-        classifier.probabilities(classifier.predict(images, verbose=0)), source.labels
-    )
+    logits = classifier.predict(images, verbose=0)
+    ((fitted_logits, fitted_labels),) = fitted
+    # float32 through the network, in other batches
+    np.testing.assert_allclose(fitted_logits, logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(fitted_labels, source.labels)
+    found = analysis.classification_summary(classifier.probabilities(logits), source.labels)
     np.testing.assert_allclose(found["negative_log_likelihood"], best, rtol=1e-4)
     assert {path.name for path in (folder / "test").iterdir()} == {
         *("confusion.png", "per_class.csv", "reliability.png", "report.json", "worst.png")
@@ -203,3 +210,15 @@ def test_evaluation_sees_what_the_run_saw(finetune, run_recipe, shared_images_di
     np.testing.assert_allclose(again.result["loss"], outcome.result["test_loss"], rtol=1e-5)
     other = run_recipe("evaluate", *words, "--evaluation_crop=0")
     assert abs(other.result["loss"] - again.result["loss"]) > 1e-5
+
+
+@pytest.mark.one_backend
+def test_validation_images_that_cannot_be_used_are_not_passed_over(
+    run_recipe, images_dir, tmp_path
+):
+    with np.load(images_dir / "test.npz") as arrays:
+        changed = {**arrays, "class_names": np.array(["boot", "coat", "hat"])}
+    np.savez(images_dir / "validation.npz", **changed)
+    words = (*SMALL, f"--data_dir={images_dir}", f"--output_dir={tmp_path / 'run'}", "--epochs=1")
+    outcome = run_recipe("finetune", *words)
+    assert_one_line(outcome, "finetune", "validation.npz", "differ in `class_names`")

@@ -79,6 +79,8 @@ def test_c_is_chosen_on_validation_images_where_there_are_some(run_recipe, image
         (probe,) = run_recipe("linear_probe", *words).result["probes"]
         chosen_on.append((probe["settings"]["chosen_on"], probe["settings"]["fitted_on"]))
     assert chosen_on == [("10% of train, seed 0", 24), ("validation images", 48)]
+    (images_dir / "validation.npz").write_bytes(b"damaged")
+    assert_one_line(run_recipe("linear_probe", *words), "linear_probe", "validation.npz cannot be")
 
 
 @pytest.mark.parametrize(

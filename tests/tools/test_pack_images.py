@@ -38,3 +38,13 @@ def test_a_folder_is_packed_with_all_its_splits_and_progress(run_program, photog
 def test_a_folder_that_is_none_is_one_line(run_program, tmp_path):
     done = run_program("tools.pack_images", f"--data_dir={tmp_path / 'x'}", "--output_dir=packed")
     assert done.status != 0 and "x does not exist. Check the path." in done.err
+
+
+def test_a_split_that_cannot_be_read_is_not_passed_over(run_program, photographs, tmp_path):
+    (photographs / "val" / "nut").rename(photographs / "val" / "screw")
+    words = (f"--data_dir={photographs}", f"--output_dir={tmp_path / 'packed'}")
+    done = run_program("tools.pack_images", *words)
+    assert done.status != 0 and "Missing: 'nut'; not in train: 'screw'" in done.err
+    assert not (tmp_path / "packed").exists()
+    (photographs / "val").rename(tmp_path / "elsewhere")  # a split that is not there is
+    assert run_program("tools.pack_images", *words).out == "train: 6 images\ntest: 2 images\n"
