@@ -176,13 +176,17 @@ def train(
     first, end = epochs or (0, settings.epochs)
     images_per_epoch = len(batches) * batches.batch_size
     progress = ShowProgress(images_per_epoch, len(batches), description, hidden=hidden)
-    board = WriteBoard(folder / "board", batches.batch_size, pictures=pictures)
+    # Each phase has an optimizer of its own, which counts its updates from 0.
+    first_step = len(batches) * first // settings.accumulation_steps
+    board = WriteBoard(
+        folder / "board", batches.batch_size, pictures=pictures, first_step=first_step
+    )
     callbacks = [
         StopOnNonFiniteLoss(),
         SetEpoch(batches),
         *watchers,
         progress,
-        WriteMetrics(folder / "metrics.jsonl", images_per_epoch),
+        WriteMetrics(folder / "metrics.jsonl", images_per_epoch, first_step),
         DrawCurves(folder / "metrics.jsonl", folder / "curves.png"),
         board,
         SaveEachEpoch(folder / "checkpoints" / "last.keras"),
