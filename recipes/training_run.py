@@ -184,14 +184,18 @@ def train(
         on_epoch_end=lambda epoch, logs: images.name_bad_images(batches.bad_images)
     )
     progress = ShowProgress(images_per_epoch, len(batches), description, hidden=hidden)
-    board = WriteBoard(folder / "board", batches.batch_size, pictures=pictures)
+    # Each phase has an optimizer of its own, which counts its updates from 0.
+    first_step = len(batches) * first // settings.accumulation_steps
+    board = WriteBoard(
+        folder / "board", batches.batch_size, pictures=pictures, first_step=first_step
+    )
     callbacks = [
         StopOnNonFiniteLoss(),
         SetEpoch(batches),
         *watchers,
         progress,
         name_bad,
-        WriteMetrics(folder / "metrics.jsonl", images_per_epoch),
+        WriteMetrics(folder / "metrics.jsonl", images_per_epoch, first_step),
         DrawCurves(folder / "metrics.jsonl", folder / "curves.png"),
         board,
         SaveEachEpoch(folder / "checkpoints" / "last.keras"),

@@ -21,15 +21,19 @@ class Validation(keras.callbacks.Callback):
 
     Args:
         batches: labelled `ImageBatches`, or None.
-        settings: `Settings`; the best weights are in checkpoints/best.weights.h5 of --output_dir.
+        settings: `Settings`; the best weights, without the optimizer, are in
+            checkpoints/best.safetensors of --output_dir.
+
+    Attributes:
+        best_epoch: the epoch that is kept, from 1; None where none was measured.
     """
 
     def __init__(self, batches, settings):
         super().__init__()
         self.batches = batches
-        self.path = Path(settings.output_dir) / "checkpoints" / "best.weights.h5"
+        self.path = Path(settings.output_dir) / "checkpoints" / "best.safetensors"
         self.patience = settings.early_stopping_epochs
-        self.best, self.num_since = None, 0
+        self.best, self.best_epoch, self.num_since = None, None, 0
         self.monitor = settings.monitor
         if batches is None:
             if self.patience or self.monitor:
@@ -60,6 +64,7 @@ class Validation(keras.callbacks.Callback):
             return
         from keras_convnextv2.analysis import classification_summary, predict_labelled
         from keras_convnextv2.training.averaged_weights import averaged_weights, has_averages
+        from keras_convnextv2.weights import save_weights
 
         averages = averaged_weights if has_averages(self.model) else contextlib.nullcontext
         with averages(self.model):
@@ -67,17 +72,20 @@ class Validation(keras.callbacks.Callback):
             figures = classification_summary(found.probabilities, found.labels)
             self.num_since += 1
             if self._is_better(figures[self.monitor]):
-                self.best, self.num_since = figures[self.monitor], 0
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self.model.save_weights(self.path)
+                self.best, self.best_epoch = figures[self.monitor], epoch + 1
+                self.num_since = 0
+                save_weights(self.model, self.path)
         logs.update({f"val_{name}": value for name, value in figures.items()})
         if self.patience and self.num_since >= self.patience:
             self.model.stop_training = True
 
     def take_best(self, classifier):
         """Gives the classifier the weights of the best epoch."""
-        if self.best is not None:
-            classifier.load_weights(self.path)
+        if self.best is None:
+            return
+        from keras_convnextv2.weights import load_weights
+
+        load_weights(classifier, self.path)
 
     def temperature(self, classifier):
         """The temperature that fits the validation images; 1 without any."""

@@ -11,6 +11,15 @@ import numpy as np
 
 # What is told of an epoch but is no curve.
 _NOT_DRAWN = ("epoch", "step", "seconds")
+_TITLES = (
+    "loss",
+    "accuracy",
+    "calibration",
+    "probes",
+    "gradient norm",
+    "learning rate",
+    "images/s",
+)
 _COLOURS = 128
 _LOG_SCALE_FROM = 30  # largest over smallest value
 
@@ -46,10 +55,7 @@ def panels_of(epochs):
     Returns:
         {title: {name: ([epochs], [values])}}, of finite values alone, without empty panels.
     """
-    panels = {
-        title: {}
-        for title in ("loss", "accuracy", "probes", "gradient norm", "learning rate", "images/s")
-    }
+    panels = {title: {} for title in _TITLES}
     for values in epochs:
         for name, value in values.items():
             if name in _NOT_DRAWN or isinstance(value, bool) or not _is_finite(value):
@@ -154,8 +160,10 @@ class DrawCurves(keras.callbacks.Callback):
 
 
 def _panel_of(name):
-    if name == "loss" or name.endswith("_loss"):
+    if name == "loss" or name.endswith(("_loss", "negative_log_likelihood")):
         return "loss"
+    if name.endswith(("brier_score", "expected_calibration_error")):
+        return "calibration"
     if name.startswith("probe_"):
         return "probes"
     if name.endswith("gradient_norm"):

@@ -5,16 +5,17 @@ import time
 import keras
 import numpy as np
 
-_MEANS_OF_EPOCH = ("loss", "gradient_norm")  # of which the mean since the last look is told
+_MEANS_OF_EPOCH = ("loss", "gradient_norm")  # of which the mean since the last time is told
 
 
 class WriteBoard(keras.callbacks.Callback):
     """Writes TensorBoard's event files by tensorboardX: scalars, and pictures.
 
-    Every `every` steps: "step/loss" and "step/gradient_norm" (where the model reports them; means
-    since the last time, not of the epoch so far as Keras has them), "step/learning_rate" and
-    "step/images_per_second". When an epoch ends: "epoch/..." of all its logs. Look at them with
-    `tensorboard --logdir=FOLDER`, which need not be installed where the run is.
+    Every `every` steps of the run: "step/loss" and "step/gradient_norm" (where the model reports
+    them; means since the last time, not of the epoch so far as Keras has them),
+    "step/learning_rate" and "step/images_per_second", without the time between epochs. When an
+    epoch ends: "epoch/..." of all its logs. Look at them with `tensorboard --logdir=FOLDER`, which
+    need not be installed where the run is.
 
     Args:
         folder: where the event files go; made where it is missing.
@@ -23,6 +24,8 @@ class WriteBoard(keras.callbacks.Callback):
         pictures: optional function without arguments that gives {name: uint8 (N, H, W, 3)}, of
             images side by side, such as reconstructions of the same images each time.
         pictures_every: int, epochs; the last epoch has pictures in any case.
+        first_step: int, updates of the run before this `fit` by another optimizer, whose count
+            they are added to.
 
     Raises:
         ModuleNotFoundError: when training begins, tensorboardX is not installed; names the extra.
@@ -42,7 +45,7 @@ class WriteBoard(keras.callbacks.Callback):
 
     takes_tensors = True
 
-    def __init__(self, folder, batch_size, every=50, pictures=None, pictures_every=1):
+    def __init__(self, folder, batch_size, every=50, pictures=None, pictures_every=1, first_step=0):
         super().__init__()
         for name, value in (("every", every), ("pictures_every", pictures_every)):
             if not isinstance(value, int) or value < 1:
@@ -52,6 +55,7 @@ class WriteBoard(keras.callbacks.Callback):
         self.every = every
         self.pictures = pictures
         self.pictures_every = pictures_every
+        self.first_step = first_step
         self.writer = None
 
     def on_train_begin(self, logs=None):
@@ -65,29 +69,31 @@ class WriteBoard(keras.callbacks.Callback):
             ) from error
         if self.writer is None:
             self.writer = SummaryWriter(str(self.folder))
+        self._num_steps, self._sums, self._seconds = 0, {}, 0.0  # the last two since the last time
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._num_before, self._means_before = 0, {}
+        self._num_in_epoch, self._num_before, self._sums_before = 0, 0, {}
         self._looked_at = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
-        num_steps = batch + 1
-        if num_steps % self.every:
+        self._num_steps += 1
+        self._num_in_epoch = batch + 1
+        is_told = self._num_steps % self.every == 0
+        if is_told or self._num_in_epoch == (self.params or {}).get("steps"):
+            self._look(logs)  # at the last of an epoch before its evaluation takes time
+        if not is_told:
             return
-        means = {
-            name: float(logs[name]) for name in _MEANS_OF_EPOCH if name in (logs or {})
-        }  # which waits for the device: the time comes after it
-        now, step = time.monotonic(), self._step()
-        since = num_steps - self._num_before
-        for name, mean in means.items():
-            before = self._num_before * self._means_before.get(name, 0.0)
-            self.writer.add_scalar(f"step/{name}", (num_steps * mean - before) / since, step)
+        step = self._step()
+        for name, total in self._sums.items():
+            self.writer.add_scalar(f"step/{name}", total / self.every, step)
         self.writer.add_scalar("step/learning_rate", self._learning_rate(), step)
-        rate = since * self.batch_size / max(now - self._looked_at, 1e-9)
+        rate = self.every * self.batch_size / max(self._seconds, 1e-9)
         self.writer.add_scalar("step/images_per_second", rate, step)
-        self._num_before, self._means_before, self._looked_at = num_steps, means, now
+        self._sums, self._seconds = {}, 0.0
 
     def on_epoch_end(self, epoch, logs=None):
+        if self._num_before < self._num_in_epoch:  # where Keras does not know how many come
+            self._look(logs)
         for name, value in (logs or {}).items():
             self.writer.add_scalar(f"epoch/{name}", float(value), epoch + 1)
         self.writer.add_scalar("epoch/learning_rate", self._learning_rate(), epoch + 1)
@@ -107,8 +113,22 @@ class WriteBoard(keras.callbacks.Callback):
             self.writer.close()
             self.writer = None
 
+    def _look(self, logs):
+        """Adds what came since the last look, of the same epoch, to what will be told."""
+        sums = {  # which waits for the device: the time comes after it
+            name: self._num_in_epoch * float(logs[name])
+            for name in _MEANS_OF_EPOCH
+            if name in (logs or {})
+        }
+        now = time.monotonic()
+        for name, total in sums.items():
+            since = total - self._sums_before.get(name, 0.0)
+            self._sums[name] = self._sums.get(name, 0.0) + since
+        self._seconds += now - self._looked_at
+        self._num_before, self._sums_before, self._looked_at = self._num_in_epoch, sums, now
+
     def _step(self):
-        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        return self.first_step + int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
 
     def _learning_rate(self):
         return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))

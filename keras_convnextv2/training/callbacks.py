@@ -72,12 +72,15 @@ class WriteMetrics(keras.callbacks.Callback):
     Args:
         path: the file.
         images_per_epoch: int.
+        first_step: int, updates of the run before this `fit` by another optimizer, whose count
+            they are added to.
     """
 
-    def __init__(self, path, images_per_epoch):
+    def __init__(self, path, images_per_epoch, first_step=0):
         super().__init__()
         self.path = Path(path)
         self.images_per_epoch = images_per_epoch
+        self.first_step = first_step
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.monotonic()
@@ -87,7 +90,7 @@ class WriteMetrics(keras.callbacks.Callback):
         optimizer = self.model.optimizer
         line = {
             "epoch": epoch + 1,
-            "step": int(keras.ops.convert_to_numpy(optimizer.iterations)),
+            "step": self.first_step + int(keras.ops.convert_to_numpy(optimizer.iterations)),
             "learning_rate": _learning_rate(optimizer),
             "seconds": round(seconds, 3),
             "images_per_second": round(self.images_per_epoch / seconds, 2),

@@ -39,6 +39,10 @@ def test_curves_of_a_kind_share_a_panel():
             "loss": 1.0 / epoch,
             "val_loss": float("nan") if epoch == 2 else 2.0,
             "accuracy": 0.5,
+            "val_accuracy": 0.5,
+            "val_negative_log_likelihood": 1.5,
+            "val_brier_score": 0.5,
+            "val_expected_calibration_error": 0.25,
             "gradient_norm": 3.0,
             **({"probe_ridge": 0.25, "probe_knn": 0.5} if epoch == 3 else {}),
         }
@@ -46,8 +50,9 @@ def test_curves_of_a_kind_share_a_panel():
     ]
     panels = panels_of(epochs)
     assert {title: sorted(curves) for title, curves in panels.items()} == {
-        "loss": ["loss", "val_loss"],
-        "accuracy": ["accuracy"],
+        "loss": ["loss", "val_loss", "val_negative_log_likelihood"],
+        "accuracy": ["accuracy", "val_accuracy"],
+        "calibration": ["val_brier_score", "val_expected_calibration_error"],
         "probes": ["probe_knn", "probe_ridge"],
         "gradient norm": ["gradient_norm"],
         "learning rate": ["learning_rate"],

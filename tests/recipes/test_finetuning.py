@@ -47,8 +47,8 @@ def test_everything_at_once_and_the_best_epoch_is_kept(finetune, monkeypatch):
     )
     lines = lines_of(folder)
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
-    # 18 images are left of 24; updates are counted anew where layers begin to learn.
-    assert [line["step"] for line in lines] == [2, 2, 4, 6]
+    # 18 images are left of 24: 4 steps an epoch, 2 of them an update; counted over both phases.
+    assert [line["step"] for line in lines] == [2, 4, 6, 8]
     assert all(np.isfinite(line["loss"]) for line in lines)
     # The saved model is that of the best epoch, with the temperature that fits the same images.
     assert classifier.temperature == 2.5

@@ -76,11 +76,11 @@ class Model:
         self.optimizer = Optimizer()
 
 
-def run(callback, losses, num_epochs):
+def run(callback, losses, num_epochs, steps=None):
     """Calls a callback as `fit` does; logs are the means of the epoch so far."""
     model = Model()
     callback.set_model(model)
-    callback.set_params({"epochs": num_epochs})
+    callback.set_params({"epochs": num_epochs, "steps": steps})
     callback.on_train_begin()
     for epoch in range(num_epochs):
         callback.on_epoch_begin(epoch)
@@ -88,7 +88,8 @@ def run(callback, losses, num_epochs):
             model.optimizer.step()
             mean = float(np.mean(losses[: batch + 1]))
             callback.on_train_batch_end(batch, {"loss": mean, "gradient_norm": 2 * mean})
-        callback.on_epoch_end(epoch, {"loss": float(np.mean(losses)), "probe_knn": 0.25})
+        mean = float(np.mean(losses))
+        callback.on_epoch_end(epoch, {"loss": mean, "gradient_norm": 2 * mean, "probe_knn": 0.25})
     callback.on_train_end()
 
 
@@ -99,15 +100,32 @@ def test_scalars_of_steps_and_of_epochs(tmp_path, monkeypatch):
     monkeypatch.setattr(board, "time", types.SimpleNamespace(monotonic=lambda: next(seconds)))
     run(WriteBoard(tmp_path, batch_size=16, every=2), [8.0, 4.0, 2.0, 1.0, 0.5], num_epochs=2)
     scalars = scalars_of(tmp_path)
-    steps = [2, 4, 7, 9]  # an epoch has five; the fifth is not told
+    steps = [2, 4, 6, 8, 10]  # an epoch has five: the sixth is told with the fifth
     # The mean of the two steps since the last time, not that of the epoch.
-    assert scalars["step/loss"] == list(zip(steps, [6.0, 1.5, 6.0, 1.5], strict=True))
-    assert scalars["step/gradient_norm"] == list(zip(steps, [12.0, 3.0, 12.0, 3.0], strict=True))
+    losses = [6.0, 1.5, (0.5 + 8) / 2, 3.0, 0.75]
+    told = dict(scalars["step/loss"])
+    assert told == {step: pytest.approx(loss) for step, loss in zip(steps, losses, strict=True)}
+    told = dict(scalars["step/gradient_norm"])
+    assert told == {step: pytest.approx(2 * loss) for step, loss in zip(steps, losses, strict=True)}
     assert scalars["step/learning_rate"] == [(step, step / 8) for step in steps]
-    assert scalars["step/images_per_second"] == [(step, 2 * 16 / 0.5) for step in steps]
+    seconds = [0.5, 0.5, 0.5 + 0.5, 0.5, 0.5]  # without those between the epochs
+    rates = [2 * 16 / of_two for of_two in seconds]
+    assert scalars["step/images_per_second"] == list(zip(steps, rates, strict=True))
     assert scalars["epoch/loss"] == [(1, pytest.approx(3.1)), (2, pytest.approx(3.1))]
     assert scalars["epoch/probe_knn"] == [(1, 0.25), (2, 0.25)]
     assert scalars["epoch/learning_rate"] == [(1, 5 / 8), (2, 10 / 8)]
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("steps", [None, 3])
+def test_epochs_shorter_than_a_look_and_a_second_fit(tmp_path, steps):
+    """The steps of a run count, whatever its epochs; those of the fit before are added."""
+    callback = WriteBoard(tmp_path, batch_size=16, every=4, first_step=30)
+    run(callback, [8.0, 4.0, 2.0], num_epochs=3, steps=steps)
+    told = scalars_of(tmp_path)["step/loss"]
+    assert [step for step, _ in told] == [34, 38]
+    expected = [(8 + 4 + 2 + 8) / 4, (4 + 2 + 8 + 4) / 4]
+    assert [loss for _, loss in told] == pytest.approx(expected)
 
 
 @pytest.mark.one_backend

@@ -29,12 +29,12 @@ def test_write_metrics_appends_one_json_line_an_epoch(tmp_path, data):
         epochs=3,
         verbose=0,
         validation_data=data,
-        callbacks=[WriteMetrics(path, images_per_epoch=8)],
+        callbacks=[WriteMetrics(path, images_per_epoch=8, first_step=5)],
     ).history
     first, *lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert first == {"epoch": 0}
     assert [line["epoch"] for line in lines] == [1, 2, 3]
-    assert [line["step"] for line in lines] == [2, 4, 6]
+    assert [line["step"] for line in lines] == [5 + 2, 5 + 4, 5 + 6]
     assert [line["loss"] for line in lines] == pytest.approx(history["loss"], rel=1e-12)
     assert [line["val_loss"] for line in lines] == pytest.approx(history["val_loss"], rel=1e-12)
     # Linear decay, 0.1 to 0.0001 in ten steps; float32.
