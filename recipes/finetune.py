@@ -52,6 +52,7 @@ flags.DEFINE_float(
     None,
     "Layer-wise decay: each layer learns at this times the rate of the one above it; 1: all alike.",
     lower_bound=0,
+    upper_bound=1,
 )
 flags.DEFINE_enum(
     "layer_decay_groups",
@@ -194,7 +195,7 @@ def main():
         multi_label=train.labels.ndim == 2,
     )
 
-    def compile_for(epochs, warmup_epochs):
+    def compile_for(epochs, warmup_epochs, ema_momentum):
         """Compiles the classifier for so many epochs of the layers that are not frozen."""
         num_updates, num_warmup = training_flags.num_updates(
             settings, len(batches), epochs, warmup_epochs
@@ -210,7 +211,7 @@ def main():
                 layer_decay=settings.layer_decay if settings.layer_decay < 1 else None,
                 layer_decay_groups=settings.layer_decay_groups,
                 clip_norm=settings.clip_norm or None,
-                ema_momentum=settings.ema_momentum or None,
+                ema_momentum=ema_momentum or None,
                 accumulation_steps=settings.accumulation_steps,
             ),
             loss=classification_loss(
@@ -219,12 +220,19 @@ def main():
             metrics=[] if classifier.multi_label else ["accuracy"],
         )
 
-    phases = [(settings.trainable, settings.epochs, settings.warmup_epochs)]
+    phases = [(settings.trainable, settings.epochs, settings.warmup_epochs, settings.ema_momentum)]
     if settings.freeze_epochs:
+<<<<<<< HEAD
         phases.insert(0, ("head", settings.freeze_epochs, settings.freeze_epochs / 10))
     first = phases[-1 if settings.dry_run else 0]  # the last takes the most
     training_run.set_trainable(classifier, first[0])
     compile_for(*first[1:])
+=======
+        # Without averages: `fit` ends with them, and over few updates they are still the start.
+        phases.insert(0, ("head", settings.freeze_epochs, settings.freeze_epochs / 10, None))
+    training_run.set_trainable(classifier, phases[0][0])
+    compile_for(*phases[0][1:])
+>>>>>>> h-fixb
 
     training_run.announce(
         settings,
@@ -242,10 +250,10 @@ def main():
         return
     folder = training_run.open_output_dir(settings)
     done = 0
-    for trainable, epochs, warmup_epochs in phases:
+    for trainable, epochs, *others in phases:
         if done:
             training_run.set_trainable(classifier, trainable)
-            compile_for(epochs, warmup_epochs)
+            compile_for(epochs, *others)
         logs = training_run.train(
             classifier,
             batches,
@@ -266,6 +274,7 @@ def main():
     report = folder / "test"
     evaluation_report.write(report, scores, classes, found, test_batches, num_worst=24)
     result = {
+        **({} if chooser.best_epoch is None else {"best_epoch": chooser.best_epoch}),
         **{f"test_{name}": value for name, value in scores.items()},
         "test_images": len(test),
         "train_images": len(train),

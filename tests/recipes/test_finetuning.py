@@ -53,6 +53,8 @@ def test_everything_at_once_and_the_best_epoch_is_kept(finetune, monkeypatch):
     # The saved model is that of the best epoch, with the temperature that fits the same images.
     assert classifier.temperature == 2.5
     best = min(line["val_negative_log_likelihood"] for line in lines)
+    best_line = lines[outcome.result["best_epoch"] - 1]
+    assert best_line["val_negative_log_likelihood"] == best
     source = kc.data.open_source(outcome_data(folder), "train").split(0.25, 0)[1]
     images = kc.preprocess(source.read(range(len(source)), (16, 16)), source.mean, source.std)
     classifier.temperature = 1.0
@@ -90,9 +92,21 @@ def test_what_does_not_learn_stays_as_it_was(finetune, tmp_path, part, learns):
 
 
 @pytest.mark.one_backend
+def test_a_head_that_learns_alone_is_not_averaged(finetune):
+    """Averages by .9999 hardly change from one epoch of 4 updates to the next."""
+    words = ("--epochs=1", "--ema_momentum=0.9999", "--validation_fraction=0.25")
+    folder, _, _ = finetune(*words, "--freeze_epochs=2", "--learning_rate=0.3")
+    first, second, _ = (line["val_negative_log_likelihood"] for line in lines_of(folder))
+    assert abs(second - first) > 0.1  # averages: about 4 updates / 10,000 of the change
+
+
+@pytest.mark.one_backend
 def test_training_stops_when_it_no_longer_gets_better(finetune):
-    folder, _, _ = finetune("--epochs=9", "--early_stopping_epochs=2", "--learning_rate=1e-20")
+    folder, _, outcome = finetune(
+        "--epochs=9", "--early_stopping_epochs=2", "--learning_rate=1e-20"
+    )
     assert len(lines_of(folder)) == 3  # the first is the best of equals
+    assert outcome.result["best_epoch"] == 1
 
 
 @pytest.mark.one_backend
@@ -145,6 +159,7 @@ def test_what_needs_validation_images_says_so(run_recipe, shared_images_dir, tmp
     assert "--validation_fraction" in outcome.err.splitlines()[-1]
 
 
+<<<<<<< HEAD
 @pytest.fixture
 def torn_photographs(tmp_path):
     """Class folders of three splits, each with a picture that cannot be read: their names."""
@@ -222,3 +237,11 @@ def test_validation_images_that_cannot_be_used_are_not_passed_over(
     words = (*SMALL, f"--data_dir={images_dir}", f"--output_dir={tmp_path / 'run'}", "--epochs=1")
     outcome = run_recipe("finetune", *words)
     assert_one_line(outcome, "finetune", "validation.npz", "differ in `class_names`")
+=======
+@pytest.mark.one_backend
+def test_layers_below_do_not_learn_faster(run_recipe, tmp_path):
+    outcome = run_recipe("finetune", f"--output_dir={tmp_path / 'run'}", "--layer_decay=1.5")
+    assert outcome.status == 2
+    assert "--layer_decay=1.5" in outcome.err and "[0, 1]" in outcome.err
+    assert not (tmp_path / "run").exists()
+>>>>>>> h-fixb
