@@ -222,17 +222,11 @@ def main():
 
     phases = [(settings.trainable, settings.epochs, settings.warmup_epochs, settings.ema_momentum)]
     if settings.freeze_epochs:
-<<<<<<< HEAD
-        phases.insert(0, ("head", settings.freeze_epochs, settings.freeze_epochs / 10))
+        # Without averages: `fit` ends with them, and over few updates they are still the start.
+        phases.insert(0, ("head", settings.freeze_epochs, settings.freeze_epochs / 10, None))
     first = phases[-1 if settings.dry_run else 0]  # the last takes the most
     training_run.set_trainable(classifier, first[0])
     compile_for(*first[1:])
-=======
-        # Without averages: `fit` ends with them, and over few updates they are still the start.
-        phases.insert(0, ("head", settings.freeze_epochs, settings.freeze_epochs / 10, None))
-    training_run.set_trainable(classifier, phases[0][0])
-    compile_for(*phases[0][1:])
->>>>>>> h-fixb
 
     training_run.announce(
         settings,

@@ -159,7 +159,6 @@ def test_what_needs_validation_images_says_so(run_recipe, shared_images_dir, tmp
     assert "--validation_fraction" in outcome.err.splitlines()[-1]
 
 
-<<<<<<< HEAD
 @pytest.fixture
 def torn_photographs(tmp_path):
     """Class folders of three splits, each with a picture that cannot be read: their names."""
@@ -237,11 +236,11 @@ def test_validation_images_that_cannot_be_used_are_not_passed_over(
     words = (*SMALL, f"--data_dir={images_dir}", f"--output_dir={tmp_path / 'run'}", "--epochs=1")
     outcome = run_recipe("finetune", *words)
     assert_one_line(outcome, "finetune", "validation.npz", "differ in `class_names`")
-=======
+
+
 @pytest.mark.one_backend
 def test_layers_below_do_not_learn_faster(run_recipe, tmp_path):
     outcome = run_recipe("finetune", f"--output_dir={tmp_path / 'run'}", "--layer_decay=1.5")
     assert outcome.status == 2
     assert "--layer_decay=1.5" in outcome.err and "[0, 1]" in outcome.err
     assert not (tmp_path / "run").exists()
->>>>>>> h-fixb
