@@ -126,6 +126,15 @@ def class_weights(settings, source):
 
     if source.labels.ndim != 1:
         raise ValueError("--class_weights are of images with one label each; these have several.")
+    if settings.mixup or settings.cutmix:
+        raise ValueError(
+            "--class_weights are of one class an image, and --mixup and --cutmix mix two. Leave "
+            "one of them out, or give --sampling=balanced in place of the weights."
+        )
+    if settings.sampling == "balanced":
+        raise ValueError(
+            "--class_weights and --sampling=balanced make up for the same: give one of them."
+        )
     if words != "balanced":
         try:
             pairs = (word.rsplit("=", 1) for word in words.split(","))

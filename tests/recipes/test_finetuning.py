@@ -146,6 +146,21 @@ def test_images_of_several_labels(finetune, tmp_path):
 
 
 @pytest.mark.one_backend
+@pytest.mark.parametrize("other", ["--mixup=0.2", "--cutmix=1", "--sampling=balanced"])
+def test_class_weights_stand_alone(run_recipe, shared_images_dir, tmp_path, other):
+    outcome = run_recipe(
+        "finetune",
+        *SMALL,
+        f"--data_dir={shared_images_dir}",
+        f"--output_dir={tmp_path / 'run'}",
+        *("--class_weights=balanced", other),
+    )
+    assert outcome.status == 2
+    assert "--class_weights" in outcome.err.splitlines()[-1]
+    assert other.partition("=")[0] in outcome.err.splitlines()[-1]
+
+
+@pytest.mark.one_backend
 def test_what_needs_validation_images_says_so(run_recipe, shared_images_dir, tmp_path):
     outcome = run_recipe(
         "finetune",
