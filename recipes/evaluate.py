@@ -39,6 +39,7 @@ from . import (
     saved_models,
     training_flags,
 )
+from .printable import printable
 
 FLAGS = flags.FLAGS
 
@@ -107,6 +108,10 @@ def main():
     if is_classifier:
         _check_classes(model, source)
     size = _image_size(backbone)
+    print(
+        f"images           {printable(source.description)}, taken at {size[0]} x {size[1]} pixels",
+        file=sys.stderr,
+    )
     normalisation.settle(backbone, FLAGS.weights, source)
     mean, std = backbone.normalisation
     source = dataclasses.replace(source, mean=mean, std=std)

@@ -14,11 +14,12 @@ As the paper does it on ImageNet, one of recipes/settings; flags after it count 
         --weights=runs/pretrained --flagfile=finetune_1k_atto --batch_size=256 \
         --accumulation_steps=4
 
-Images are parted in three: those trained on, those for validation, by which the best epoch and the
-temperature are chosen, and those for testing, which are read once, at the end.
+Images are parted in three: those trained on, those for validation, by which the temperature is
+chosen and, with --monitor or --early_stopping_epochs, the best epoch, and those for testing, which
+are read once, at the end.
 
-Leaves in the output folder: model.keras (the classifier of the best epoch, with the names of its
-classes and its temperature), settings.flags and run.json, metrics.jsonl, curves.png, board (for
+Leaves in the output folder: model.keras (the classifier, with the names of its classes and its
+temperature), settings.flags and run.json, metrics.jsonl, curves.png, board (for
 TensorBoard), checkpoints, and test (tables and pictures of the test images).
 """
 
@@ -108,8 +109,9 @@ flags.DEFINE_enum(
         "mean_average_precision",
         "negative_log_likelihood",
     ],
-    "The figure on the validation images that the best epoch is chosen by. Default: accuracy, or "
-    "mean_average_precision where an image may have several labels.",
+    "Keep the epoch that is best by this figure on the validation images. Default: keep the last "
+    "epoch; with --early_stopping_epochs accuracy, or mean_average_precision where an image may "
+    "have several labels.",
 )
 flags.DEFINE_integer(
     "early_stopping_epochs",

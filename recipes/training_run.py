@@ -187,6 +187,8 @@ def train(
     from keras_convnextv2.training.checkpoints import SaveEachEpoch
     from keras_convnextv2.training.progress import ShowProgress
 
+    from .interruption import StopOnInterrupt
+
     first, end = epochs or (0, settings.epochs)
     images_per_epoch = len(batches) * batches.batch_size
     name_bad = keras.callbacks.LambdaCallback(
@@ -198,8 +200,10 @@ def train(
     board = WriteBoard(
         folder / "board", batches.batch_size, pictures=pictures, first_step=first_step
     )
+    interrupt = StopOnInterrupt()
     callbacks = [
         StopOnNonFiniteLoss(),
+        interrupt,
         SetEpoch(batches),
         *watchers,
         progress,
@@ -209,23 +213,20 @@ def train(
         board,
         SaveEachEpoch(folder / "checkpoints" / "last.keras"),
     ]
+    callbacks = LazyCallbackList(
+        callbacks, add_history=True, model=model, verbose=0, epochs=end, steps=len(batches)
+    )
     try:
-        history = model.fit(
-            batches,
-            initial_epoch=first,
-            epochs=end,
-            shuffle=False,  # the batches shuffle their images by (seed, epoch)
-            verbose=0,
-            callbacks=LazyCallbackList(
-                callbacks,
-                add_history=True,
-                model=model,
-                verbose=0,
+        with interrupt.listening():
+            history = model.fit(
+                batches,
+                initial_epoch=first,
                 epochs=end,
-                steps=len(batches),
-            ),
-            **fit,
-        )
+                shuffle=False,  # the batches shuffle their images by (seed, epoch)
+                verbose=0,
+                callbacks=callbacks,
+                **fit,
+            )
     except Exception as error:
         # A backend wraps what went wrong while images were read in an error of its own.
         if batches.error is not None:

@@ -35,6 +35,9 @@ class Validation(keras.callbacks.Callback):
         self.patience = settings.early_stopping_epochs
         self.best, self.best_epoch, self.num_since = None, None, 0
         self.monitor = settings.monitor
+        # Else the last epoch counts: under a cosine its weights are the settled ones, and the best
+        # of many epochs on few images is partly luck.
+        self.chooses = bool(self.monitor or self.patience)
         if batches is None:
             if self.patience or self.monitor:
                 raise ValueError(
@@ -71,7 +74,7 @@ class Validation(keras.callbacks.Callback):
             found = predict_labelled(self.model, self._each_batch())
             figures = classification_summary(found.probabilities, found.labels)
             self.num_since += 1
-            if self._is_better(figures[self.monitor]):
+            if self.chooses and self._is_better(figures[self.monitor]):
                 self.best, self.best_epoch = figures[self.monitor], epoch + 1
                 self.num_since = 0
                 save_weights(self.model, self.path)
