@@ -127,18 +127,20 @@ def fit_temperature(logits, labels):
     likelihood is convex in 1 / temperature: Newton's steps, kept within an interval that holds the
     minimum, find it to rounding, always the same.
 
+    It is 1 where the images do not tell how sure to be. So it is where every label has the largest
+    logit (is on the right side of 0), as no temperature is small enough then, or the optimum is at
+    another place beyond the bounds. And it is where 1 may be the true one: the doubled gain in the
+    logarithm of the likelihood is then distributed as chi-squared with one degree of freedom
+    (Wilks's theorem), and is above 3.84 in one case of 20 alone, so a smaller one is taken for
+    chance. The optimum of a few images can be anything. Where images have several labels, each
+    class counts as a decision.
+
     Args:
         logits: (N, K), of `ConvNeXtV2Classifier.predict`.
         labels: int (N,); or (N, K) of 0 and 1, for probabilities by sigmoid.
 
     Returns:
-        float between .01 and 100; 1 where the images do not tell how sure to be:
-        - every label has the largest logit (is on the right side of 0), so that no temperature is
-          small enough; or the optimum is at another place beyond these bounds;
-        - 1 may be the true one. The doubled gain in the logarithm of the likelihood is then
-          distributed as chi-squared with one degree of freedom (Wilks's theorem), and is above 3.84
-          in one case of 20 alone: a smaller one is taken for chance. The optimum of a few images
-          can be anything. Where images have several labels, each class counts as a decision.
+        float between .01 and 100.
 
     Examples:
         >>> import numpy as np

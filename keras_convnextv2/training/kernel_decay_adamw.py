@@ -20,7 +20,8 @@ class KernelDecayAdamW(OpenAdamW):
     optimizer; what the last epoch leaves over updates nothing.
 
     Args:
-        *arguments, **options: those of `keras.optimizers.AdamW`, the learning rate first.
+        *arguments: those of `keras.optimizers.AdamW`, the learning rate first.
+        **options: the same, by name.
         rate_scales: optional sequence of positive floats, one for each trainable weight of the
             model in their order: factors on the learning rate, and so on the decay, which AdamW
             multiplies by the rate.

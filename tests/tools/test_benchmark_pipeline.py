@@ -3,13 +3,12 @@ import PIL.Image
 import pytest
 
 from keras_convnextv2.data import ImageBatches, open_source
+from tools.files_for_torch import FilesForTorch
 
 pytestmark = pytest.mark.one_backend
 
 
 def test_both_do_the_same_work(tmp_path):
-    from tools.benchmark_pipeline import FilesForTorch  # which defines flags
-
     draw = np.random.default_rng(0)
     for name in ("ant", "bee"):
         (tmp_path / name).mkdir()
