@@ -68,23 +68,26 @@ def read_image(
 
 
 def _framed(image, framing, rng, max_megapixels, exact):
-    """uint8 (H, W, 3) of an opened image, which stays as it is stored until it is small."""
-    from PIL import ExifTags
+    """uint8 (H, W, 3) of an opened image; one that is reduced is turned when it is small."""
+    from PIL import ExifTags, ImageOps
 
     is_jpeg = image.format in ("JPEG", "MPO")
-    if not is_jpeg:
+    if not is_jpeg or exact:
         demand_few_pixels(image.size, max_megapixels)
+    if not is_jpeg:
         image.load()  # some decoders set it upright, and say so only then
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     upright = upright_size(image.size, orientation)
-    box = stored_box(framing.box(*upright, rng), upright, orientation)
-    wanted = upright_size(framing.image_size[::-1], orientation)
-    if is_jpeg and exact:
-        demand_few_pixels(image.size, max_megapixels)
-    elif is_jpeg:
-        square = reduce(image, wanted, box, max_megapixels)
-        box = tuple(edge / square for edge in box)
-    pixels = np.asarray(resize(_to_rgb(image), wanted, box))
+    box, size = framing.box(*upright, rng), framing.image_size[::-1]
+    square = 1
+    if is_jpeg and not exact:
+        stored = stored_box(box, upright, orientation)
+        square = reduce(image, upright_size(size, orientation), stored, max_megapixels)
+    if square == 1:
+        ImageOps.exif_transpose(image, in_place=True)  # a copy would be as large again
+        return np.asarray(resize(_to_rgb(image), size, box))
+    stored = tuple(edge / square for edge in stored)
+    pixels = np.asarray(resize(_to_rgb(image), upright_size(size, orientation), stored))
     return np.ascontiguousarray(turned(pixels, orientation))
 
 
