@@ -45,9 +45,9 @@ def _say_once(note):
     print(printable(note), file=sys.stderr)
 
 
-def open_training_images(settings, trained_with=None):
+def open_training_images(settings):
     """The training images; with --check_images each is read first."""
-    source = open_images("train", trained_with)
+    source = open_images("train")
     return _checked(settings, [source])[0] if settings.check_images else source
 
 

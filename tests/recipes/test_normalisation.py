@@ -13,7 +13,8 @@ OWN = (0.5,) * 3, pytest.approx((0.3,) * 3)  # of the run's images; float32 in t
 def finetuned(run_recipe, tiny_run, tmp_path):
     folder = tmp_path / "run"
     words = [word for word in tiny_run if not word.startswith("--decoder")]
-    outcome = run_recipe("finetune", *words, "--learning_rate=0.02", f"--output_dir={folder}")
+    words += ["--learning_rate=0.02", "--label_smoothing=0", "--crop_scale="]  # learns in 6 steps
+    outcome = run_recipe("finetune", *words, f"--output_dir={folder}")
     assert outcome.status == 0, outcome.err
     return folder
 
@@ -61,7 +62,7 @@ def test_images_are_evaluated_with_the_models_numbers_not_with_their_own(
     )
     losses = [outcome.result["loss"] for outcome in others]
     assert losses[0] == pytest.approx(expected.result["loss"], rel=1e-6)
-    assert losses[1] != pytest.approx(expected.result["loss"], rel=1e-5)
+    assert losses[1] != pytest.approx(expected.result["loss"], rel=1e-3)
     assert not any("normalised with" in outcome.err for outcome in (expected, *others))
 
 
