@@ -17,13 +17,13 @@ from keras_convnextv2.fcmae.loss import hidden_patch_loss, normalize_patches
 from keras_convnextv2.fcmae.patches import patchify, unpatchify
 from keras_convnextv2.fcmae.reconstruction import reconstruct
 from keras_convnextv2.insides import keep_variables
-from keras_convnextv2.layers import ops
 from keras_convnextv2.layers.regions import MaskedMap, VisibleStrip
 from keras_convnextv2.models import ConvNeXtV2Backbone
 from keras_convnextv2.models.compile_config import portable_compile_config
 from keras_convnextv2.models.frozen_layers import freeze_again, frozen_layers
 from keras_convnextv2.training import steps
 from keras_convnextv2.training.callback_list import watched
+from keras_convnextv2.training.gradient_norm import GradientNorm
 from keras_convnextv2.training.optimizers import adamw
 from keras_convnextv2.training.raw_pixels import look_at_images
 
@@ -146,7 +146,7 @@ class FCMAE(keras.Model):
             shape=(), dtype="int32", initializer="zeros", trainable=False, name="step"
         )
         self.loss_tracker = keras.metrics.Mean(name="loss")
-        self.gradient_norm_tracker = keras.metrics.Mean(name="gradient_norm")
+        self.gradient_norm_tracker = GradientNorm()
         self.built = True
 
     def draw_hidden(self, batch_size, step=None):
@@ -290,24 +290,17 @@ class FCMAE(keras.Model):
         return steps.test_step(self, *arguments)
 
     def step_loss(self, data):
-        """The loss of one training step; a pure function of the weights, the step and the data."""
+        """(loss, None) of a training step, a function of the weights, the step and the data."""
         images, hidden = unpack(data)
         region = self._region_in_step(images, hidden, self.draw_hidden)
-        return self._loss(images, region, training=True)
+        return self._loss(images, region, training=True), None
 
-    def record_step(self, data, loss, gradients):
+    def record_step(self, data, outputs, loss, gradients):
         """Counts one training step, before its (scaled) gradients are applied; returns its logs."""
-        scale = self.optimizer.scale_loss(keras.ops.ones(()))
-        gradients = [gradient for gradient in gradients if gradient is not None]
-        norm = keras.ops.sqrt(ops.sum_of_squares(gradients)) / keras.ops.cast(scale, "float32")
         images, _ = unpack(data)
         self.step.assign_add(1)
         self.loss_tracker.update_state(loss, sample_weight=keras.ops.shape(images)[0])
-        # float16 training skips the steps whose scaled gradients overflow; so does their mean.
-        finite = keras.ops.isfinite(norm)
-        self.gradient_norm_tracker.update_state(
-            keras.ops.where(finite, norm, 0.0), sample_weight=keras.ops.cast(finite, "float32")
-        )
+        self.gradient_norm_tracker.count_step(gradients, self.optimizer)
         return {metric.name: metric.result() for metric in self.metrics}
 
     def evaluate_step(self, data):

@@ -1,18 +1,24 @@
+import types
+
 import keras
 
+from keras_convnextv2.layers.fast import backend
 from keras_convnextv2.layers.initializers import weight_initializer
 from keras_convnextv2.models.backbone import ConvNeXtV2Backbone
 from keras_convnextv2.models.frozen_layers import freeze_again, frozen_layers
 from keras_convnextv2.models.functional_model import FunctionalModel
 from keras_convnextv2.models.probabilities import checked_temperature, probabilities_of
 from keras_convnextv2.models.quantization import quantization_config, quantize_again
+from keras_convnextv2.training import steps
+from keras_convnextv2.training.gradient_norm import GradientNorm
 
 
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
 class ConvNeXtV2Classifier(FunctionalModel):
     """A backbone with global average pooling, LayerNorm and a linear layer, functional.
 
-    The backbone is shared, not copied: training the classifier trains the backbone.
+    The backbone is shared, not copied: training the classifier trains the backbone. `fit` reports
+    `gradient_norm`, the norm of all gradients together, beside the loss and the metrics.
 
     Args:
         backbone: a `ConvNeXtV2Backbone`.
@@ -98,6 +104,42 @@ class ConvNeXtV2Classifier(FunctionalModel):
         self.temperature = 1.0
         self.head_init_scale = head_init_scale
         self.class_names = None if class_names is None else tuple(class_names)
+        # Keras would count the variables of a metric that it finds among those of the model.
+        self._untracked = types.SimpleNamespace(gradient_norm=GradientNorm())
+
+    @property
+    def metrics(self):
+        return [*super().metrics, *([self._untracked.gradient_norm] if self.compiled else [])]
+
+    def get_metrics_result(self):
+        # Of evaluation, too, which has no gradients.
+        logs = super().get_metrics_result()
+        return {name: value for name, value in logs.items() if name != "gradient_norm"}
+
+    def train_step(self, *arguments):
+        # Replicas of TensorFlow add up their gradients within the optimizer.
+        if backend.num_replicas() > 1 or not self.trainable_weights:
+            return super().train_step(*arguments)
+        return steps.train_step(self, *arguments)
+
+    def step_loss(self, data):
+        """(loss, outputs) of one training step."""
+        images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        outputs = self(images, training=True)
+        loss = self.compute_loss(
+            x=images, y=labels, y_pred=outputs, sample_weight=weights, training=True
+        )
+        return loss, outputs
+
+    def record_step(self, data, outputs, loss, gradients):
+        """Counts one training step, before its (scaled) gradients are applied; returns its logs."""
+        images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        first = keras.tree.flatten(images)[0]
+        self.metrics[0].update_state(loss, sample_weight=keras.ops.shape(first)[0])  # of the loss
+        logs = self.compute_metrics(images, labels, outputs, weights)
+        norm = self._untracked.gradient_norm
+        norm.count_step(gradients, self.optimizer)
+        return {**logs, norm.name: norm.result()}
 
     @property
     def temperature(self):

@@ -1,8 +1,9 @@
 """One training and one evaluation step on each backend, of a model that says what they compute.
 
 Only the way to a gradient and the call that applies it differ. What a step computes is the model's
-`step_loss(data)`, what it counts and reports `record_step(data, loss, gradients)`, and a step of
-evaluation is `evaluate_step(data)`; `FCMAE` has them.
+`step_loss(data)`, (loss, outputs), and what it counts and reports `record_step(data, outputs, loss,
+gradients)`, before the (scaled) gradients are applied. A step of evaluation is
+`evaluate_step(data)`. `FCMAE` has them; the classifier has Keras's evaluation.
 """
 
 import contextlib
@@ -50,10 +51,10 @@ def _tensorflow_step(model, data):
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
-        loss = model.step_loss(data)
+        loss, outputs = model.step_loss(data)
         scaled_loss = model.optimizer.scale_loss(loss)
     gradients = tape.gradient(scaled_loss, model.trainable_weights)
-    logs = model.record_step(data, loss, gradients)
+    logs = model.record_step(data, outputs, loss, gradients)
     model.optimizer.apply(gradients, model.trainable_weights)
     return logs
 
@@ -72,11 +73,11 @@ def _torch_step_in_parts(model, data):
     import torch
 
     model.zero_grad()
-    loss = model.step_loss(data)
+    loss, outputs = model.step_loss(data)
     model.optimizer.scale_loss(loss).backward()
     gradients = [weight.value.grad for weight in model.trainable_weights]
     with torch.no_grad():
-        logs = model.record_step(data, loss.detach(), gradients)
+        logs = model.record_step(data, outputs, loss.detach(), gradients)
         model.optimizer.apply(gradients, model.trainable_weights)
     return logs
 
@@ -92,14 +93,17 @@ def _jax_step(model, state, data):
     )
 
     def scaled_loss(trainable):
-        with keras.StatelessScope(_mapping(groups, (trainable, *state[1:]))) as scope:
-            loss = model.step_loss(data)
+        mapping = _mapping(groups, (trainable, *state[1:]))
+        with keras.StatelessScope(mapping, collect_losses=True) as scope:
+            loss, outputs = model.step_loss(data)
             scaled = model.optimizer.scale_loss(loss)
-        return scaled, (loss, _values(groups[1], scope))
+        return scaled, (loss, outputs, _values(groups[1], scope), _values(groups[3], scope))
 
-    gradients, (loss, non_trainable) = jax.grad(scaled_loss, has_aux=True)(state[0])
-    with keras.StatelessScope(_mapping(groups, (state[0], non_trainable, *state[2:]))) as scope:
-        logs = model.record_step(data, loss, gradients)
+    gradient = jax.grad(scaled_loss, has_aux=True)
+    gradients, (loss, outputs, *counted) = gradient(state[0])
+    mapping = _mapping(groups, (state[0], counted[0], state[2], counted[1]))
+    with keras.StatelessScope(mapping) as scope:
+        logs = model.record_step(data, outputs, loss, gradients)
     # Not `apply` in the scope: the conditions of float16's loss scaling would leak out of it.
     trainable, optimizer = model.optimizer.stateless_apply(state[2], gradients, state[0])
     non_trainable, metrics = _values(groups[1], scope), _values(groups[3], scope)
