@@ -91,6 +91,7 @@ def write(folder, result, classes, predictions, batches, num_worst):
         num_worst: int, mistakes to show.
     """
     from keras_convnextv2 import analysis
+    from keras_convnextv2.whole_files import whole_file
 
     folder.mkdir(parents=True, exist_ok=True)
     probabilities, labels = predictions.probabilities, predictions.labels
@@ -144,7 +145,8 @@ def write(folder, result, classes, predictions, batches, num_worst):
         ],
     }
     text = json.dumps(report, indent=1, ensure_ascii=False)
-    (folder / "report.json").write_text(text + "\n", **as_utf8)
+    with whole_file(folder / "report.json") as unfinished:
+        unfinished.write_text(text + "\n", **as_utf8)
 
 
 def _name_of(source, place):

@@ -71,11 +71,12 @@ def run_record(settings, seed):
 
 def write_run_record(folder, settings, seed):
     """Writes `run_record` as run.json into `folder`, whole or not at all; returns the path."""
+    from keras_convnextv2.whole_files import whole_file
+
     path = Path(folder) / "run.json"
     text = json.dumps(run_record(settings, seed), indent=1, default=str) + "\n"
-    unfinished = path.with_name("run.unfinished.json")
-    unfinished.write_text(text)
-    os.replace(unfinished, path)
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text)
     return path
 
 

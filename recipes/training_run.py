@@ -32,7 +32,7 @@ def check_output_dir(settings):
 
 
 def _holds_only_a_start(folder):
-    names = {path.name for path in folder.iterdir()}
+    names = {path.name for path in folder.iterdir() if not path.name.startswith("unfinished.")}
     if names and "settings.flags" not in names or names - _LEFT_BY_A_START:
         return False
     kept = [folder / name for name in _EMPTY_UNTIL_AN_EPOCH_ENDS if name in names]
@@ -41,11 +41,14 @@ def _holds_only_a_start(folder):
 
 def open_output_dir(settings):
     """Makes --output_dir with settings.flags and run.json; raises as `check_output_dir`."""
+    from keras_convnextv2.whole_files import whole_file
+
     folder = check_output_dir(settings)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(folder / "board", ignore_errors=True)  # of a start; it would be drawn, too
     # With names of files in the bytes that the system knows them by, whatever the locale is.
-    (folder / "settings.flags").write_bytes(os.fsencode(settings.lines()))
+    with whole_file(folder / "settings.flags") as unfinished:
+        unfinished.write_bytes(os.fsencode(settings.lines()))
     run_record.write_run_record(folder, settings.as_dict(), settings.seed)
     return folder
 

@@ -16,14 +16,16 @@ PACKAGE = "keras_convnextv2"
 # What a room may import of the package besides itself.
 ROOMS = {
     "insides": set(),  # one file, of names that Keras and the backends do not promise to keep
+    "whole_files": set(),  # one file, of how anything is written
     "layers": {"insides"},
-    "training": {"insides", "layers"},  # for the optimizer's fast paths
+    "training": {"insides", "layers", "whole_files"},  # for the optimizer's fast paths
     "models": {"insides", "layers", "training"},  # for what happens around a step
     "fcmae": {"insides", "layers", "models", "training"},  # for the step and the default optimizer
-    "weights": {"layers", "models", "fcmae"},
-    "export": {"layers", "models", "fcmae", "weights", "data"},  # for the images of the trial
-    "analysis": {"layers", "models", "fcmae"},
-    "data": {"models"},  # for the normalisation of the images
+    "weights": {"layers", "models", "fcmae", "whole_files"},
+    # For the images of the trial: data.
+    "export": {"layers", "models", "fcmae", "weights", "data", "whole_files"},
+    "analysis": {"layers", "models", "fcmae", "whole_files"},
+    "data": {"models", "whole_files"},  # for the normalisation of the images
 }
 NEVER = {"absl", "recipes", "tests", "tools"}
 BACKENDS = {"jax", "jaxlib", "tensorflow", "torch"}

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_convnextv2.analysis.features import Features, compute_features
+from keras_convnextv2.whole_files import whole_file
 
 _FORM = 1  # of the file and of what is computed: a change makes all earlier files void
 
@@ -156,11 +157,8 @@ def _read(path, identity):
 
 
 def _write(path, features):
-    """Under another name first, so that a crash leaves no half of a file under this one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {"features": features.features, "identity": np.array(features.identity)}
     if features.labels is not None:
         arrays["labels"] = features.labels
-    unfinished = path.with_name(f"{path.stem}.{os.getpid()}.unfinished.npz")
-    np.savez(unfinished, **arrays)
-    os.replace(unfinished, path)
+    with whole_file(path) as unfinished:
+        np.savez(unfinished, **arrays)

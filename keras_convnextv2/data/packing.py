@@ -12,6 +12,7 @@ from keras_convnextv2.data.packages import require
 from keras_convnextv2.data.packed_source import INDEX_NAME, VERSION
 from keras_convnextv2.data.stored_bytes import open_bytes
 from keras_convnextv2.data.tf_example import write_example
+from keras_convnextv2.whole_files import whole_folder
 
 
 def pack_images(sources, folder, *, megabytes=256.0, progress=None):
@@ -60,23 +61,24 @@ def pack_images(sources, folder, *, megabytes=256.0, progress=None):
     module = require(
         "array_record.python.array_record_module", "array_record", "Packing writes a format"
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    splits = {
-        split: _write_split(module.ArrayRecordWriter, source, folder, split, megabytes, progress)
-        for split, source in sources.items()
-    }
-    index = {
-        "version": VERSION,
-        "class_names": first.class_names,
-        "channels": first.channels,
-        "mean": first.mean,
-        "std": first.std,
-        "pixel_range": first.pixel_range and first.pixel_range.values,
-        "splits": splits,
-    }
-    unfinished = folder / f"{INDEX_NAME}.unfinished"
-    unfinished.write_text(json.dumps(index, indent=1), "utf-8")
-    os.replace(unfinished, folder / INDEX_NAME)
+    if folder.exists():
+        folder.rmdir()
+    with whole_folder(folder) as unfinished:
+        writer = module.ArrayRecordWriter
+        splits = {
+            split: _write_split(writer, source, unfinished, split, megabytes, progress)
+            for split, source in sources.items()
+        }
+        index = {
+            "version": VERSION,
+            "class_names": first.class_names,
+            "channels": first.channels,
+            "mean": first.mean,
+            "std": first.std,
+            "pixel_range": first.pixel_range and first.pixel_range.values,
+            "splits": splits,
+        }
+        (unfinished / INDEX_NAME).write_text(json.dumps(index, indent=1), "utf-8")
 
 
 def _write_split(open_writer, source, folder, split, megabytes, progress):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import tempfile
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from keras_convnextv2.export.arguments import (
 from keras_convnextv2.export.errors import ExportError
 from keras_convnextv2.export.formats import format_of, require, write
 from keras_convnextv2.export.network import demand_exportable, network_of
+from keras_convnextv2.whole_files import put, whole_file
 
 _NUM_CALIBRATION = 100  # images, where none are given
 
@@ -135,8 +135,9 @@ def export_model(
                 report,
             )
         for file in [*check.companions(unfinished), unfinished]:
-            os.replace(file, path.parent / file.name)
-    report_path(path).write_text(json.dumps(dataclasses.asdict(report), indent=1) + "\n")
+            put(file, path.parent / file.name)
+    with whole_file(report_path(path)) as unfinished:
+        unfinished.write_text(json.dumps(dataclasses.asdict(report), indent=1) + "\n")
     return report
 
 

@@ -1,17 +1,16 @@
 """Saving a model so that a crash while writing leaves the one before."""
 
-import os
 from pathlib import Path
 
 import keras
 
+from keras_convnextv2.whole_files import whole_file
+
 
 def save_model(model, path):
-    """Saves `model` as `.keras` under another name beside `path`, then renames it to `path`."""
-    path = Path(path)
-    unfinished = path.with_name(f"{path.stem}.unfinished.keras")
-    model.save(unfinished)
-    os.replace(unfinished, path)
+    """Saves `model` as `.keras`; `path` is as before until all of it is on the disk."""
+    with whole_file(path) as unfinished:
+        model.save(unfinished)
 
 
 class SaveEachEpoch(keras.callbacks.Callback):
@@ -26,5 +25,4 @@ class SaveEachEpoch(keras.callbacks.Callback):
         self.path = Path(path)
 
     def on_epoch_end(self, epoch, logs=None):
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         save_model(self.model, self.path)

@@ -15,7 +15,8 @@ from keras_convnextv2.weights.formats import format_named
 from keras_convnextv2.weights.matching import identify, match, problem, shorten
 from keras_convnextv2.weights.model_weights import named_weights, sizes_of
 from keras_convnextv2.weights.sizes import part_of
-from keras_convnextv2.weights.writing import whole_file, write_weights
+from keras_convnextv2.weights.writing import write_weights
+from keras_convnextv2.whole_files import whole_file
 
 KERAS_SUFFIXES = (".keras", ".weights.h5")
 

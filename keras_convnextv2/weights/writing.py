@@ -1,9 +1,7 @@
 """Writing the weights of a model in a format."""
 
-import contextlib
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 from keras_convnextv2.models.variants import PAPER_BLOCK
@@ -12,6 +10,7 @@ from keras_convnextv2.weights.checkpoint import StoredTensor, cast
 from keras_convnextv2.weights.description import USUAL_IMAGE_SIZE
 from keras_convnextv2.weights.errors import WeightsError
 from keras_convnextv2.weights.folders import CONFIG_NAME, SAFETENSORS_NAME
+from keras_convnextv2.whole_files import whole_file
 
 PYTORCH_SUFFIXES = (".pt", ".pth", ".bin")
 DTYPES = ("float32", "float16", "bfloat16")
@@ -74,18 +73,6 @@ def _demand_place_for_block(path, format, block):
             f"{kind} can hold the paper's block alone; the model has {block}. "
             "Save it in the format 'keras', to .safetensors or from save_weights to .keras."
         )
-
-
-@contextlib.contextmanager
-def whole_file(path):
-    """Gives a name beside `path` to write to, and renames it to `path` when all is written."""
-    temporary = path.with_name(f"unfinished.{path.name}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _laid_out(weight, tensor, layout, dtype):
