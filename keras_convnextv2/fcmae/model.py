@@ -290,10 +290,14 @@ class FCMAE(keras.Model):
         return steps.test_step(self, *arguments)
 
     def step_loss(self, data):
-        """(loss, None) of a training step, a function of the weights, the step and the data."""
+        """The loss of one training step; a pure function of the weights, the step and the data."""
         images, hidden = unpack(data)
         region = self._region_in_step(images, hidden, self.draw_hidden)
-        return self._loss(images, region, training=True), None
+        return self._loss(images, region, training=True)
+
+    def loss_and_outputs(self, data):
+        """(loss, None) of one training step; its metrics ask for nothing else."""
+        return self.step_loss(data), None
 
     def record_step(self, data, outputs, loss, gradients):
         """Counts one training step, before its (scaled) gradients are applied; returns its logs."""

@@ -122,8 +122,8 @@ class ConvNeXtV2Classifier(FunctionalModel):
             return super().train_step(*arguments)
         return steps.train_step(self, *arguments)
 
-    def step_loss(self, data):
-        """(loss, outputs) of one training step."""
+    def loss_and_outputs(self, data):
+        """(loss, outputs) of one training step; `data` is a batch of what `fit` takes."""
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         outputs = self(images, training=True)
         loss = self.compute_loss(

@@ -1,7 +1,7 @@
 """One training and one evaluation step on each backend, of a model that says what they compute.
 
 Only the way to a gradient and the call that applies it differ. What a step computes is the model's
-`step_loss(data)`, (loss, outputs), and what it counts and reports `record_step(data, outputs, loss,
+`loss_and_outputs(data)`, and what it counts and reports `record_step(data, outputs, loss,
 gradients)`, before the (scaled) gradients are applied. A step of evaluation is
 `evaluate_step(data)`. `FCMAE` has them; the classifier has Keras's evaluation.
 """
@@ -51,7 +51,7 @@ def _tensorflow_step(model, data):
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
-        loss, outputs = model.step_loss(data)
+        loss, outputs = model.loss_and_outputs(data)
         scaled_loss = model.optimizer.scale_loss(loss)
     gradients = tape.gradient(scaled_loss, model.trainable_weights)
     logs = model.record_step(data, outputs, loss, gradients)
@@ -73,7 +73,7 @@ def _torch_step_in_parts(model, data):
     import torch
 
     model.zero_grad()
-    loss, outputs = model.step_loss(data)
+    loss, outputs = model.loss_and_outputs(data)
     model.optimizer.scale_loss(loss).backward()
     gradients = [weight.value.grad for weight in model.trainable_weights]
     with torch.no_grad():
@@ -95,7 +95,7 @@ def _jax_step(model, state, data):
     def scaled_loss(trainable):
         mapping = _mapping(groups, (trainable, *state[1:]))
         with keras.StatelessScope(mapping, collect_losses=True) as scope:
-            loss, outputs = model.step_loss(data)
+            loss, outputs = model.loss_and_outputs(data)
             scaled = model.optimizer.scale_loss(loss)
         return scaled, (loss, outputs, _values(groups[1], scope), _values(groups[3], scope))
 

@@ -15,14 +15,15 @@ from tests.reference.random_weights import randomize
 @responses.register("centred")
 @keras.saving.register_keras_serializable(package="tests")
 class Centred(keras.layers.Layer):
-    """x - scale * mean over the visible positions of the image."""
+    """x - scale / 2 * mean over the visible positions of the image."""
 
     def build(self, input_shape):
         self.scale = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="scale")
 
     def call(self, x, region):
         mean = region.sum(x) / region.count(x)
-        return x - self.scale * keras.ops.cast(mean, x.dtype)
+        # Half of it: what is centred whole has no gradient by a bias before it but rounding.
+        return x - 0.5 * self.scale * keras.ops.cast(mean, x.dtype)
 
 
 SPECS = {
