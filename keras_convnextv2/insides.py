@@ -126,6 +126,11 @@ def weights_from_state_of_steps(model):
     model.jax_state_sync()
 
 
+def build_metrics(model, batch):
+    """Makes the variables of a compiled model's metrics, as a step would, of a batch of `fit`."""
+    model._symbolic_build(data_batch=batch)
+
+
 def auto_jit_compile(model):
     """What `jit_compile="auto"` means for a compiled model on this backend."""
     return model._resolve_auto_jit_compile()

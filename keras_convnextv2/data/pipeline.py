@@ -157,6 +157,11 @@ class ImageBatches(keras.utils.PyDataset):
         """How many images were passed over."""
         return len(self.bad_images)
 
+    @property
+    def epoch_length(self):
+        """Batches in a whole epoch."""
+        return self._epoch_length
+
     def __len__(self):
         """Batches in an epoch; fewer in one that `restore` goes on with."""
         return self._epoch_length - self._num_left_out()

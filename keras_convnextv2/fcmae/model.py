@@ -21,7 +21,7 @@ from keras_convnextv2.layers.regions import MaskedMap, VisibleStrip
 from keras_convnextv2.models import ConvNeXtV2Backbone
 from keras_convnextv2.models.compile_config import portable_compile_config
 from keras_convnextv2.models.frozen_layers import freeze_again, frozen_layers
-from keras_convnextv2.training import steps
+from keras_convnextv2.training import resuming, steps
 from keras_convnextv2.training.callback_list import watched
 from keras_convnextv2.training.gradient_norm import GradientNorm
 from keras_convnextv2.training.optimizers import adamw
@@ -267,7 +267,8 @@ class FCMAE(keras.Model):
             self.optimizer.build(self.trainable_variables)
         x = look_at_images(self, x)
         with steps.keep_weights(self):
-            return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+            arguments = (x, y, batch_size, epochs, verbose, callbacks)
+            return resuming.fit(self, super().fit, *arguments, **kwargs)
 
     def evaluate(self, x=None, *arguments, sample_weight=None, **options):
         """As `keras.Model.evaluate`."""

@@ -6,6 +6,7 @@ import keras
 
 from keras_convnextv2.insides import keep_variables
 from keras_convnextv2.models.compile_config import portable_compile_config
+from keras_convnextv2.training import resuming
 from keras_convnextv2.training.raw_pixels import look_at_images
 from keras_convnextv2.training.steps import keep_weights
 
@@ -22,7 +23,7 @@ class FunctionalModel(keras.Model):
     def fit(self, x=None, *arguments, **options):
         x = look_at_images(self, x)
         with keep_weights(self):
-            return super().fit(x, *arguments, **options)
+            return resuming.fit(self, super().fit, x, *arguments, **options)
 
     @functools.wraps(keras.Model.evaluate)
     def evaluate(self, x=None, *arguments, **options):

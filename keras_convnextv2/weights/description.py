@@ -12,7 +12,7 @@ from keras_convnextv2.layers import responses
 from keras_convnextv2.models.normalisation import checked_normalisation
 from keras_convnextv2.models.pixel_range import checked_pixel_range
 from keras_convnextv2.models.probabilities import checked_temperature
-from keras_convnextv2.models.variants import BlockSpec
+from keras_convnextv2.models.variants import PAPER_BLOCK, BlockSpec
 from keras_convnextv2.weights.errors import WeightsError
 
 META_LICENCE = "cc-by-nc-4.0"
@@ -88,6 +88,22 @@ class Description:
             classifier.multi_label = True
         has_none = self.temperature is None or classifier.activation is not keras.activations.linear
         classifier.temperature = 1.0 if has_none else self.temperature
+
+
+def description_of(model):
+    """The `Description` of a backbone's, a classifier's or an FCMAE's weights."""
+    backbone = getattr(model, "backbone", model)
+    size, temperature = tuple(backbone.image_shape[:2]), getattr(model, "temperature", 1.0)
+    return Description(
+        class_names=getattr(model, "class_names", None),
+        image_size=backbone.training_image_size if None in size else size,
+        licence=backbone.licence,
+        normalisation=backbone.normalisation,
+        block=None if backbone.variant.block == PAPER_BLOCK else backbone.variant.block,
+        pixel_range=backbone.pixel_range,
+        temperature=None if temperature == 1 else temperature,
+        multi_label=getattr(model, "multi_label", False) or None,
+    )
 
 
 def checked_names(names):

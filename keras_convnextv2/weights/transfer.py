@@ -8,7 +8,11 @@ import keras
 
 from keras_convnextv2.models import ConvNeXtV2Classifier
 from keras_convnextv2.weights.checkpoint import StoredTensor
-from keras_convnextv2.weights.description import Description, announce_licence, first_difference
+from keras_convnextv2.weights.description import (
+    announce_licence,
+    description_of,
+    first_difference,
+)
 from keras_convnextv2.weights.errors import WeightsError
 from keras_convnextv2.weights.files import open_weights
 from keras_convnextv2.weights.formats import format_named
@@ -253,20 +257,9 @@ def save_weights(model, path, format="keras", dtype=None):
         )
         for name, weight in named_weights(model).items()
     }
-    backbone = getattr(model, "backbone", model)
     if getattr(model, "activation", keras.activations.linear) is not keras.activations.linear:
         warnings.warn(f"{path} will give logits: the head's activation is left out.", stacklevel=2)
-    size, temperature = tuple(backbone.image_shape[:2]), getattr(model, "temperature", 1.0)
-    description = Description(
-        class_names=getattr(model, "class_names", None),
-        image_size=backbone.training_image_size if None in size else size,
-        licence=backbone.licence,
-        normalisation=backbone.normalisation,
-        pixel_range=backbone.pixel_range,
-        temperature=None if temperature == 1 else temperature,
-        multi_label=getattr(model, "multi_label", False) or None,
-    )
-    write_weights(path, chosen, sizes, tensors, description, dtype)
+    write_weights(path, chosen, sizes, tensors, description_of(model), dtype)
 
 
 def _save_as_keras(model, path, format, dtype):

@@ -36,7 +36,6 @@ def write_weights(path, format, sizes, tensors, description, dtype=None):
         raise WeightsError(f"`dtype` must be one of {', '.join(DTYPES)}. Received: {dtype!r}")
     if sizes.variant.block != PAPER_BLOCK:
         _demand_place_for_block(path, format, sizes.variant.block)
-        description = dataclasses.replace(description, block=sizes.variant.block)
     homeless = [weight for weight in tensors if not format.has(weight)]
     if homeless:
         raise WeightsError(

@@ -1,0 +1,222 @@
+"""One checkpoint: a folder that is there whole or not at all.
+
+    config.json               the model's class and arguments, as in a .keras file
+    model.safetensors         its weights, as `save_weights` writes them
+    training.safetensors      what else training goes on from: the optimizer, counters, metrics
+    state.json                where in the images and the run it was taken
+    manifest.json             size and SHA-256 of each of these, written last
+
+`from_preset` and `load_weights` take such a folder too.
+"""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+
+import keras
+
+from keras_convnextv2.runs import manifest
+from keras_convnextv2.runs import training_state as states
+from keras_convnextv2.runs.errors import CheckpointError
+from keras_convnextv2.weights import safetensors_file
+from keras_convnextv2.weights.checkpoint import StoredTensor
+from keras_convnextv2.weights.description import Description, description_of
+from keras_convnextv2.weights.errors import WeightsError
+from keras_convnextv2.weights.folders import CONFIG_NAME, SAFETENSORS_NAME
+from keras_convnextv2.whole_files import whole_folder
+
+TRAINING_NAME, STATE_NAME = "training.safetensors", "state.json"
+_FOLDER = re.compile(r"step-(\d{8,})")
+_LEFT = re.compile(r"unfinished\.\d+\.step-\d+")
+_MAX_BYTES = 1 << 26  # of state.json: bad images are named in it
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """What a checkpoint is written from, in memory of its own.
+
+    Args:
+        config: the model's, as Keras serializes it.
+        description: `Description` of its weights.
+        weights, training: {name: NumPy array}.
+        state: what JSON keeps.
+    """
+
+    config: dict
+    description: Description
+    weights: dict
+    training: dict
+    state: dict
+
+
+def take_snapshot(model, state, with_metrics):
+    """Copies what training goes on from.
+
+    Args:
+        model: a compiled model of this library, built with its optimizer.
+        state: a dict that JSON keeps.
+        with_metrics: bool, whether within an epoch, whose metrics are in progress.
+    """
+    states.bring_up_to_date(model)
+    training = states.others_of(model)
+    if with_metrics:
+        training |= states.metrics_of(model)
+    return Snapshot(
+        keras.saving.serialize_keras_object(model),
+        description_of(model),
+        states.copied(states.weights_of(model)),
+        states.copied(training),
+        state,
+    )
+
+
+def write(folder, snapshot):
+    """Writes a checkpoint.
+
+    Args:
+        folder: Path, of `path_of`; must not exist.
+        snapshot: a `Snapshot`.
+    """
+    with whole_folder(folder) as unfinished:
+        (unfinished / CONFIG_NAME).write_text(json.dumps(snapshot.config) + "\n")
+        (unfinished / STATE_NAME).write_text(json.dumps(snapshot.state, indent=1) + "\n")
+        if snapshot.weights:
+            _write_arrays(unfinished / SAFETENSORS_NAME, snapshot.weights, snapshot.description)
+        _write_arrays(unfinished / TRAINING_NAME, snapshot.training, Description())
+        manifest.write(unfinished)
+
+
+def _write_arrays(path, arrays, description):
+    tensors = {
+        name: StoredTensor(array.shape, array.dtype.name, lambda array=array: array)
+        for name, array in arrays.items()
+    }
+    safetensors_file.write(path, tensors, description)
+
+
+def path_of(folder, step):
+    """Where the checkpoint of a step is.
+
+    Args:
+        folder: Path of all checkpoints.
+        step: int, batches since the run began.
+    """
+    return folder / f"step-{step:08d}"
+
+
+def checkpoints_in(folder):
+    """[(step, Path)] of what is named as a checkpoint, the newest first; none are opened."""
+    found = [(_FOLDER.fullmatch(path.name), path) for path in folder.glob("step-*")]
+    return sorted(((int(match[1]), path) for match, path in found if match), reverse=True)
+
+
+def remove(path):
+    """Removes a checkpoint, in one step for who looks for some."""
+    doomed = path.with_name(f"unfinished.{os.getpid()}.{path.name}")
+    os.replace(path, doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def remove_unfinished(folder):
+    """Removes what killed programs left while they wrote."""
+    for path in folder.glob("unfinished.*"):
+        if _LEFT.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that has been found whole, not yet loaded.
+
+    Args:
+        path: of its folder.
+        config: the model's.
+        state: what was kept beside the arrays.
+        weights, training: {name: `StoredTensor`}.
+    """
+
+    path: object
+    config: dict
+    state: dict
+    weights: dict
+    training: dict
+
+    def load(self, model):
+        """Gives a model and its optimizer all but the metrics, or with an error nothing.
+
+        Raises:
+            CheckpointError: it is of another model, or of one that was compiled in another way.
+        """
+        weights, others = states.weights_of(model), states.others_of(model)
+        held = {name: t for name, t in self.training.items() if not name.startswith("metrics/")}
+        read = [
+            _arrays(variables, stored)
+            for variables, stored in ((weights, self.weights), (others, held))
+        ]
+        for variables, arrays in zip((weights, others), read, strict=True):
+            states.assign(variables, arrays)
+
+    def load_metrics(self, model):
+        """Gives a model the metrics in progress; there are some within an epoch alone."""
+        held = {name: t for name, t in self.training.items() if name.startswith("metrics/")}
+        if held:
+            variables = states.metrics_of(model)
+            states.assign(variables, _arrays(variables, held))
+
+
+def _arrays(variables, stored):
+    states.check(variables, {name: (t.shape, t.dtype) for name, t in stored.items()})
+    return {name: tensor.load() for name, tensor in stored.items()}
+
+
+def state_of(path):
+    """The content of a checkpoint's state.json, a dict.
+
+    Raises:
+        CheckpointError: it is none.
+    """
+    path = path / STATE_NAME
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise CheckpointError(f"its {STATE_NAME} is too large to be one")
+        state = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"its {STATE_NAME} cannot be read") from error
+    return checked_state(state)
+
+
+def checked_state(state):
+    """The state, if it is one.
+
+    Raises:
+        CheckpointError: it is none.
+    """
+    wanted = {"epoch": int, "batch": int, "steps": int, "settings": dict, "callbacks": list}
+    is_one = isinstance(state, dict) and all(
+        type(state.get(name)) is kind for name, kind in wanted.items()
+    )
+    if not is_one or min(state["epoch"], state["batch"], state["steps"]) < 0:
+        raise CheckpointError(f"its {STATE_NAME} is damaged")
+    return state
+
+
+def open_checkpoint(path):
+    """Opens a checkpoint after comparing all its files with their sums.
+
+    Raises:
+        CheckpointError: what is wrong with it, without its name.
+    """
+    manifest.check(path)
+    try:
+        config = json.loads((path / CONFIG_NAME).read_bytes())
+        state = state_of(path)
+        weights = path / SAFETENSORS_NAME
+        weights = safetensors_file.read(weights).tensors if weights.is_file() else {}
+        training = safetensors_file.read(path / TRAINING_NAME).tensors
+    except (WeightsError, OSError, ValueError, RecursionError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(str(error)) from error
+    return Checkpoint(path, config, state, weights, training)

@@ -1,0 +1,280 @@
+"""The callback that saves a training, and from which `fit` goes on."""
+
+import math
+import sys
+from pathlib import Path
+
+import keras
+
+from keras_convnextv2.runs import checkpoint_folder
+from keras_convnextv2.runs.background import Background
+from keras_convnextv2.runs.differences import differences, settings_of
+from keras_convnextv2.runs.errors import CheckpointError
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves a training, and goes on from what was saved: `fit` again, and it is one run.
+
+        checkpoints = kc.training.Checkpoints("runs/mine/checkpoints", every=500)
+        fcmae.fit(batches, epochs=800, shuffle=False, callbacks=[checkpoints])
+
+    The same lines, started again after any stop, go on from the newest checkpoint that is whole,
+    and say so. Those that are not are named, with the reason. On a CPU a training that was stopped
+    at any batch ends with what one that never stopped ends with, bit for bit: weights, optimizer
+    and its averages, masks, stochastic depth, and with `ImageBatches` the images, their order and
+    their augmentation. Of other data the place is not known: it is saved when an epoch ends, and
+    their order is their own matter. Give `shuffle=False` with `ImageBatches`.
+
+    A checkpoint is a folder, `step-00000500`; it is written in the background under another name,
+    brought to the disk, and takes its name in one step. `from_preset` and `load_weights` take it.
+    Checkpoints of one backend go on with another, but for rounding.
+
+    Callbacks with `get_state()` and `set_state(state)`, of what JSON keeps, are saved too.
+
+    Args:
+        folder: where checkpoints go; made where it is missing.
+        every: int, batches from one save within an epoch to the next. Default: when an epoch ends,
+            which is saved in any case.
+        keep: int, the newest checkpoints that are kept.
+        keep_every: optional int, epochs: of each so many, the checkpoint at its end is kept.
+        monitor: optional name of a figure of an epoch, as "val_accuracy": the checkpoint of the
+            epoch where it was best is kept.
+        mode: "max" or "min", what is better.
+        allow_changes: bool, whether to go on with a model, an optimizer or images that have other
+            settings than those that were saved.
+        first_epoch: int, the epoch that `fit` begins where there is no checkpoint.
+
+    Attributes:
+        resumed_from: Path of the checkpoint that `fit` went on from, or None.
+
+    Raises:
+        CheckpointError: in `fit`; there are checkpoints, and none is whole, or they are of
+            another run. It says what differs.
+
+    Examples:
+        >>> import contextlib, io, keras, numpy as np, keras_convnextv2 as kc
+        >>> small = kc.Variant(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+        >>> def fit(epochs):
+        ...     model = kc.ConvNeXtV2Backbone(small, (32, 32, 3), stem_stride=1)
+        ...     model = kc.ConvNeXtV2Classifier(model, 2)
+        ...     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        ...     model.compile("sgd", loss)
+        ...     images, labels = np.zeros((4, 32, 32, 3)), np.array([0, 1, 0, 1])
+        ...     saving = kc.training.Checkpoints("my_run")
+        ...     options = {"epochs": epochs, "verbose": 0, "callbacks": [saving]}
+        ...     return model.fit(images, labels, **options).epoch
+        >>> fit(epochs=2)
+        [0, 1]
+        >>> with contextlib.redirect_stderr(io.StringIO()) as said:
+        ...     fit(epochs=3)
+        [2]
+        >>> said.getvalue().strip()
+        'my_run/step-00000002: the training goes on with epoch 3'
+    """
+
+    takes_tensors = True
+    resumes_fit = True  # what `training.resuming` looks for
+
+    def __init__(
+        self,
+        folder,
+        every=None,
+        keep=3,
+        keep_every=None,
+        monitor=None,
+        mode="max",
+        allow_changes=False,
+        first_epoch=0,
+    ):
+        super().__init__()
+        for name, value in (("every", every), ("keep", keep), ("keep_every", keep_every)):
+            is_default = value is None and name != "keep"
+            if not is_default and (type(value) is not int or value < 1):
+                raise ValueError(f"`{name}` must be a positive int. Received: {value!r}")
+        if mode not in ("max", "min"):
+            raise ValueError(f"`mode` must be 'max' or 'min'. Received: {mode!r}")
+        self.folder = Path(folder)
+        self.every = every
+        self.keep = keep
+        self.keep_every = keep_every
+        self.monitor, self.mode = monitor, mode
+        self.allow_changes = allow_changes
+        self.first_epoch = first_epoch
+        self.resumed_from = None
+        self._background = Background()
+        self._batches = self._resumed = None
+        self._is_open = False
+
+    def open(self, model, data, callbacks, epochs):
+        """Called by the `fit` of this library's models: goes on where there is a checkpoint.
+
+        Args:
+            model: compiled, and built with its optimizer.
+            data: what `fit` takes.
+            callbacks: list, all of `fit`.
+            epochs: int.
+
+        Returns:
+            (epoch, batch) to begin with, (`first_epoch`, 0) where nothing was saved.
+
+        Raises:
+            CheckpointError: as the class says.
+        """
+        self._batches = data if hasattr(data, "restore") else None
+        self._others = [c for c in callbacks if hasattr(c, "get_state")]
+        self._epoch, self._batch = self.first_epoch, 0
+        self._steps = 0  # batches of the run
+        self._best = None  # [figure, name of its checkpoint]
+        self._resumed = None
+        self._settings = settings_of(model)  # before a callback changes the rate
+        self.folder.mkdir(parents=True, exist_ok=True)
+        checkpoint_folder.remove_unfinished(self.folder)
+        self._is_open = True
+        found = self._newest()
+        if found is None:
+            return self._epoch, self._batch
+        self._go_on(model, found, epochs)
+        return self._epoch, self._batch
+
+    def close(self):
+        """Waits for what is being written; called when `fit` ends, by an error too."""
+        self._is_open = False
+        self._background.wait()
+
+    def on_train_begin(self, logs=None):
+        if not self._is_open:
+            raise ValueError(
+                "Checkpoints are of the `fit` of this library's models: FCMAE, "
+                f"ConvNeXtV2Classifier or ConvNeXtV2Backbone. Received: {type(self.model).__name__}"
+            )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self._batches is not None:
+            self._batches.epoch = epoch
+        is_resumed = self._resumed is not None and epoch == self._epoch and self._batch
+        self._epoch, self._batch = epoch, self._batch if is_resumed else 0
+        if is_resumed:
+            self._resumed.load_metrics(self.model)
+        self._resumed = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._background.look()
+        self._steps += 1
+        self._batch += 1
+        is_last = self._batches is None or self._batch >= self._batches.epoch_length
+        if self.every and not is_last and self._steps % self.every == 0:
+            self._save(logs, within_epoch=True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._epoch, self._batch = epoch + 1, 0
+        self._save(logs, within_epoch=False)
+
+    def _save(self, logs, within_epoch):
+        if not math.isfinite(float((logs or {}).get("loss", 0.0))):
+            return  # what was saved before is the last that is of use
+        path = checkpoint_folder.path_of(self.folder, self._steps)
+        if not within_epoch:
+            self._choose(logs, path)
+        state = {
+            "epoch": self._epoch,
+            "batch": self._batch,
+            "steps": self._steps,
+            "best": self._best,
+            "backend": keras.backend.backend(),
+            "settings": self._settings,
+            "data": self._state_of_data(),
+            "callbacks": [[type(c).__name__, c.get_state()] for c in self._others],
+        }
+        snapshot = checkpoint_folder.take_snapshot(self.model, state, with_metrics=within_epoch)
+        self._background.run(lambda: self._write(path, snapshot))
+
+    def _choose(self, logs, path):
+        """Remembers the checkpoint of the best epoch."""
+        if self.monitor is None:
+            return
+        if self.monitor not in (logs or {}):
+            raise ValueError(
+                f"`monitor` must be one of the figures of an epoch, {', '.join(logs or {})}. "
+                f"Received: {self.monitor!r}"
+            )
+        value = float(logs[self.monitor])
+        is_better = self._best is None or (
+            value > self._best[0] if self.mode == "max" else value < self._best[0]
+        )
+        if is_better:
+            self._best = [value, path.name]
+
+    def _write(self, path, snapshot):
+        if not path.exists():  # else it is of this very step
+            checkpoint_folder.write(path, snapshot)
+        of_all = checkpoint_folder.checkpoints_in(self.folder)
+        for _, old in of_all[self.keep :]:
+            if not (self._best and old.name == self._best[1]) and not self._is_for_good(old):
+                checkpoint_folder.remove(old)
+
+    def _is_for_good(self, path):
+        if not self.keep_every:
+            return False
+        try:
+            state = checkpoint_folder.state_of(path)
+            return state["batch"] == 0 and state["epoch"] % self.keep_every == 0
+        except (CheckpointError, KeyError, TypeError):
+            return False
+
+    def _state_of_data(self):
+        if self._batches is None:
+            return None
+        return {**self._batches.state(), "epoch": self._epoch, "batch": self._batch}
+
+    def _newest(self):
+        """The newest checkpoint that is whole, or None where there is none at all."""
+        reasons = []
+        for _, path in checkpoint_folder.checkpoints_in(self.folder):
+            try:
+                return checkpoint_folder.open_checkpoint(path)
+            except CheckpointError as error:
+                reasons.append(f"{path} is passed over: {error}")
+                print(reasons[-1], file=sys.stderr)
+        if reasons:
+            raise CheckpointError(
+                f"None of the {len(reasons)} checkpoints in {self.folder} is whole: "
+                f"{'; '.join(reasons)}. Name a new folder to begin again; nothing was removed."
+            )
+        return None
+
+    def _go_on(self, model, found, epochs):
+        try:
+            state = found.state
+            self._demand_same(state)
+            found.load(model)
+            if self._batches is not None and state["data"] is not None:
+                self._batches.restore(state["data"])
+            elif state["batch"]:
+                raise CheckpointError(
+                    "it was saved within an epoch of `ImageBatches`, and these data cannot go on "
+                    "there"
+                )
+        except ValueError as error:
+            raise CheckpointError(f"{found.path} cannot be gone on from: {error}") from error
+        for callback, (name, kept) in zip(self._others, state["callbacks"], strict=False):
+            if type(callback).__name__ == name:
+                callback.set_state(kept)
+        self._epoch, self._batch, self._steps = state["epoch"], state["batch"], state["steps"]
+        self._best = state["best"]
+        self._resumed, self.resumed_from = found, found.path
+        if self._epoch >= epochs:
+            told = f"the training is finished: all {epochs} epochs are done"
+        else:
+            after = f", after {self._batch} of its batches" if self._batch else ""
+            told = f"the training goes on with epoch {self._epoch + 1}{after}"
+        print(f"{found.path}: {told}", file=sys.stderr)
+
+    def _demand_same(self, state):
+        if self.allow_changes:
+            return
+        lines = differences(state["settings"], self._settings)
+        if lines:
+            raise CheckpointError(
+                f"the settings are others: {'; '.join(lines)}. Set them as they were, name a new "
+                "folder, or give allow_changes=True"
+            )

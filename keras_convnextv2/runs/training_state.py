@@ -1,0 +1,87 @@
+"""All that training steps read and write, as arrays by name."""
+
+import keras
+import numpy as np
+
+from keras_convnextv2 import insides
+from keras_convnextv2.runs.errors import CheckpointError
+from keras_convnextv2.weights.model_weights import named_weights
+
+
+def weights_of(model):
+    """{name: Keras variable} of a model's weights, as `save_weights` names them.
+
+    Empty for models whose weights have no names of their own, as an FCMAE with another decoder:
+    `others_of` has those then.
+    """
+    try:
+        named = named_weights(model)
+    except ValueError:
+        return {}
+    return {name: v for name, v in named.items() if isinstance(v, keras.Variable)}
+
+
+def others_of(model):
+    """{name: Keras variable} of the rest: what counts steps and draws, and the optimizer's.
+
+    The optimizer's are numbered: they come in one order on every backend.
+    """
+    named = {id(variable) for variable in weights_of(model).values()}
+    rest = [variable for variable in model.variables if id(variable) not in named]
+    return _numbered("model", rest) | _numbered("optimizer", model.optimizer.variables)
+
+
+def metrics_of(model):
+    """{name: Keras variable} of the metrics in progress, of the epoch so far."""
+    return _numbered("metrics", model.metrics_variables)
+
+
+def copied(variables):
+    """{name: NumPy array}, copies of variables that training goes on to change."""
+    return {
+        name: np.array(keras.ops.convert_to_numpy(variable.value), copy=True)
+        for name, variable in variables.items()
+    }
+
+
+def bring_up_to_date(model):
+    """On JAX, gives the variables the values that Keras holds outside them while it steps."""
+    if keras.backend.backend() == "jax":
+        insides.weights_from_state_of_steps(model)
+
+
+def check(variables, shapes):
+    """Compares variables with what a checkpoint holds.
+
+    Args:
+        variables: {name: Keras variable}.
+        shapes: {name: (shape, name of the dtype)} of the checkpoint.
+
+    Raises:
+        CheckpointError: naming the first that differs.
+    """
+    wanted = {
+        name: (tuple(v.shape), keras.backend.standardize_dtype(v.dtype))
+        for name, v in variables.items()
+    }
+    names = [*wanted, *(name for name in shapes if name not in wanted)]
+    for name in names:
+        if wanted.get(name) != shapes.get(name):
+            raise CheckpointError(
+                f"it holds {_shown(shapes.get(name))} for {name}, where the model, as it was "
+                f"compiled, has {_shown(wanted.get(name))}"
+            )
+
+
+def assign(variables, arrays):
+    """Gives variables the values of a checkpoint, which have been checked."""
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+
+
+def _numbered(kind, variables):
+    return {f"{kind}/{place:04d}": variable for place, variable in enumerate(variables)}
+
+
+def _shown(entry):
+    return "nothing" if entry is None else f"{entry[1]} {list(entry[0])}"

@@ -1,0 +1,113 @@
+"""`fit` that goes on where a checkpoint was taken, within an epoch, too."""
+
+import contextlib
+import inspect
+
+import keras
+
+from keras_convnextv2.insides import build_metrics
+from keras_convnextv2.training.averaged_weights import use_own_weights
+
+
+def fit(model, keras_fit, *arguments, **options):
+    """Calls Keras's `fit`; with `Checkpoints` among the callbacks from where the last one was.
+
+    Keras counts the batches of an epoch once a `fit`. So what is left of an epoch is fitted alone,
+    and then the whole ones; callbacks see one training, with the batches' numbers of a whole epoch.
+
+    Args:
+        model: a model of this library.
+        keras_fit: its `fit` of Keras.
+        *arguments, **options: of `keras.Model.fit`.
+
+    Returns:
+        `keras.callbacks.History`.
+    """
+    given = inspect.signature(keras_fit).bind(*arguments, **options).arguments
+    callbacks = given.get("callbacks")
+    is_list = isinstance(callbacks, keras.callbacks.CallbackList)
+    each = callbacks.callbacks if is_list else keras.tree.flatten(callbacks or [])
+    checkpoints = [c for c in each if getattr(c, "resumes_fit", False)]
+    if not checkpoints:
+        return keras_fit(**given)
+    (checkpoints,) = checkpoints
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    epochs = given.get("epochs", 1)
+    with contextlib.closing(checkpoints):
+        epoch, batch = checkpoints.open(model, given.get("x"), each, epochs)
+        if not batch or epoch >= epochs:
+            return keras_fit(**{**given, "initial_epoch": epoch})
+        if not is_list:
+            verbose = given.get("verbose", "auto")
+            callbacks = keras.callbacks.CallbackList(
+                each,
+                add_history=True,
+                add_progbar=verbose not in (0, "0"),
+                model=model,
+                verbose=1 if verbose == "auto" else verbose,
+                epochs=epochs,
+                steps=given["x"].epoch_length,
+            )
+        # On TensorFlow the first step makes them; those of this epoch begin with numbers already.
+        build_metrics(model, given["x"][0])
+        is_last = epoch + 1 == epochs
+        rest = _PartOfFit(callbacks, first_batch=batch, ends=is_last)
+        given["callbacks"] = rest
+        history = keras_fit(**{**given, "initial_epoch": epoch, "epochs": epoch + 1})
+        if is_last:
+            return history
+        if model.stop_training:
+            callbacks.on_train_end(rest.logs)
+            return history
+        use_own_weights(model)  # at the end of each `fit` Keras gives the averages
+        given["callbacks"] = _PartOfFit(callbacks, begins=False)
+        return keras_fit(**{**given, "initial_epoch": epoch + 1})
+
+
+class _PartOfFit(keras.callbacks.CallbackList):
+    """A list of callbacks that sees one training, of which this is a part.
+
+    Args:
+        inner: `CallbackList`.
+        first_batch: int, the number of the first batch that comes.
+        begins, ends: bool, whether the training does with this part.
+    """
+
+    def __init__(self, inner, first_batch=0, begins=True, ends=True):
+        super().__init__()
+        self.callbacks = inner.callbacks
+        self.params = inner.params
+        self._inner = inner
+        self._first_batch = first_batch
+        self._begins, self._ends = begins, ends
+        self._history = inner._history
+        self.logs = None
+
+    def on_train_begin(self, logs=None):
+        if self._begins:
+            self._inner.on_train_begin(logs)
+
+    def on_train_end(self, logs=None):
+        self.logs = logs
+        if self._ends:
+            self._inner.on_train_end(logs)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._inner.on_train_batch_begin(self._first_batch + batch, logs)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._inner.on_train_batch_end(self._first_batch + batch, logs)
+
+
+def _forwarding(name):
+    def hook(self, *arguments, **options):
+        return getattr(self._inner, name)(*arguments, **options)
+
+    hook.__name__ = name
+    return hook
+
+
+for _name in ("epoch", "test", "test_batch", "predict", "predict_batch", "batch"):
+    for _when in ("begin", "end"):
+        setattr(_PartOfFit, f"on_{_name}_{_when}", _forwarding(f"on_{_name}_{_when}"))

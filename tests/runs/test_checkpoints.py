@@ -1,0 +1,266 @@
+"""What is saved, what is kept, and what is not gone on from."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+import keras_convnextv2 as kc
+from keras_convnextv2.runs import CheckpointError, checkpoint_folder
+from keras_convnextv2.training.optimizers import adamw
+from tests.reference.faulty_disk import ERRORS, FaultyDisk
+
+pytestmark = pytest.mark.one_backend
+
+SIZES = kc.Variant((1, 1, 1, 1), (4, 4, 8, 8))
+IMAGES = np.random.default_rng(0).normal(size=(6, 16, 16, 3)).astype("float32")
+LABELS = np.arange(6) % 2
+
+
+def make_classifier(rate=0.1, **options):
+    backbone = kc.ConvNeXtV2Backbone(SIZES, (16, 16, 3), stem_stride=1, **options)
+    backbone.normalisation = (0.5,) * 3, (0.25,) * 3
+    classifier = kc.ConvNeXtV2Classifier(backbone, 2, class_names=["cat", "dog"])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    classifier.compile(adamw(classifier, rate, 0.05), loss, metrics=["accuracy"])
+    return classifier
+
+
+def fit(model, *callbacks, epochs=1):
+    options = {"batch_size": 3, "shuffle": False, "verbose": 0}
+    return model.fit(IMAGES, LABELS, epochs=epochs, callbacks=list(callbacks), **options)
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Of a training of three epochs of two batches."""
+    fit(make_classifier(), kc.training.Checkpoints(tmp_path / "run", keep=9), epochs=3)
+    return tmp_path / "run"
+
+
+def test_a_checkpoint_is_what_it_says(folder):
+    assert names_in(folder) == ["step-00000002", "step-00000004", "step-00000006"]
+    path = folder / "step-00000006"
+    assert names_in(path) == [
+        "config.json",
+        "manifest.json",
+        "model.safetensors",
+        "state.json",
+        "training.safetensors",
+    ]
+    state = json.loads((path / "state.json").read_text())
+    assert (state["epoch"], state["batch"], state["steps"]) == (3, 0, 6)
+    model = kc.from_preset(path)
+    assert model.class_names == ("cat", "dog") and model.backbone.normalisation[1] == (0.25,) * 3
+
+
+def test_it_is_little_larger_than_its_arrays(tmp_path):
+    backbone = kc.ConvNeXtV2Backbone("atto", (64, 64, 3))
+    model = kc.ConvNeXtV2Classifier(backbone, 2)
+    model.compile(adamw(model, 1e-3, 0.05), "mse")
+    snapshot = checkpoint_folder.take_snapshot(model, {}, with_metrics=False)
+    checkpoint_folder.write(tmp_path / "step-00000000", snapshot)
+    written = sum(path.stat().st_size for path in (tmp_path / "step-00000000").iterdir())
+    variables = [*model.variables, *model.optimizer.variables]
+    arrays = sum(keras.ops.convert_to_numpy(v.value).nbytes for v in variables)
+    assert arrays < written <= 1.02 * arrays
+
+
+def test_the_last_the_best_and_each_so_many_are_kept(tmp_path):
+    class Judge(keras.callbacks.Callback):
+        figures = iter([0.1, 0.9, 0.3, 0.4, 0.5, 0.6, 0.7])
+
+        def on_epoch_end(self, epoch, logs=None):
+            logs["figure"] = next(self.figures)
+
+    options = {"keep": 2, "keep_every": 4, "monitor": "figure"}
+    saving = kc.training.Checkpoints(tmp_path, **options)
+    fit(make_classifier(), Judge(), saving, epochs=5)
+    assert names_in(tmp_path) == [f"step-{2 * epoch:08d}" for epoch in (2, 4, 5)]
+    # Which one was the best is known after a stop, too.
+    saving = kc.training.Checkpoints(tmp_path, **options)
+    fit(make_classifier(), Judge(), saving, epochs=7)
+    assert names_in(tmp_path) == [f"step-{2 * epoch:08d}" for epoch in (2, 4, 6, 7)]
+
+
+def test_a_figure_that_is_none_is_refused(tmp_path):
+    saving = kc.training.Checkpoints(tmp_path, monitor="val_f1")
+    with pytest.raises(ValueError, match="figures of an epoch, accuracy, gradient_norm, loss"):
+        fit(make_classifier(), saving)
+
+
+def test_a_training_that_is_done_says_so_and_changes_nothing(folder, capfd):
+    model = make_classifier()
+    history = fit(model, kc.training.Checkpoints(folder), epochs=3)
+    assert history.epoch == []
+    assert (
+        "step-00000006: the training is finished: all 3 epochs are done" in capfd.readouterr().err
+    )
+    saved = kc.from_preset(folder / "step-00000006")
+    for one, other in zip(model.weights, saved.weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def add_a_path(path):
+    content = json.loads(path.read_text())
+    content["files"]["../model.safetensors"] = content["files"]["model.safetensors"]
+    path.write_text(json.dumps(content))
+
+
+DAMAGES = {
+    "no manifest": ("manifest.json", lambda path: path.unlink(), "has no manifest.json"),
+    "half a manifest": (
+        "manifest.json",
+        lambda path: path.write_bytes(path.read_bytes()[:40]),
+        "its manifest.json is damaged",
+    ),
+    "a path in the manifest": ("manifest.json", add_a_path, "its manifest.json is damaged"),
+    "a later format": (
+        "manifest.json",
+        lambda path: path.write_text(path.read_text().replace('"version": 1', '"version": 2')),
+        "its format has the version 2",
+    ),
+    "a missing file": ("training.safetensors", lambda path: path.unlink(), "is missing"),
+    "a truncated file": (
+        "model.safetensors",
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        r"model.safetensors has \d+ bytes instead of \d+",
+    ),
+    "an altered file": ("training.safetensors", flip_a_bit, "has been altered since"),
+    "an altered state": ("state.json", flip_a_bit, "state.json has been altered since"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_one_that_is_not_whole_is_passed_over_and_named(folder, capfd, damage):
+    name, do, message = DAMAGES[damage]
+    do(folder / "step-00000006" / name)
+    saving = kc.training.Checkpoints(folder)
+    history = fit(make_classifier(), saving, epochs=3)
+    assert saving.resumed_from.name == "step-00000004" and history.epoch == [2]
+    first, second = capfd.readouterr().err.strip().splitlines()[-2:]
+    assert first.startswith(f"{folder / 'step-00000006'} is passed over: ")
+    assert second.endswith("the training goes on with epoch 3")
+    with pytest.raises(CheckpointError, match=message):
+        do(folder / "step-00000002" / name)
+        checkpoint_folder.open_checkpoint(folder / "step-00000002")
+
+
+def test_where_none_is_whole_nothing_is_begun_or_removed(folder):
+    for path in folder.iterdir():
+        (path / "manifest.json").unlink()
+    before = names_in(folder)
+    with pytest.raises(CheckpointError, match="None of the 3 checkpoints .* nothing was removed"):
+        fit(make_classifier(), kc.training.Checkpoints(folder))
+    assert names_in(folder) == before
+
+
+def test_another_run_is_refused_with_what_differs(folder):
+    with pytest.raises(CheckpointError, match=r"optimizer.learning_rate was 0.1\d*, is 0.2"):
+        fit(make_classifier(rate=0.2), kc.training.Checkpoints(folder), epochs=4)
+    with pytest.raises(
+        CheckpointError, match="model.config.backbone.config.drop_path_rate was 0.0"
+    ):
+        fit(make_classifier(drop_path_rate=0.5), kc.training.Checkpoints(folder), epochs=4)
+    allowed = kc.training.Checkpoints(folder, allow_changes=True)
+    assert fit(make_classifier(drop_path_rate=0.5), allowed, epochs=4).epoch == [3]
+
+
+def test_a_model_of_other_sizes_is_refused_even_so(folder):
+    backbone = kc.ConvNeXtV2Backbone(SIZES, (16, 16, 3), stem_stride=1)
+    other = kc.ConvNeXtV2Classifier(backbone, 5)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    other.compile(adamw(other, 0.1, 0.05), loss)
+    before = [np.array(weight) for weight in other.get_weights()]
+    with pytest.raises(CheckpointError, match=r"float32 \[8, 2\] for head/kernel, .* \[8, 5\]"):
+        fit(other, kc.training.Checkpoints(folder, allow_changes=True), epochs=4)
+    for one, weight in zip(before, other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, weight)
+
+
+def test_what_a_callback_keeps_comes_back(tmp_path):
+    class Counts(keras.callbacks.Callback):
+        num_epochs = 0
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.num_epochs += 1
+
+        def get_state(self):
+            return {"num_epochs": self.num_epochs}
+
+        def set_state(self, state):
+            self.num_epochs = state["num_epochs"]
+
+    fit(make_classifier(), Counts(), kc.training.Checkpoints(tmp_path), epochs=2)
+    counts = Counts()
+    fit(make_classifier(), counts, kc.training.Checkpoints(tmp_path), epochs=3)
+    assert counts.num_epochs == 3
+
+
+def test_a_loss_that_is_not_finite_is_not_saved(tmp_path):
+    model = make_classifier(rate=1e30)
+    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever stops it
+        fit(model, kc.training.Checkpoints(tmp_path), Raise(), epochs=9)
+    for _, path in checkpoint_folder.checkpoints_in(tmp_path):
+        saved = kc.from_preset(path)
+        assert all(np.isfinite(weight.numpy()).all() for weight in saved.weights)
+
+
+class Raise(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        if not np.isfinite(logs["loss"]):
+            raise FloatingPointError
+
+
+def test_a_disk_that_fails_ends_the_training_and_keeps_what_was_saved(folder, monkeypatch):
+    model = make_classifier()
+    with FaultyDisk().in_use(monkeypatch) as disk:
+        fit(model, kc.training.Checkpoints(folder, keep=9), epochs=4)
+    shutil.rmtree(folder / "step-00000008")
+    last = len(disk.operations) - 1
+    for place in sorted({*np.linspace(0, last, 8).astype(int), *range(last - 4, last + 1)}):
+        number = ERRORS[place % len(ERRORS)]
+        faulty = FaultyDisk(place, number)
+        with faulty.in_use(monkeypatch), pytest.raises(OSError) as caught:
+            fit(make_classifier(), kc.training.Checkpoints(folder, keep=9), epochs=4)
+        assert caught.value.errno == number, disk.operations[place]
+        whole = [path.name for _, path in checkpoint_folder.checkpoints_in(folder)]
+        for name in whole:
+            checkpoint_folder.open_checkpoint(folder / name)
+        assert whole[-3:] == ["step-00000006", "step-00000004", "step-00000002"]
+        shutil.rmtree(folder / "step-00000008", ignore_errors=True)
+
+
+def test_what_a_killed_program_left_is_removed(folder):
+    (folder / "unfinished.123.step-00000008").mkdir()
+    (folder / "unfinished.notes").mkdir()
+    fit(make_classifier(), kc.training.Checkpoints(folder, keep=9), epochs=3)
+    assert names_in(folder)[-1] == "unfinished.notes"
+    assert "unfinished.123.step-00000008" not in names_in(folder)
+
+
+def test_another_librarys_fit_is_refused():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="Checkpoints are of the `fit` of this library's models"):
+        model.fit(np.ones((2, 3)), np.ones(2), verbose=0, callbacks=[kc.training.Checkpoints("x")])
+
+
+@pytest.mark.parametrize(
+    "options", [{"every": 0}, {"keep": None}, {"keep_every": 1.5}, {"mode": "best"}]
+)
+def test_bad_arguments_are_refused(options):
+    with pytest.raises(ValueError, match="Received: "):
+        kc.training.Checkpoints("run", **options)
