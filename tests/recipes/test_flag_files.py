@@ -50,6 +50,10 @@ def test_a_file_of_something_else_is_named(run_recipe, tmp_path, content, nested
 def test_a_file_that_is_not_there_or_names_itself(run_recipe, tmp_path):
     outcome = run_recipe("pretrain", f"--flagfile={tmp_path / 'none.flags'}")
     assert_one_line(outcome, "pretrain", "none.flags", "cannot be read", "No such file")
+    outcome = run_recipe("finetune", "--flagfile=finetune_1k_ato")
+    names = [path.stem for path in flag_files.SETTINGS.iterdir()]
+    assert len(names) > 20
+    assert_one_line(outcome, "finetune", "--flagfile=finetune_1k_ato", *names, ". See --help.")
     path = tmp_path / "circle.flags"
     path.write_text(f"--flagfile={path}")
     assert_one_line(run_recipe("pretrain", f"--flagfile={path}"), "pretrain", "names itself")
