@@ -273,7 +273,7 @@ def main():
     report = folder / "test"
     evaluation_report.write(report, scores, classes, found, test_batches, num_worst=24)
     result = {
-        **({} if chooser.best_epoch is None else {"best_epoch": chooser.best_epoch}),
+        **chooser.outcome(done),
         **{f"test_{name}": value for name, value in scores.items()},
         "test_images": len(test),
         "train_images": len(train),

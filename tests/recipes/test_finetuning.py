@@ -56,6 +56,7 @@ def test_everything_at_once_and_the_best_epoch_is_kept(finetune, monkeypatch):
     # The saved model is that of the best epoch, with the temperature that fits the same images.
     assert classifier.temperature == 2.5
     best = min(line["val_negative_log_likelihood"] for line in lines)
+    assert "epochs_trained" not in outcome.result
     best_line = lines[outcome.result["best_epoch"] - 1]
     assert best_line["val_negative_log_likelihood"] == best
     source = kc.data.open_source(outcome_data(folder), "train").split(0.25, 0)[1]
@@ -154,6 +155,7 @@ def test_training_stops_when_it_no_longer_gets_better(finetune):
     )
     assert len(lines_of(folder)) == 3  # the first is the best of equals
     assert outcome.result["best_epoch"] == 1
+    assert (outcome.result["epochs_trained"], outcome.result["epochs"]) == (3, 9)
 
 
 @pytest.mark.one_backend
