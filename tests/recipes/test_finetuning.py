@@ -280,14 +280,25 @@ def test_changes_of_colour_are_left_out_of_other_channels(run_recipe, tmp_path):
 
 
 @pytest.mark.one_backend
-def test_evaluation_sees_what_the_run_saw(finetune, run_recipe, shared_images_dir):
-    folder, _, outcome = finetune("--epochs=2", "--evaluation_crop=0.5")
+def test_evaluation_sees_what_the_run_saw(finetune, run_recipe, shared_images_dir, images_dir):
+    folder, _, outcome = finetune(
+        "--epochs=2", "--evaluation_crop=0.5", "--validation_fraction=0.25", "--seed=3"
+    )
     words = (f"--weights={folder}", f"--data_dir={shared_images_dir}", "--json")
     again = run_recipe("evaluate", *words)
     assert "evaluation crop  0.5, as in the run" in again.err
     np.testing.assert_allclose(again.result["loss"], outcome.result["test_loss"], rtol=1e-5)
     other = run_recipe("evaluate", *words, "--evaluation_crop=0")
     assert abs(other.result["loss"] - again.result["loss"]) > 1e-5
+    # The images that the run held out, and no others: the figures of its last epoch.
+    held_out = run_recipe("evaluate", *words, "--split=validation")
+    assert "--validation_fraction=0.25 by --seed=3" in held_out.err
+    assert "may be other images" not in held_out.err
+    assert held_out.result["images"] == 6
+    measured = lines_of(folder)[-1]["val_negative_log_likelihood"]  # before the temperature
+    np.testing.assert_allclose(held_out.result["loss"], measured, rtol=1e-5)
+    elsewhere = run_recipe("evaluate", *words, "--split=validation", f"--data_dir={images_dir}")
+    assert f"that run read {shared_images_dir}: these may be other images" in elsewhere.err
 
 
 @pytest.mark.one_backend
