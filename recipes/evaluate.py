@@ -113,7 +113,7 @@ def main():
         )
     if is_classifier:
         _check_classes(model, source)
-    size = _image_size(backbone)
+    size = image_sizes.size_of_weights(backbone, FLAGS)
     print(
         f"images           {printable(source.description)}, taken at {size[0]} x {size[1]} pixels",
         file=sys.stderr,
@@ -169,14 +169,6 @@ def _cost(source, started):
 
 def _print(result):
     program.print_result(result, FLAGS.json)
-
-
-def _image_size(backbone):
-    """The (H, W) to evaluate with: --image_size, else the model's, else what suits the images."""
-    known, given = backbone.image_shape[:2], model_flags.given_image_size()
-    if given is None and None in known:
-        given = model_flags.image_size_in(model_flags.default_image_size(FLAGS))
-    return image_sizes.size_for(known, backbone.total_stride, "--weights", given)
 
 
 if __name__ == "__main__":

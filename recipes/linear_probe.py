@@ -102,7 +102,7 @@ def main():
             f"{train.channels}: {train.description}"
         )
     normalisation.settle(backbone, FLAGS.weights, train)
-    settings = settings.replaced(size=_image_size(backbone, settings))
+    settings = settings.replaced(size=image_sizes.size_of_weights(backbone, settings))
 
     from keras_convnextv2.analysis.features import describe
 
@@ -181,14 +181,6 @@ def _random_backbone(source, settings):
     )
     backbone.normalisation = source.mean, source.std
     return backbone
-
-
-def _image_size(backbone, settings):
-    """The (H, W) to take images at: --image_size, else the model's, else what suits the images."""
-    known, given = backbone.image_shape[:2], model_flags.given_image_size()
-    if given is None and None in known:
-        given = model_flags.image_size_in(model_flags.default_image_size(settings))
-    return image_sizes.size_for(known, backbone.total_stride, "--weights", given)
 
 
 def _features(model, source, settings, split):
