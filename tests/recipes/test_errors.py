@@ -57,8 +57,11 @@ def test_empty_data_folder(run_recipe, tmp_path):
     assert_one_line(outcome, "pretrain", str(empty), "no images")
 
 
-@pytest.mark.parametrize("content", [b"", b"these are words, not pixels"])
-def test_unreadable_image_is_named(run_recipe, tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(b"", "the file is empty"), (b"these are words, not pixels", "cannot identify")],
+)
+def test_unreadable_image_is_named(run_recipe, tmp_path, content, problem):
     folder = tmp_path / "photographs"
     for name in ("boot", "coat"):
         (folder / "train" / name).mkdir(parents=True)
@@ -78,7 +81,7 @@ def test_unreadable_image_is_named(run_recipe, tmp_path, content):
         f"--data_dir={folder}",
         f"--output_dir={tmp_path / 'run'}",
     )
-    assert_one_line(outcome, "pretrain", str(broken))
+    assert_one_line(outcome, "pretrain", str(broken), problem)
 
 
 @pytest.mark.one_backend
