@@ -105,12 +105,7 @@ def main():
     backbone = saved_models.backbone_of(model)
     trained_with = pixel_range.known(backbone.pixel_range, FLAGS.weights)
     source = evaluated_images.open_images(trained_with)
-    channels = backbone.image_shape[-1]
-    if channels != source.channels:
-        raise ValueError(
-            f"--weights takes images of {channels} channels; these have {source.channels}: "
-            f"{source.description}"
-        )
+    images.check_channels(source, backbone.image_shape[-1])
     if is_classifier:
         _check_classes(model, source)
     size = image_sizes.size_of_weights(backbone, FLAGS)

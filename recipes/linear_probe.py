@@ -96,11 +96,7 @@ def main():
         settings = model_flags.resolve(settings)
         model = _random_backbone(train, settings)
     backbone = saved_models.backbone_of(model)
-    if backbone.image_shape[-1] != train.channels:
-        raise ValueError(
-            f"--weights takes images of {backbone.image_shape[-1]} channels; these have "
-            f"{train.channels}: {train.description}"
-        )
+    images.check_channels(train, backbone.image_shape[-1])
     normalisation.settle(backbone, FLAGS.weights, train)
     settings = settings.replaced(size=image_sizes.size_of_weights(backbone, settings))
 

@@ -182,6 +182,32 @@ def test_a_classifier_of_other_classes(run_recipe, images_dir, tmp_path):
     assert_one_line(run_recipe("evaluate", *words), "evaluate", "5 classes", "3")
 
 
+@pytest.mark.one_backend
+@pytest.mark.parametrize("recipe", ["evaluate", "linear_probe"])
+def test_a_model_of_colours_is_not_measured_on_the_embedded_grey_images(
+    run_recipe, pretrained, recipe
+):
+    checkpoint = pretrained.folder / "checkpoints" / "last.keras"
+    outcome = run_recipe(recipe, f"--weights={checkpoint}")
+    assert_one_line(outcome, recipe, "of 3 channels", "these have 1", "fashion_mnist", "--data_dir")
+
+
+@pytest.mark.one_backend
+def test_a_model_of_colours_is_not_measured_on_a_grey_folder(run_recipe, pretrained, images_dir):
+    for split in ("train", "test"):
+        with np.load(images_dir / f"{split}.npz") as arrays:
+            grey = {**arrays, "images": arrays["images"][..., :1]}
+        grey |= {"mean": grey["mean"][:1], "std": grey["std"][:1]}
+        np.savez(images_dir / f"{split}.npz", **grey)
+    words = (
+        f"--weights={pretrained.folder / 'checkpoints' / 'last.keras'}",
+        f"--data_dir={images_dir}",
+    )
+    outcome = run_recipe("evaluate", *words)
+    assert_one_line(outcome, "evaluate", "of 3 channels", "these have 1", "test.npz")
+    assert "Give --data_dir" not in outcome.err
+
+
 @pytest.mark.parametrize(
     "recipe", ["pretrain", pytest.param("finetune", marks=pytest.mark.one_backend)]
 )
