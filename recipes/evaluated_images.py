@@ -52,7 +52,7 @@ def open_images(trained_with):
 
 
 def _held_out(trained_with, fraction, of_run):
-    seed = int(of_run["seed"])
+    seed = int(of_run.get("seed") or 0)
     _, source = images.open_images("train", trained_with).split(fraction, seed)
     _say(
         f"validation       as the run of {FLAGS.weights} held it out, --validation_fraction="
