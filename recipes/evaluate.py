@@ -17,6 +17,9 @@ negative log-likelihood before it, as in training.
 image), worst.png with the mistakes that the classifier was surest of, and reliability.png. It
 takes memory for the probabilities, not for the images.
 
+--split=validation measures what a fine-tuning held out of the same folder, --split=all the whole
+folder.
+
 An FCMAE is measured under fixed masks, so that the figure repeats exactly.
 """
 
@@ -27,6 +30,7 @@ import time
 from absl import flags
 
 from . import (
+    evaluated_images,
     evaluation_report,
     flag_files,
     image_sizes,
@@ -56,7 +60,8 @@ flags.DEFINE_string(
     "Size of the images in pixels, H or HxW, for a model that takes any. Default: 224 with "
     "--data_dir, else 32.",
 )
-flags.DEFINE_enum("split", "test", ["test", "validation", "train"], "Of the images.")
+evaluated_images.define_flags()
+flags.adopt_module_key_flags(evaluated_images)
 flags.DEFINE_bool(
     "tta",
     False,
@@ -98,16 +103,12 @@ def main():
             f"--tta and --output_dir are of classifiers; {FLAGS.weights} holds a pretraining."
         )
     backbone = saved_models.backbone_of(model)
-    source = images.open_images(FLAGS.split, pixel_range.known(backbone.pixel_range, FLAGS.weights))
-    channels = backbone.image_shape[-1]
-    if channels != source.channels:
-        raise ValueError(
-            f"--weights takes images of {channels} channels; these have {source.channels}: "
-            f"{source.description}"
-        )
+    trained_with = pixel_range.known(backbone.pixel_range, FLAGS.weights)
+    source = evaluated_images.open_images(trained_with)
+    images.check_channels(source, backbone.image_shape[-1])
     if is_classifier:
         _check_classes(model, source)
-    size = _image_size(backbone)
+    size = image_sizes.size_of_weights(backbone, FLAGS)
     print(
         f"images           {printable(source.description)}, taken at {size[0]} x {size[1]} pixels",
         file=sys.stderr,
@@ -163,14 +164,6 @@ def _cost(source, started):
 
 def _print(result):
     program.print_result(result, FLAGS.json)
-
-
-def _image_size(backbone):
-    """The (H, W) to evaluate with: --image_size, else the model's, else what suits the images."""
-    known, given = backbone.image_shape[:2], model_flags.given_image_size()
-    if given is None and None in known:
-        given = model_flags.image_size_in(model_flags.default_image_size(FLAGS))
-    return image_sizes.size_for(known, backbone.total_stride, "--weights", given)
 
 
 if __name__ == "__main__":

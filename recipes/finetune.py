@@ -27,6 +27,7 @@ from absl import flags
 
 from . import (
     augmentation_flags,
+    doubtful_settings,
     evaluation_report,
     images,
     model_flags,
@@ -153,6 +154,7 @@ def main():
         of_model = saved_models.model_flags(pretrained)
         trained_with = pixel_range.known(pretrained.pixel_range, FLAGS.weights)
     settings = training_flags.resolve(EMBEDDED_RUN, FOLDER_RUN, of_model)
+    doubtful_settings.refuse_random_features(settings)
     variant = model_flags.variant_of(settings)
     if not settings.dry_run:
         training_run.check_output_dir(settings)
@@ -238,6 +240,7 @@ def main():
         start=settings.weights or "from scratch",
         model=f"{classifier.count_params():,} parameters",
         training=training_run.length(settings, batches),
+        **doubtful_settings.remarks(settings, len(batches)),
     )
     if settings.dry_run:
         epochs = settings.freeze_epochs + settings.epochs
@@ -270,7 +273,7 @@ def main():
     report = folder / "test"
     evaluation_report.write(report, scores, classes, found, test_batches, num_worst=24)
     result = {
-        **({} if chooser.best_epoch is None else {"best_epoch": chooser.best_epoch}),
+        **chooser.outcome(done),
         **{f"test_{name}": value for name, value in scores.items()},
         "test_images": len(test),
         "train_images": len(train),

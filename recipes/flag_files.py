@@ -62,7 +62,14 @@ def _find(name, opened):
     if opened and opened[-1].parent == SETTINGS:
         return own
     places = [path, *(opened[-1].parent / path for _ in opened[-1:]), own]
-    return next((place for place in places if place.is_file()), path)
+    found = next((place for place in places if place.is_file()), path)
+    if not found.exists() and path.name == name:
+        known = ", ".join(sorted(settings.stem for settings in SETTINGS.glob("*.flags")))
+        raise FlagFileError(
+            f"--flagfile={name}: there is no such file, nor are these settings of the recipes, "
+            f"which are {known}"
+        )
+    return found
 
 
 def _name(word):

@@ -1,5 +1,32 @@
 """The size that images are given to a model in."""
 
+import sys
+
+from . import model_flags
+
+
+def size_of_weights(backbone, settings):
+    """The (H, W) to take images at: --image_size, else the model's, else what suits the images.
+
+    The last is said on standard error: weights that name no size may be of another.
+
+    Args:
+        backbone: of --weights.
+        settings: whose `data_dir` says where the images are.
+
+    Raises:
+        ValueError: a size that the model does not take.
+    """
+    known, given = backbone.image_shape[:2], model_flags.given_image_size()
+    if given is None and None in known:
+        default = model_flags.default_image_size(settings)
+        print(
+            f"image size       {default}, as --weights does not say one; --image_size sets another",
+            file=sys.stderr,
+        )
+        given = model_flags.image_size_in(default)
+    return size_for(known, backbone.total_stride, "--weights", given)
+
 
 def size_for(known, total_stride, name, given=None):
     """The (H, W) of the images that a model is to be given.

@@ -45,6 +45,16 @@ def _say_once(note):
     print(printable(note), file=sys.stderr)
 
 
+def check_channels(source, channels):
+    """Raises ValueError where --weights takes images of other channels than a source has."""
+    if channels != source.channels:
+        way_out = "" if FLAGS.data_dir else ". Give --data_dir, a folder of your images"
+        raise ValueError(
+            f"--weights takes images of {channels} channels; these have {source.channels}: "
+            f"{source.description}{way_out}"
+        )
+
+
 def open_training_images(settings):
     """The training images; with --check_images each is read first."""
     source = open_images("train")

@@ -96,19 +96,15 @@ def main():
         settings = model_flags.resolve(settings)
         model = _random_backbone(train, settings)
     backbone = saved_models.backbone_of(model)
-    if backbone.image_shape[-1] != train.channels:
-        raise ValueError(
-            f"--weights takes images of {backbone.image_shape[-1]} channels; these have "
-            f"{train.channels}: {train.description}"
-        )
+    images.check_channels(train, backbone.image_shape[-1])
     normalisation.settle(backbone, FLAGS.weights, train)
-    settings = settings.replaced(size=_image_size(backbone, settings))
+    settings = settings.replaced(size=image_sizes.size_of_weights(backbone, settings))
 
     from keras_convnextv2.analysis.features import describe
 
     found = {split: _features(model, source, settings, split) for split, source in splits.items()}
     pairs = {split: features.pair for split, features in found.items()}
-    results = [_measure(name, pairs) for name in names]
+    results = [_measure_aloud(name, pairs) for name in names]
     about = {
         "weights": FLAGS.weights or f"random, seed {FLAGS.seed}",
         "images": f"{train.description}; test: {len(splits['test']):,}",
@@ -183,14 +179,6 @@ def _random_backbone(source, settings):
     return backbone
 
 
-def _image_size(backbone, settings):
-    """The (H, W) to take images at: --image_size, else the model's, else what suits the images."""
-    known, given = backbone.image_shape[:2], model_flags.given_image_size()
-    if given is None and None in known:
-        given = model_flags.image_size_in(model_flags.default_image_size(settings))
-    return image_sizes.size_for(known, backbone.total_stride, "--weights", given)
-
-
 def _features(model, source, settings, split):
     """The `Features` of a source, from the cache where it has them."""
     import dataclasses
@@ -202,7 +190,6 @@ def _features(model, source, settings, split):
     source = dataclasses.replace(source, mean=mean, std=std)
     batches = images.evaluation_batches(source, settings)
     extractor = feature_model(model, FLAGS.head_norm)
-    started = time.monotonic()
     say = _Progress(f"features of {len(source):,} {split} images")
     folder = _cache_folder()
     if folder is None:
@@ -211,21 +198,28 @@ def _features(model, source, settings, split):
         identity = source_identity(source, batches.framing)
         found = cached_features(folder, extractor, batches, identity, say)
     way = "read from the cache" if found.from_cache else "computed"
-    print(f"{say.what}: {way}, {time.monotonic() - started:.1f} s", file=sys.stderr)
+    say.end(way)
     return found
 
 
 class _Progress:
-    """A line on standard error each half minute."""
+    """A line on standard error when a work begins, each half minute, and when it ends."""
 
     def __init__(self, what):
         self.what = what
-        self.last = time.monotonic()
+        self.begun = self.last = time.monotonic()
+        self._say("begun")
 
     def __call__(self, done, total):
         if time.monotonic() - self.last > 30:
             self.last = time.monotonic()
-            print(f"{self.what}: {done / total:.0%}", file=sys.stderr)
+            self._say(f"{done / total:.0%}")
+
+    def end(self, way):
+        self._say(f"{way}, {time.monotonic() - self.begun:.1f} s")
+
+    def _say(self, words):
+        print(f"{self.what}: {words}", file=sys.stderr)
 
 
 def _cache_folder():
@@ -237,6 +231,13 @@ def _cache_folder():
         return None
     beside = weights if weights.is_dir() else weights.parent
     return beside / "features" if os.access(beside, os.W_OK) else None
+
+
+def _measure_aloud(name, pairs):
+    say = _Progress(f"probe {name} of {len(pairs['train'][1]):,} train images")
+    result = _measure(name, pairs)
+    say.end("measured")
+    return result
 
 
 def _measure(name, pairs):

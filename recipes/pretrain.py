@@ -159,7 +159,7 @@ def main():
         folder,
         "pretraining",
         settings,
-        watchers=_probes(fcmae, settings),
+        watchers=_probes(fcmae, settings, folder),
         pictures=lambda: draw_reconstructions(fcmae, shown.images, shown.mean, shown.std),
     )
     save_model(backbone, folder / "model.keras")
@@ -174,8 +174,8 @@ def main():
     program.print_result(result, settings.json)
 
 
-def _probes(fcmae, settings):
-    """What measures features with the images of --probe_dir."""
+def _probes(fcmae, settings, folder):
+    """What measures features by the images of --probe_dir; here they are before the first step."""
     if not settings.probe_dir:
         return []
     from keras_convnextv2.analysis.watch_probes import WatchProbes
@@ -183,7 +183,12 @@ def _probes(fcmae, settings):
     train, test = (
         images.probe_batches(settings, split, fcmae.backbone) for split in ("train", "test")
     )
-    return [WatchProbes(fcmae, train, test, settings.probe_every)]
+    watch = WatchProbes(fcmae, train, test, settings.probe_every)
+    watch.before = watch.measure()
+    ridge, knn = (watch.before[f"probe_{name}"] for name in ("ridge", "knn"))
+    training_run.say(probes_before=f"ridge {ridge:.1%}, kNN {knn:.1%}")
+    training_run.log_before(folder, watch.before)
+    return [watch]
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import json
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -13,6 +14,7 @@ from . import compiled_programs, flag_files, huge_pages, quiet_logs
 from .printable import one_line, printable
 
 EXIT_STATUS = 2
+_UNREAD_STATUS = 128 + 13  # as a shell tells of a program that SIGPIPE ended
 SHARED_FLAGS = ("backend_logs", "jax_cache_dir", "traceback")  # of every program
 _NUM_SHOWN = 8  # of a list
 
@@ -55,7 +57,22 @@ def run(main, only_starts_programs=False):
     for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
         if any("must have a value" in validator.message for validator in flag.validators):
             flag.help += " Required."
-    app.run(lambda _: _guarded(main, only_starts_programs), flags_parser=_parse)
+    try:
+        try:
+            app.run(lambda _: _guarded(main, only_starts_programs), flags_parser=_parse)
+        except SystemExit:  # with which it always ends
+            print(end="", flush=True)
+            raise
+    except BrokenPipeError:
+        _end_unread()
+
+
+def _end_unread():
+    """Ends quietly: who read the output has gone, as `| head` does."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for file in (sys.stdout, sys.stderr):  # or what they still hold would be complained of
+        os.dup2(nowhere, file.fileno())
+    sys.exit(_UNREAD_STATUS)
 
 
 def _parse(arguments):
@@ -86,6 +103,8 @@ def _what_went_wrong(main):
     try:
         compiled_programs.keep()
         main()
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError, FloatingPointError) as error:
         _show_traceback()
         return one_line(error)

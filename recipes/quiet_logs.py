@@ -4,11 +4,13 @@ What is written in C++ (TensorFlow, XLA, LiteRT, ONNX Runtime) writes to the fil
 standard error, and not all of it can be told to be quiet: neither absl's log nor LiteRT reads a
 setting. So that descriptor leads elsewhere, and Python's `sys.stderr` keeps the terminal: what
 recipes say, warnings, errors and tracebacks come through as before. If the program crashes, by an
-abort or a signal, what was written last is shown after all.
+abort or a signal, what was written last is shown after all; not if it is told to end by a signal.
 """
 
 import atexit
+import faulthandler
 import os
+import signal
 import subprocess
 import sys
 
@@ -39,11 +41,16 @@ def hide():
     if not _is_standard_error(sys.stderr):
         return
     terminal = os.dup(_STANDARD_ERROR)
+    of_signals = os.pipe() if hasattr(faulthandler, "register") else ()  # not on Windows
     keeper = subprocess.Popen(
-        [sys.executable, "-I", "-S", last_words.__file__],
+        [sys.executable, "-I", "-S", last_words.__file__, *map(str, of_signals[:1])],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,  # or who reads this program's output would wait for it
+        pass_fds=of_signals[:1],
     )
+    if of_signals:
+        os.close(of_signals[0])
+        _note_signals(of_signals[1])
     os.dup2(keeper.stdin.fileno(), _STANDARD_ERROR)
     keeper.stdin.close()
     # Python's loggers keep the standard error of before, through absl's handler; but for errors.
@@ -52,6 +59,14 @@ def hide():
     sys.stderr = open(terminal, "w", buffering=1, encoding=encoding, errors=errors)  # noqa: SIM115
     sys.__stderr__ = sys.stderr
     atexit.register(_end, keeper)
+
+
+def _note_signals(pipe):
+    """Lets the signals that end a program write into a pipe before they do."""
+    for number in last_words.SIGNALS:
+        if signal.getsignal(number) == signal.SIG_DFL:  # and not ignored, as by nohup
+            # Code in C that is there already: a handler in Python waits for the end of a step.
+            faulthandler.register(number, pipe, all_threads=False, chain=True)
 
 
 def _is_standard_error(file):

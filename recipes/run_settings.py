@@ -13,8 +13,9 @@ FLAGS = flags.FLAGS
 class Settings:
     """Values by name, an attribute each, of the flags of this program. They never change."""
 
-    def __init__(self, values):
+    def __init__(self, values, derived=()):
         vars(self)["_values"] = dict(values)
+        vars(self)["_derived"] = frozenset(derived)  # names of values that follow from others
 
     def __getattr__(self, name):
         try:
@@ -34,18 +35,23 @@ class Settings:
 
     def replaced(self, **values):
         """Settings with some other values."""
-        return Settings({**self._values, **values})
+        return Settings({**self._values, **values}, self._derived - set(values))
 
     def filled(self, defaults):
         """Settings with `defaults`, values by name, where there are none."""
         missing = {name: value for name, value in defaults.items() if self._values[name] is None}
         return self.replaced(**missing)
 
+    def derived(self, values):
+        """As `filled`, of values that follow from others: with other epochs they will be others."""
+        missing = {name for name in values if self._values[name] is None}
+        return Settings(self.filled(values)._values, self._derived | missing)
+
     def lines(self):
-        """Every flag and its value, as --flagfile reads them."""
+        """The flags and their values, as --flagfile reads them; without those that are derived."""
         lines = []
         for name, flag in _own_flags():
-            if self._values[name] is not None:
+            if self._values[name] is not None and name not in self._derived:
                 flag = copy.deepcopy(flag)
                 flag.value = self._values[name]
                 lines.append(flag.serialize())

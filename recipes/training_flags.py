@@ -166,12 +166,8 @@ def resolve(of_embedded, of_folder, of_model=None):
     # What --base_learning_rate asks for is said by --learning_rate.
     settings = settings.replaced(learning_rate=rate, base_learning_rate=None)
     settings = settings.filled(
-        {
-            "warmup_epochs": settings.epochs / 10,
-            "max_shift": min(settings.size) // 16,
-            "min_learning_rate": 0.0,
-        }
-    )
+        {"max_shift": min(settings.size) // 16, "min_learning_rate": 0.0}
+    ).derived({"warmup_epochs": settings.epochs / 10})
     if settings.warmup_epochs >= settings.epochs:
         raise ValueError(
             "--warmup_epochs must be less than --epochs. Received: "

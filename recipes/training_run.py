@@ -1,6 +1,7 @@
 """One training run: its folder, its callbacks and its call of `fit`."""
 
 import itertools
+import json
 import os
 import shutil
 import sys
@@ -12,7 +13,7 @@ from .printable import printable
 
 # What a run that ended before its first epoch leaves: nothing that a new run could lose.
 _LEFT_BY_A_START = {"settings.flags", "run.json", "metrics.jsonl", "checkpoints", "board"}
-_EMPTY_UNTIL_AN_EPOCH_ENDS = ("metrics.jsonl", "checkpoints")
+_FIRST_EPOCH = 1  # in metrics.jsonl; 0 stands before the first step
 
 
 def check_output_dir(settings):
@@ -35,8 +36,18 @@ def _holds_only_a_start(folder):
     names = {path.name for path in folder.iterdir() if not path.name.startswith("unfinished.")}
     if names and "settings.flags" not in names or names - _LEFT_BY_A_START:
         return False
-    kept = [folder / name for name in _EMPTY_UNTIL_AN_EPOCH_ENDS if name in names]
-    return not any(any(path.iterdir()) if path.is_dir() else path.stat().st_size for path in kept)
+    checkpoints, metrics = folder / "checkpoints", folder / "metrics.jsonl"
+    has_saved = checkpoints.exists() and any(checkpoints.iterdir())
+    return not has_saved and not (metrics.exists() and _tells_of_epochs(metrics))
+
+
+def _tells_of_epochs(metrics):
+    """Whether there is anything in a metrics.jsonl but the line of `log_before`."""
+    try:
+        lines = map(json.loads, metrics.read_text().splitlines())
+        return any(line["epoch"] >= _FIRST_EPOCH for line in lines)
+    except (ValueError, TypeError, KeyError):  # a line of somebody else, or half of one
+        return True
 
 
 def open_output_dir(settings):
@@ -45,12 +56,20 @@ def open_output_dir(settings):
 
     folder = check_output_dir(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(folder / "board", ignore_errors=True)  # of a start; it would be drawn, too
+    # Of a start; they would be drawn, too.
+    shutil.rmtree(folder / "board", ignore_errors=True)
+    (folder / "metrics.jsonl").unlink(missing_ok=True)
     # With names of files in the bytes that the system knows them by, whatever the locale is.
     with whole_file(folder / "settings.flags") as unfinished:
         unfinished.write_bytes(os.fsencode(settings.lines()))
     run_record.write_run_record(folder, settings.as_dict(), settings.seed)
     return folder
+
+
+def log_before(folder, figures):
+    """Writes figures of the weights before the first step, a dict, as epoch 0 of metrics.jsonl."""
+    line = {"epoch": _FIRST_EPOCH - 1, "step": 0, **figures}
+    (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
 
 
 def announce(settings, **facts):
@@ -60,6 +79,11 @@ def announce(settings, **facts):
             "float16, which TensorFlow computes on a CPU many times slower than float32. "
             "--precision=bfloat16 takes as little memory."
         )
+    say(**facts)
+
+
+def say(**facts):
+    """Says facts on standard error, a line each after its name."""
     for name, value in facts.items():
         print(_fitted(f"{name.replace('_', ' '):<16} {printable(value)}"), file=sys.stderr)
 

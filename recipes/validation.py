@@ -26,6 +26,7 @@ class Validation(keras.callbacks.Callback):
 
     Attributes:
         best_epoch: the epoch that is kept, from 1; None where none was measured.
+        num_measured: int, epochs that were trained and measured.
     """
 
     def __init__(self, batches, settings):
@@ -33,7 +34,7 @@ class Validation(keras.callbacks.Callback):
         self.batches = batches
         self.path = Path(settings.output_dir) / "checkpoints" / "best.safetensors"
         self.patience = settings.early_stopping_epochs
-        self.best, self.best_epoch, self.num_since = None, None, 0
+        self.best, self.best_epoch, self.num_since, self.num_measured = None, None, 0, 0
         self.monitor = settings.monitor
         # Else the last epoch counts: under a cosine its weights are the settled ones, and the best
         # of many epochs on few images is partly luck.
@@ -74,6 +75,7 @@ class Validation(keras.callbacks.Callback):
             found = predict_labelled(self.model, self._each_batch())
             figures = classification_summary(found.probabilities, found.labels)
             self.num_since += 1
+            self.num_measured += 1
             if self.chooses and self._is_better(figures[self.monitor]):
                 self.best, self.best_epoch = figures[self.monitor], epoch + 1
                 self.num_since = 0
@@ -81,6 +83,13 @@ class Validation(keras.callbacks.Callback):
         logs.update({f"val_{name}": value for name, value in figures.items()})
         if self.patience and self.num_since >= self.patience:
             self.model.stop_training = True
+
+    def outcome(self, num_epochs):
+        """What came of it, a dict: the best epoch, and where a run of so many stopped early."""
+        found = {} if self.best_epoch is None else {"best_epoch": self.best_epoch}
+        if self.patience and self.num_measured < num_epochs:
+            found |= {"epochs_trained": self.num_measured, "epochs": num_epochs}
+        return found
 
     def take_best(self, classifier):
         """Gives the classifier the weights of the best epoch."""

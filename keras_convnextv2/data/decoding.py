@@ -55,6 +55,8 @@ def read_image(
     framing = as_framing(framing)
     demand_regular_file(path)
     head = read_head(path)
+    if not head:
+        raise ValueError("the file is empty")
     fields = read_fields(path, head)
     found = 3 if fields is None else fields.channels
     if found != channels:

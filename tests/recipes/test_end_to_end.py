@@ -8,6 +8,7 @@ import PIL.Image
 import pytest
 
 import keras_convnextv2 as kc
+from keras_convnextv2.analysis.curves import panels_of, read_metrics
 
 
 def without_decoder(words):
@@ -80,6 +81,24 @@ def test_the_order_of_each_epoch_follows_from_its_number(
     assert asked[-6:] == [(epoch, index) for epoch in (0, 1) for index in range(3)]
     first, second = (taken[epoch][-24:] for epoch in (0, 1))
     assert sorted(first) == sorted(second) and first != second
+
+
+@pytest.mark.one_backend
+def test_probes_before_the_first_step_are_shown_and_drawn(run_recipe, tiny_run, tmp_path):
+    folder = tmp_path / "run"
+    images_dir = next(word.partition("=")[2] for word in tiny_run if "data_dir" in word)
+    words = (*tiny_run, "--epochs=1", f"--probe_dir={images_dir}", "--learning_rate=1e-20")
+    outcome = run_recipe("pretrain", *words, f"--output_dir={folder}", "--json")
+    assert outcome.status == 0, outcome.err
+    before, after = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    assert (before["epoch"], before["step"], after["epoch"]) == (0, 0, 1)
+    # At this rate no float32 weight moves.
+    for name in ("probe_ridge", "probe_knn"):
+        assert before[name] == after[name] > 0
+    ridge, knn = f"{before['probe_ridge']:.1%}", f"{before['probe_knn']:.1%}"
+    assert f"\nprobes before    ridge {ridge}, kNN {knn}\n" in outcome.err
+    curves = panels_of(read_metrics(folder / "metrics.jsonl"))
+    assert curves["probes"]["probe_knn"][0] == [0, 1] and curves["loss"]["loss"][0] == [1]
 
 
 @pytest.mark.one_backend

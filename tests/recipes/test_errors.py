@@ -57,8 +57,11 @@ def test_empty_data_folder(run_recipe, tmp_path):
     assert_one_line(outcome, "pretrain", str(empty), "no images")
 
 
-@pytest.mark.parametrize("content", [b"", b"these are words, not pixels"])
-def test_unreadable_image_is_named(run_recipe, tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(b"", "the file is empty"), (b"these are words, not pixels", "cannot identify")],
+)
+def test_unreadable_image_is_named(run_recipe, tmp_path, content, problem):
     folder = tmp_path / "photographs"
     for name in ("boot", "coat"):
         (folder / "train" / name).mkdir(parents=True)
@@ -78,7 +81,7 @@ def test_unreadable_image_is_named(run_recipe, tmp_path, content):
         f"--data_dir={folder}",
         f"--output_dir={tmp_path / 'run'}",
     )
-    assert_one_line(outcome, "pretrain", str(broken))
+    assert_one_line(outcome, "pretrain", str(broken), problem)
 
 
 @pytest.mark.one_backend
@@ -177,6 +180,32 @@ def test_a_classifier_of_other_classes(run_recipe, images_dir, tmp_path):
     kc.ConvNeXtV2Classifier(backbone, num_classes=5).save(path)
     words = (f"--weights={path}", f"--data_dir={images_dir}")
     assert_one_line(run_recipe("evaluate", *words), "evaluate", "5 classes", "3")
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("recipe", ["evaluate", "linear_probe"])
+def test_a_model_of_colours_is_not_measured_on_the_embedded_grey_images(
+    run_recipe, pretrained, recipe
+):
+    checkpoint = pretrained.folder / "checkpoints" / "last.keras"
+    outcome = run_recipe(recipe, f"--weights={checkpoint}")
+    assert_one_line(outcome, recipe, "of 3 channels", "these have 1", "fashion_mnist", "--data_dir")
+
+
+@pytest.mark.one_backend
+def test_a_model_of_colours_is_not_measured_on_a_grey_folder(run_recipe, pretrained, images_dir):
+    for split in ("train", "test"):
+        with np.load(images_dir / f"{split}.npz") as arrays:
+            grey = {**arrays, "images": arrays["images"][..., :1]}
+        grey |= {"mean": grey["mean"][:1], "std": grey["std"][:1]}
+        np.savez(images_dir / f"{split}.npz", **grey)
+    words = (
+        f"--weights={pretrained.folder / 'checkpoints' / 'last.keras'}",
+        f"--data_dir={images_dir}",
+    )
+    outcome = run_recipe("evaluate", *words)
+    assert_one_line(outcome, "evaluate", "of 3 channels", "these have 1", "test.npz")
+    assert "Give --data_dir" not in outcome.err
 
 
 @pytest.mark.parametrize(

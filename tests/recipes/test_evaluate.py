@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from pathlib import PurePath
 
 import numpy as np
 import PIL.Image
@@ -10,7 +11,7 @@ import pytest
 
 import keras_convnextv2 as kc
 from keras_convnextv2 import analysis, data
-from recipes import evaluation_report
+from recipes import evaluated_images, evaluation_report
 from tests.recipes.one_line import assert_one_line
 
 FILES = {"per_class.csv", "report.json", "confusion.png", "worst.png", "reliability.png"}
@@ -86,6 +87,44 @@ def test_the_folder_has_tables_and_pictures(run_recipe, classifier, shared_image
                 assert len(picture.getcolors(1 << 24)) > 10  # it is not empty
     again = run_recipe("evaluate", *words)
     assert_one_line(again, "evaluate", "--output_dir", "not empty")
+
+
+@pytest.mark.one_backend
+def test_all_images_of_a_folder_are_measured_once(run_recipe, classifier, images_dir):
+    model, path = classifier
+    words = (f"--weights={path}", f"--data_dir={images_dir}", "--json")
+    outcome = run_recipe("evaluate", *words, "--split=all")
+    assert outcome.status == 0, outcome.err
+    assert "33 images in 3 classes: 24 images in 3 classes in " in outcome.err
+    pairs = [expected_of(model, images_dir, split) for split in ("train", "test")]
+    probabilities, labels = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    expected = analysis.classification_summary(probabilities, labels)
+    assert outcome.result["images"] == 33 and outcome.result["split"] == "all"
+    for name in ("accuracy", "negative_log_likelihood"):
+        np.testing.assert_allclose(outcome.result[name], expected[name], rtol=1e-4)
+    # Nothing has been held out for validation by a run that is not known.
+    again = run_recipe("evaluate", *words, "--split=validation")
+    assert_one_line(again, "evaluate", "no validation split")
+    with np.load(images_dir / "test.npz") as arrays:
+        arrays = {**arrays, "images": arrays["images"][:, :8]}
+    np.savez(images_dir / "test.npz", **arrays)
+    assert_one_line(run_recipe("evaluate", *words, "--split=all"), "evaluate", "train and test are")
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("splits", [("",), ("train", "val"), ("train", "val", "test"), ("train",)])
+def test_all_files_of_a_folder_are_taken_once(splits, tmp_path):
+    paths = []
+    for split in splits:
+        for name in ("boot", "coat"):
+            (tmp_path / split / name).mkdir(parents=True, exist_ok=True)
+            for number in range(6):
+                paths.append(str(tmp_path / split / name / f"{number}.png"))
+                PIL.Image.new("RGB", (9, 9)).save(paths[-1])
+    source = evaluated_images.all_splits(lambda split: data.open_source(tmp_path, split))
+    assert sorted(source.records) == sorted(paths)
+    for path, label in zip(source.records, source.labels, strict=True):
+        assert source.class_names[label] == PurePath(path).parent.name
 
 
 @pytest.fixture

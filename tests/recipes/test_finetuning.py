@@ -9,6 +9,8 @@ import pytest
 
 import keras_convnextv2 as kc
 from keras_convnextv2 import analysis
+from recipes import doubtful_settings
+from recipes.run_settings import Settings
 from tests.recipes.one_line import assert_one_line
 
 SMALL = (
@@ -45,6 +47,7 @@ def test_everything_at_once_and_the_best_epoch_is_kept(finetune, monkeypatch):
         *("--ema_momentum=0.5", "--layer_decay=0.8", "--accumulation_steps=2", "--clip_norm=1"),
         *("--drop_path_rate=0.1", "--monitor=negative_log_likelihood", "--sampling=balanced"),
     )
+    assert "\nema " not in outcome.err and "\nfreeze epochs " in outcome.err
     lines = lines_of(folder)
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
     # 18 images are left of 24: 4 steps an epoch, 2 of them an update; counted over both phases.
@@ -53,6 +56,7 @@ def test_everything_at_once_and_the_best_epoch_is_kept(finetune, monkeypatch):
     # The saved model is that of the best epoch, with the temperature that fits the same images.
     assert classifier.temperature == 2.5
     best = min(line["val_negative_log_likelihood"] for line in lines)
+    assert "epochs_trained" not in outcome.result
     best_line = lines[outcome.result["best_epoch"] - 1]
     assert best_line["val_negative_log_likelihood"] == best
     source = kc.data.open_source(outcome_data(folder), "train").split(0.25, 0)[1]
@@ -100,6 +104,50 @@ def test_a_head_that_learns_alone_is_not_averaged(finetune):
     assert abs(second - first) > 0.1  # averages: about 4 updates / 10,000 of the change
 
 
+def remarks(steps_per_epoch, **values):
+    """What is said at the start of a run of 10 epochs."""
+    usual = {"weights": "a file", "freeze_epochs": 0, "ema_momentum": 0.0, "epochs": 10}
+    settings = Settings({**usual, "warmup_epochs": 1.0, "accumulation_steps": 1, **values})
+    return doubtful_settings.remarks(settings, steps_per_epoch)
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize(
+    ("momentum", "steps", "reach", "share", "suited"),
+    [
+        (0.9999, 75, "10,000", "93%", 0.99),  # .9999 ** 750 = .9277; 10 / 750 = .01
+        (0.99, 29, "100", "5%", 0.97),  # .99 ** 290 = .0542; 10 / 290 = .03
+        (0.9, 1, "10", "35%", 0),  # .9 ** 10 = .3487; of 10 updates there is no tenth
+        (1.0, 75, "all", "100%", 0.99),
+    ],
+)
+def test_an_average_over_more_than_the_run_is_said(momentum, steps, reach, share, suited):
+    said = remarks(steps, ema_momentum=momentum)["ema"]
+    assert f"about {reach} updates, and there are {10 * steps}: {share} of" in said
+    assert f"--ema_momentum={suited:g} suits" in said
+    assert ("no average" in said) == (suited == 0)
+    # What is proposed is not found fault with.
+    assert remarks(steps, ema_momentum=suited) == {}
+
+
+@pytest.mark.one_backend
+def test_an_average_over_a_third_of_the_run_or_less_is_not():
+    assert remarks(31, ema_momentum=0.99) == {} == remarks(1, ema_momentum=0.0)
+    assert remarks(31, ema_momentum=0.99, accumulation_steps=2) != {}  # of half as many updates
+
+
+@pytest.mark.one_backend
+def test_random_weights_that_do_not_learn_are_said_or_refused(
+    run_recipe, shared_images_dir, tmp_path
+):
+    assert remarks(31, freeze_epochs=2) == {}
+    assert remarks(31, freeze_epochs=2, weights="")["freeze_epochs"].startswith("2 in which")
+    words = (f"--data_dir={shared_images_dir}", f"--output_dir={tmp_path / 'run'}")
+    for part in ("head", "last_stage"):
+        outcome = run_recipe("finetune", *SMALL, *words, f"--trainable={part}")
+        assert_one_line(outcome, "finetune", f"--trainable={part}", "--weights", "random")
+
+
 @pytest.mark.one_backend
 def test_training_stops_when_it_no_longer_gets_better(finetune):
     folder, _, outcome = finetune(
@@ -107,6 +155,7 @@ def test_training_stops_when_it_no_longer_gets_better(finetune):
     )
     assert len(lines_of(folder)) == 3  # the first is the best of equals
     assert outcome.result["best_epoch"] == 1
+    assert (outcome.result["epochs_trained"], outcome.result["epochs"]) == (3, 9)
 
 
 @pytest.mark.one_backend
@@ -231,14 +280,25 @@ def test_changes_of_colour_are_left_out_of_other_channels(run_recipe, tmp_path):
 
 
 @pytest.mark.one_backend
-def test_evaluation_sees_what_the_run_saw(finetune, run_recipe, shared_images_dir):
-    folder, _, outcome = finetune("--epochs=2", "--evaluation_crop=0.5")
+def test_evaluation_sees_what_the_run_saw(finetune, run_recipe, shared_images_dir, images_dir):
+    folder, _, outcome = finetune(
+        "--epochs=2", "--evaluation_crop=0.5", "--validation_fraction=0.25", "--seed=3"
+    )
     words = (f"--weights={folder}", f"--data_dir={shared_images_dir}", "--json")
     again = run_recipe("evaluate", *words)
     assert "evaluation crop  0.5, as in the run" in again.err
     np.testing.assert_allclose(again.result["loss"], outcome.result["test_loss"], rtol=1e-5)
     other = run_recipe("evaluate", *words, "--evaluation_crop=0")
     assert abs(other.result["loss"] - again.result["loss"]) > 1e-5
+    # The images that the run held out, and no others: the figures of its last epoch.
+    held_out = run_recipe("evaluate", *words, "--split=validation")
+    assert "--validation_fraction=0.25 by --seed=3" in held_out.err
+    assert "may be other images" not in held_out.err
+    assert held_out.result["images"] == 6
+    measured = lines_of(folder)[-1]["val_negative_log_likelihood"]  # before the temperature
+    np.testing.assert_allclose(held_out.result["loss"], measured, rtol=1e-5)
+    elsewhere = run_recipe("evaluate", *words, "--split=validation", f"--data_dir={images_dir}")
+    assert f"that run read {shared_images_dir}: these may be other images" in elsewhere.err
 
 
 @pytest.mark.one_backend

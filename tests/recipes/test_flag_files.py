@@ -1,12 +1,13 @@
 """Files of flags, `--flagfile` and the settings.flags of a run: read whole, or named."""
 
+import json
 import os
 
 import PIL.Image
 import pytest
 
 import keras_convnextv2 as kc
-from recipes import flag_files
+from recipes import flag_files, run_settings
 from tests.recipes.one_line import assert_one_line
 from tests.reference.processes import run_python
 
@@ -50,6 +51,10 @@ def test_a_file_of_something_else_is_named(run_recipe, tmp_path, content, nested
 def test_a_file_that_is_not_there_or_names_itself(run_recipe, tmp_path):
     outcome = run_recipe("pretrain", f"--flagfile={tmp_path / 'none.flags'}")
     assert_one_line(outcome, "pretrain", "none.flags", "cannot be read", "No such file")
+    outcome = run_recipe("finetune", "--flagfile=finetune_1k_ato")
+    names = [path.stem for path in flag_files.SETTINGS.iterdir()]
+    assert len(names) > 20
+    assert_one_line(outcome, "finetune", "--flagfile=finetune_1k_ato", *names, ". See --help.")
     path = tmp_path / "circle.flags"
     path.write_text(f"--flagfile={path}")
     assert_one_line(run_recipe("pretrain", f"--flagfile={path}"), "pretrain", "names itself")
@@ -68,6 +73,26 @@ def test_what_is_damaged_beside_a_model_is_named(run_recipe, images_dir, tmp_pat
     path.write_bytes(bytes(range(256)))
     assert_one_line(run_recipe("predict", *words), "predict", str(path))
     assert run_recipe("predict", *words, "--mean=0,0,0", "--std=1,1,1").status == 0
+
+
+def test_a_warm_up_that_follows_from_the_epochs_follows_from_other_epochs(
+    run_recipe, pretrained, tmp_path
+):
+    path = pretrained.folder / "settings.flags"
+    names = {line.partition("=")[0] for line in flag_files.lines_of(path)}
+    assert {"--epochs", "--max_shift", "--min_learning_rate"} <= names
+    assert "--warmup_epochs" not in names
+    values = json.loads((pretrained.folder / "run.json").read_text())["settings"]
+    assert values["warmup_epochs"] == 0.2  # of 2 epochs
+    words = (f"--flagfile={path}", "--epochs=30", "--dry_run", f"--output_dir={tmp_path / 'run'}")
+    again = run_recipe("pretrain", *words)
+    assert "30 epochs of 3 steps of 8 images" in again.err and "after 9 steps" in again.err
+    # What is given is kept.
+    settings = run_settings.from_flags().replaced(max_shift=None, warmup_epochs=4.0)
+    settings = settings.derived({"max_shift": 1, "warmup_epochs": 3.0})
+    assert (settings.max_shift, settings.warmup_epochs) == (1, 4.0)
+    assert "--warmup_epochs=4.0\n" in settings.lines() and "max_shift" not in settings.lines()
+    assert "--max_shift=2\n" in settings.replaced(max_shift=2).lines()
 
 
 def test_a_run_can_be_started_again_where_the_locale_is_not_utf8(images_dir, tmp_path):

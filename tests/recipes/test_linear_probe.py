@@ -46,7 +46,17 @@ def test_what_a_run_left_is_measured_and_its_features_are_kept(
     )
     first, second = (run_recipe("linear_probe", *words) for _ in range(2))
     assert first.status == 0, first.err
-    assert "24 train images: computed" in first.err and "9 test images: computed" in first.err
+    said = [line.rpartition(",")[0] or line for line in first.err.splitlines()]
+    assert said == [
+        f"{what}: {words}"
+        for what, done in (
+            ("features of 24 train images", "computed"),
+            ("features of 9 test images", "computed"),
+            ("probe knn of 24 train images", "measured"),
+            ("probe ridge of 24 train images", "measured"),
+        )
+        for words in ("begun", done)
+    ]
     assert "24 train images: read from the cache" in second.err
     assert first.result == second.result
     assert len(os.listdir(tmp_path / "cache")) == 2

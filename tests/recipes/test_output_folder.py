@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from recipes import training_run
+from recipes.run_settings import Settings
 from tests.recipes.one_line import assert_one_line
 
 pytestmark = pytest.mark.one_backend
@@ -29,11 +31,26 @@ def test_a_run_that_failed_at_its_start_can_be_repeated(run_recipe, tiny_run, tm
     words = (*tiny_run, f"--output_dir={folder}", "--json")
     failed = run_recipe("pretrain", *words, "--learning_rate=1e30", "--epochs=40")
     assert failed.status != 0 and (folder / "settings.flags").exists()
-    for path in (*(folder / "checkpoints").glob("*"), folder / "metrics.jsonl"):
-        path.unlink(missing_ok=True)  # as if it had ended in its first epoch
+    for path in (folder / "checkpoints").glob("*"):
+        path.unlink()  # as if it had ended in its first epoch
+    training_run.log_before(folder, {"probe_knn": 0.5})
     outcome = run_recipe("pretrain", *words)
     assert outcome.status == 0, outcome.err
     assert "--epochs=2" in (folder / "settings.flags").read_text().splitlines()
+    assert "probe_knn" not in (folder / "metrics.jsonl").read_text()
+
+
+def test_a_run_that_ended_in_its_first_epoch_can_be_repeated(tmp_path):
+    settings = Settings({"output_dir": str(tmp_path)})
+    (tmp_path / "settings.flags").write_text("")
+    training_run.log_before(tmp_path, {"probe_knn": 0.5})
+    assert training_run.check_output_dir(settings) == tmp_path
+    for more in ('{"epoch": 1, "step": 3}\n', '{"epo'):
+        training_run.log_before(tmp_path, {"probe_knn": 0.5})
+        with open(tmp_path / "metrics.jsonl", "a") as metrics:
+            metrics.write(more)
+        with pytest.raises(ValueError, match="not empty"):
+            training_run.check_output_dir(settings)
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoints/last.keras", "notes.txt"])

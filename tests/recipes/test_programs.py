@@ -55,6 +55,27 @@ def test_no_program_imports_keras_before_it_has_hidden_what_backends_log(name):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("'x'", ()),
+        ("'x', flush=True", ()),
+        ("'x' * 100_000", ()),
+        ("'x'", ("--help",)),
+        ("'x' * 100_000, file=sys.stderr", ()),
+    ],
+)
+def test_a_program_whose_output_nobody_reads_any_more_ends_quietly(said, words):
+    lines = f"import sys; from recipes import program; program.run(lambda: print({said}))"
+    both = subprocess.STDOUT if "stderr" in said else subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", lines, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=both
+    ) as program:
+        program.stdout.close()  # as `| head -0`
+        heard = b"" if program.stderr is None else program.stderr.read()
+    assert (heard, program.returncode) == (b"", 141)
+
+
 def test_a_traceback_is_shown_where_it_is_asked_for(run_recipe, tmp_path):
     words = (f"--output_dir={tmp_path / 'run'}", "--data_dir=/nowhere")
     assert "Traceback" not in run_recipe("pretrain", *words).err

@@ -71,6 +71,23 @@ def test_after_a_crash_what_was_logged_last_is_shown(name):
 
 
 @pytest.mark.one_backend
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_that_tells_it_to_end_is_no_crash(name):
+    done = run_to(f"os.kill(os.getpid(), signal.{name}); import time; time.sleep(60)")
+    assert done.returncode == -getattr(signal, name)
+    assert done.stderr.startswith(f"{SAID}The program was stopped by a signal, ")
+    assert done.stderr.count("\n") == 2 and name in done.stderr
+
+
+@pytest.mark.one_backend
+def test_a_signal_that_is_seen_to_does_not_end_it():
+    ignored = "signal.signal(signal.SIGTERM, signal.SIG_IGN); os.kill(os.getpid(), signal.SIGTERM)"
+    assert run_to(ignored).stderr == SAID
+    done = run_to(f"{ignored}; os.abort()")
+    assert LOGS[0] in done.stderr and "stopped by a signal" not in done.stderr
+
+
+@pytest.mark.one_backend
 def test_after_a_crash_no_more_than_the_end_is_shown():
     done = run_to("os.write(2, b'x' * 50_000); os.write(2, b'the end'); os.abort()")
     assert "xxxthe end" in done.stderr

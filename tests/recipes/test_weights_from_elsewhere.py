@@ -78,6 +78,21 @@ def test_evaluation_takes_a_classifier_at_the_size_of_the_flag(
     assert losses["32x64"] != losses["64x64"]
 
 
+def test_the_size_that_is_taken_where_they_name_none_is_said(
+    run_recipe, classifier, images_dir, tmp_path
+):
+    for name, format in (("none.pth", "official"), ("one.safetensors", "timm")):
+        kc.save_weights(classifier, tmp_path / name, format)
+    words = (f"--data_dir={images_dir}", "--batch_size=3")
+    for recipe, more in (("evaluate", ()), ("linear_probe", ("--probes=knn", "--feature_cache="))):
+        said = run_recipe(recipe, f"--weights={tmp_path / 'none.pth'}", *words, *more).err
+        assert "image size       224, as --weights does not say one; --image_size sets" in said
+    for more in ("--weights=none.pth --image_size=32x64", "--weights=one.safetensors"):
+        more = more.replace("--weights=", f"--weights={tmp_path}/").split()
+        outcome = run_recipe("evaluate", *words, *more)
+        assert outcome.status == 0 and "does not say one" not in outcome.err
+
+
 def test_evaluation_compares_their_class_names(run_recipe, classifier, images_dir, tmp_path):
     classifier.class_names = ("coat", "boot", "dress")
     kc.save_weights(classifier, tmp_path / "folder", "transformers")
