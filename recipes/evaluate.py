@@ -4,7 +4,7 @@ r"""Measures a fine-tuned classifier on labelled images, or a pretrained FCMAE's
     python -m recipes.evaluate --weights=runs/finetuned --data_dir=photographs --json
     python -m recipes.evaluate --weights=runs/finetuned --data_dir=photographs --tta \
         --output_dir=runs/finetuned_test
-    python -m recipes.evaluate --weights=runs/pretrained/checkpoints/last.keras
+    python -m recipes.evaluate --weights=runs/pretrained/checkpoints
 
 Of a classifier it prints accuracy, accuracy among the first --top classes, balanced accuracy (the
 mean recall of the classes) and macro-F1; where images have several labels, mean average precision
@@ -95,7 +95,7 @@ def main():
     if isinstance(model, kc.ConvNeXtV2Backbone):
         raise ValueError(
             f"--weights: {FLAGS.weights} holds a backbone, which has no accuracy. Fine-tune it "
-            "with recipes.finetune, or name the checkpoints/last.keras of its pretraining."
+            "with recipes.finetune, or name the checkpoints of its pretraining."
         )
     is_classifier = isinstance(model, kc.ConvNeXtV2Classifier)
     if not is_classifier and (FLAGS.tta or folder):

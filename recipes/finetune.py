@@ -33,6 +33,7 @@ from . import (
     model_flags,
     pixel_range,
     program,
+    run_folder,
     saved_models,
     training_flags,
     training_run,
@@ -157,7 +158,7 @@ def main():
     doubtful_settings.refuse_random_features(settings)
     variant = model_flags.variant_of(settings)
     if not settings.dry_run:
-        training_run.check_output_dir(settings)
+        run_folder.check(settings)
     train, validated, test = images.open_splits(settings, trained_with)
     settings = pixel_range.kept(settings, train)
     augmentation = augmentation_flags.augmentation(settings, train.channels)
@@ -247,41 +248,50 @@ def main():
         result = projection.project(classifier, batches, epochs, validation_batches, epochs)
         program.print_result(result, settings.json)
         return
-    folder = training_run.open_output_dir(settings)
-    done = 0
-    for trainable, epochs, *others in phases:
-        if done:
-            training_run.set_trainable(classifier, trainable)
-            compile_for(epochs, *others)
-        logs = training_run.train(
-            classifier,
-            batches,
-            folder,
-            "fine-tuning",
-            settings,
-            epochs=(done, done + epochs),
-            watchers=[chooser],
-            hidden=chooser.hidden,
-            class_weight=class_weight,
-        )
-        done += epochs
-    chooser.take_best(classifier)
-    classifier.temperature = chooser.temperature(classifier)
-    save_model(classifier, folder / "model.keras")
 
-    scores, classes, found = evaluation_report.measure(classifier, test_batches, settings.tta)
-    report = folder / "test"
-    evaluation_report.write(report, scores, classes, found, test_batches, num_worst=24)
-    result = {
-        **chooser.outcome(done),
-        **{f"test_{name}": value for name, value in scores.items()},
-        "test_images": len(test),
-        "train_images": len(train),
-        "train_loss": logs["loss"],
-        "model": str(folder / "model.keras"),
-        "report": str(report),
-        "log": str(folder / "metrics.jsonl"),
-    }
+    def train_and_test(folder):
+        done = 0
+        for trainable, epochs, *others in phases:
+            if done:
+                training_run.set_trainable(classifier, trainable)
+                compile_for(epochs, *others)
+            is_last = done + epochs == settings.freeze_epochs + settings.epochs
+            logs = training_run.train(
+                classifier,
+                batches,
+                folder,
+                "fine-tuning",
+                settings,
+                epochs=(done, done + epochs),
+                part=None if is_last else trainable,
+                watchers=[chooser],
+                hidden=chooser.hidden,
+                class_weight=class_weight,
+            )
+            done += epochs
+        chooser.take_best(classifier)
+        classifier.temperature = chooser.temperature(classifier)
+        save_model(classifier, folder / "model.keras")
+
+        scores, classes, found = evaluation_report.measure(classifier, test_batches, settings.tta)
+        report = folder / "test"
+        evaluation_report.write(report, scores, classes, found, test_batches, num_worst=24)
+        return {
+            **chooser.outcome(done),
+            **{f"test_{name}": value for name, value in scores.items()},
+            "test_images": len(test),
+            "train_images": len(train),
+            "train_loss": logs["loss"],
+            "model": str(folder / "model.keras"),
+            "report": str(report),
+            "log": str(folder / "metrics.jsonl"),
+        }
+
+    with run_folder.opened(settings) as folder:
+        result = run_folder.result_of(folder)
+        if result is None:
+            result = train_and_test(folder)
+            run_folder.keep_result(folder, result)
     program.print_result(result, settings.json)
 
 

@@ -112,7 +112,8 @@ def of_run(model):
     """
     path = Path(model)
     folder = path if path.is_dir() else path.parent
-    folder = folder.parent if folder.name == "checkpoints" else folder
+    within = next((f for f in (folder, *folder.parents) if f.name == "checkpoints"), None)
+    folder = within.parent if within is not None else folder
     settings = folder / "settings.flags"
     if not settings.is_file():
         return {}

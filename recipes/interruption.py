@@ -1,54 +1,77 @@
-"""Ctrl-C in a training, which Keras would now and then pass over."""
+"""SIGINT and SIGTERM in a training: it ends between two steps, and what it has is saved."""
 
 import contextlib
 import signal
+import sys
 import threading
 
 import keras
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-class StopOnInterrupt(keras.callbacks.Callback):
-    """Raises a KeyboardInterrupt that was raised where nobody let it through.
 
-    Keras (3.15) reads the logs of a step within `try: ... except: pass`, where a training on JAX
-    waits for its device most of the time: a Ctrl-C that comes then is lost. This remembers that it
-    came, and raises it again at the next batch.
+class Stopped(KeyboardInterrupt):
+    """A training that was told to end, and saved before.
+
+    Args:
+        number: of the signal.
+        folder: of its checkpoints.
+    """
+
+    def __init__(self, number, folder):
+        super().__init__(number)
+        self.number = number
+        self.folder = folder
+
+    def __str__(self):
+        return (
+            f"stopped by {signal.Signals(self.number).name}; all of it is saved in {self.folder}. "
+            "The same command goes on from there."
+        )
+
+
+class StopOnSignal(keras.callbacks.Callback):
+    """After a signal raises `Stopped` when the step is done and saved; after another at once.
+
+    Keras (3.15) passes over what a handler raises while it reads the logs of a step, so this one
+    raises nothing but remembers. Put it behind `checkpoints`.
+
+    Args:
+        checkpoints: `runs.Checkpoints`, of the same training.
     """
 
     takes_tensors = True
 
-    def __init__(self):
+    def __init__(self, checkpoints):
         super().__init__()
-        self.came = False
+        self.checkpoints = checkpoints
+        self.number = None
 
     @contextlib.contextmanager
     def listening(self):
-        """Within it the signal is noted, too; where signals cannot be, nothing changes."""
+        """Within it the signals are seen to; where signals cannot be, nothing changes."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.getsignal(signal.SIGINT)
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
 
         def note(number, frame):
-            self.came = True
-            if callable(before):
-                before(number, frame)  # raises, as Python's own does
+            if self.number is not None:
+                raise KeyboardInterrupt
+            self.number = number
+            print("Stopping when this step is saved; once more: at once.", file=sys.stderr)
 
-        signal.signal(signal.SIGINT, note)
+        for number in _SIGNALS:
+            signal.signal(number, note)
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self._raise()
+            for number, handler in before.items():
+                signal.signal(number, handler or signal.SIG_DFL)
 
     def on_train_batch_end(self, batch, logs=None):
-        self._raise()
+        if self.number is not None and self.checkpoints.save(logs):
+            raise Stopped(self.number, self.checkpoints.folder)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._raise()
-
-    def _raise(self):
-        if self.came:
-            raise KeyboardInterrupt
+        self.on_train_batch_end(None, logs)

@@ -14,7 +14,7 @@ With labelled images beside it, --probe_dir, it is measured after each epoch how
 tell those apart.
 
 Leaves in the output folder: model.keras (the backbone, for recipes.finetune), settings.flags and
-run.json, metrics.jsonl, curves.png, board (for TensorBoard), checkpoints/last.keras (the whole
+run.json, metrics.jsonl, curves.png, board (for TensorBoard), checkpoints (the whole
 FCMAE) and reconstructions.png.
 """
 
@@ -26,6 +26,7 @@ from . import (
     model_flags,
     pixel_range,
     program,
+    run_folder,
     training_flags,
     training_run,
 )
@@ -84,7 +85,7 @@ def main():
     settings = training_flags.resolve(EMBEDDED_RUN, FOLDER_RUN)
     variant = model_flags.variant_of(settings)
     if not settings.dry_run:
-        training_run.check_output_dir(settings)
+        run_folder.check(settings)
     source = images.open_training_images(settings)
     settings = pixel_range.kept(settings, source)
     augmentation = augmentation_flags.augmentation(settings, source.channels)
@@ -151,26 +152,33 @@ def main():
     if settings.dry_run:
         program.print_result(projection.project(fcmae, batches, settings.epochs), settings.json)
         return
-    folder = training_run.open_output_dir(settings)
-    shown = images.some_images(settings)
-    logs = training_run.train(
-        fcmae,
-        batches,
-        folder,
-        "pretraining",
-        settings,
-        watchers=_probes(fcmae, settings, folder),
-        pictures=lambda: draw_reconstructions(fcmae, shown.images, shown.mean, shown.std),
-    )
-    save_model(backbone, folder / "model.keras")
-    pictures = folder / "reconstructions.png"
-    save_reconstructions(pictures, fcmae, shown.images, shown.mean, shown.std)
-    result = {
-        **{name: float(value) for name, value in logs.items()},
-        "model": str(folder / "model.keras"),
-        "pictures": str(pictures),
-        "log": str(folder / "metrics.jsonl"),
-    }
+
+    def train_and_draw(folder):
+        shown = images.some_images(settings)
+        logs = training_run.train(
+            fcmae,
+            batches,
+            folder,
+            "pretraining",
+            settings,
+            watchers=_probes(fcmae, settings, folder),
+            pictures=lambda: draw_reconstructions(fcmae, shown.images, shown.mean, shown.std),
+        )
+        save_model(backbone, folder / "model.keras")
+        pictures = folder / "reconstructions.png"
+        save_reconstructions(pictures, fcmae, shown.images, shown.mean, shown.std)
+        return {
+            **{name: float(value) for name, value in logs.items()},
+            "model": str(folder / "model.keras"),
+            "pictures": str(pictures),
+            "log": str(folder / "metrics.jsonl"),
+        }
+
+    with run_folder.opened(settings) as folder:
+        result = run_folder.result_of(folder)
+        if result is None:
+            result = train_and_draw(folder)
+            run_folder.keep_result(folder, result)
     program.print_result(result, settings.json)
 
 
@@ -184,10 +192,12 @@ def _probes(fcmae, settings, folder):
         images.probe_batches(settings, split, fcmae.backbone) for split in ("train", "test")
     )
     watch = WatchProbes(fcmae, train, test, settings.probe_every)
+    if run_folder.is_begun(folder):
+        return [watch]
     watch.before = watch.measure()
     ridge, knn = (watch.before[f"probe_{name}"] for name in ("ridge", "knn"))
     training_run.say(probes_before=f"ridge {ridge:.1%}, kNN {knn:.1%}")
-    training_run.log_before(folder, watch.before)
+    run_folder.log_before(folder, watch.before)
     return [watch]
 
 

@@ -4,6 +4,7 @@ import gc
 import importlib.util
 import json
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -14,7 +15,8 @@ from . import compiled_programs, flag_files, huge_pages, quiet_logs
 from .printable import one_line, printable
 
 EXIT_STATUS = 2
-_UNREAD_STATUS = 128 + 13  # as a shell tells of a program that SIGPIPE ended
+_SIGNAL_STATUS = 128  # and the number of the signal that ended a program, as a shell tells it
+_UNREAD_STATUS = _SIGNAL_STATUS + 13  # of SIGPIPE
 SHARED_FLAGS = ("backend_logs", "jax_cache_dir", "traceback")  # of every program
 _NUM_SHOWN = 8  # of a list
 
@@ -90,16 +92,16 @@ def _guarded(main, only_starts_programs):
     huge_pages.start_again_with_them()
     if not only_starts_programs:
         quiet_logs.hide()
-    message = _what_went_wrong(main)
-    if message is not None:
+    wrong = _what_went_wrong(main)
+    if wrong is not None:
         # With the error goes what it held on to, as TensorFlow's reading of images: it would
         # complain of a Python that has ended.
         gc.collect()
-        _fail(message)
+        _fail(*wrong)
 
 
 def _what_went_wrong(main):
-    """Runs `main()`: None, or what to tell the user."""
+    """Runs `main()`: None, or what to tell the user, and the exit status."""
     try:
         compiled_programs.keep()
         main()
@@ -107,14 +109,15 @@ def _what_went_wrong(main):
         raise
     except (ValueError, OSError, FloatingPointError) as error:
         _show_traceback()
-        return one_line(error)
+        return one_line(error), EXIT_STATUS
     except ModuleNotFoundError as error:
         if error.name not in _EXTRAS:
             raise
         _show_traceback()
-        return _how_it_is_missing(error.name)
-    except KeyboardInterrupt:
-        return "stopped by the user; what was saved before is intact."
+        return _how_it_is_missing(error.name), EXIT_STATUS
+    except KeyboardInterrupt as error:
+        message = str(error) or "stopped by the user; what was saved before is intact."
+        return message, _SIGNAL_STATUS + getattr(error, "number", signal.SIGINT)
     return None
 
 
@@ -143,10 +146,10 @@ def _how_it_is_missing(package):
     )
 
 
-def _fail(message):
+def _fail(message, status=EXIT_STATUS):
     name = Path(sys.argv[0]).stem
     print(f"{name}: error: {printable(message)}", file=sys.stderr)
-    sys.exit(EXIT_STATUS)
+    sys.exit(status)
 
 
 def print_result(result, as_json):

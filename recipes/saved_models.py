@@ -1,11 +1,14 @@
 """Models that earlier runs saved, and weights from elsewhere."""
 
+from pathlib import Path
+
 
 def load(source, image_size=None, flag="weights"):
     """The model of a run, or of weights in any format that `kc.from_preset` knows.
 
     Args:
-        source: a run's folder, a file, another library's folder, or hf://owner/name.
+        source: a run's folder, its folder of checkpoints, of which the newest whole one is taken,
+            one of these, a file, another library's folder, or hf://owner/name.
         image_size: (H, W) to use weights at that are of no size; None: of any. A `.keras` file
             has its own, and other weights may bring one along.
         flag: str, the flag that named the source, for errors.
@@ -18,13 +21,30 @@ def load(source, image_size=None, flag="weights"):
     from keras_convnextv2.weights.files import open_weights
 
     try:
-        checkpoint = open_weights(source)
+        checkpoint = open_weights(_of_run(source, flag))
         if checkpoint.model_config is not None:
             return model_of(checkpoint, with_decoder=True)
         image_size = image_size or checkpoint.description.image_size or (None, None)
         return model_of(checkpoint, image_size)
     except WeightsError as error:
         raise ValueError(f"--{flag}: {error}") from error
+
+
+def _of_run(source, flag):
+    """The checkpoint to take, where a folder of them is named; else the source as it is."""
+    from keras_convnextv2.runs import newest_checkpoint
+
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        return source
+    newest = newest_checkpoint(folder)
+    is_whole = newest is not None or (folder / "model.keras").is_file()
+    if not is_whole and newest_checkpoint(folder / "checkpoints") is not None:
+        raise ValueError(
+            f"--{flag}: the run in {folder} has not finished. Start its command again, and it "
+            f"goes on; or take what it has so far: --{flag}={folder / 'checkpoints'}"
+        )
+    return newest or source
 
 
 def check_class_names(model, names, images):

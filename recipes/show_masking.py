@@ -1,7 +1,7 @@
 r"""A local page that shows a masked image being reconstructed, with a slider for the mask ratio.
 
     pip install -e '.[web]'
-    python -m recipes.show_masking --weights=runs/pretrained/checkpoints/last.keras
+    python -m recipes.show_masking --weights=runs/pretrained/checkpoints
 
 Opens http://127.0.0.1:7860/, for this machine alone, and needs no network. Choose a picture: the
 page shows it as the model's images are cut, its visible patches, what the model predicts of every
@@ -23,9 +23,7 @@ from . import image_files, image_memory, normalisation, pixel_range, program, sa
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string(
-    "weights", None, "An FCMAE: the checkpoints/last.keras of a pretraining.", required=True
-)
+flags.DEFINE_string("weights", None, "An FCMAE: the checkpoints of a pretraining.", required=True)
 flags.DEFINE_integer("port", 7860, "Of the page.", lower_bound=1)
 image_memory.define_flags()
 flags.adopt_module_key_flags(image_memory)
@@ -54,7 +52,7 @@ class Masking:
         if not isinstance(fcmae, kc.FCMAE):
             raise ValueError(
                 f"--weights: {weights} holds no FCMAE, which alone has a decoder. Name the "
-                "checkpoints/last.keras of a pretraining."
+                "checkpoints of a pretraining."
             )
         # This path takes any number of hidden patches in one compiled function; results are equal.
         fcmae.encoder_path = "dense"

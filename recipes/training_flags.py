@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from . import flag_files, image_memory, model_flags, pixel_range, run_settings
+from . import flag_files, image_memory, model_flags, pixel_range, run_folder, run_settings
 
 FLAGS = flags.FLAGS
 
@@ -45,8 +45,23 @@ def define_data_flags(batch_size=None):
 
 
 def define_training_flags():
-    flags.DEFINE_string("output_dir", None, "New folder for what the run leaves.")
+    flags.DEFINE_string(
+        "output_dir",
+        None,
+        "Folder for what the run leaves: a new one, or that of a run which goes on there.",
+    )
     flags.mark_flag_as_required("output_dir")
+    flags.DEFINE_integer(
+        "save_every",
+        0,
+        "Steps from one checkpoint within an epoch to the next, beside that at its end; 0: that "
+        "alone.",
+        lower_bound=0,
+    )
+    flags.DEFINE_integer(
+        "keep_checkpoints", 2, "How many checkpoints are kept, the newest ones.", lower_bound=1
+    )
+    flags.adopt_module_key_flags(run_folder)
     flags.DEFINE_integer("epochs", None, "Passes over the images.", lower_bound=1)
     flags.DEFINE_float(
         "warmup_epochs",

@@ -1,75 +1,12 @@
 """One training run: its folder, its callbacks and its call of `fit`."""
 
 import itertools
-import json
-import os
 import shutil
 import sys
 import textwrap
-from pathlib import Path
 
-from . import images, run_record, training_flags
+from . import images, run_folder, training_flags
 from .printable import printable
-
-# What a run that ended before its first epoch leaves: nothing that a new run could lose.
-_LEFT_BY_A_START = {"settings.flags", "run.json", "metrics.jsonl", "checkpoints", "board"}
-_FIRST_EPOCH = 1  # in metrics.jsonl; 0 stands before the first step
-
-
-def check_output_dir(settings):
-    """The folder --output_dir, not made yet.
-
-    Raises:
-        ValueError: it is a file, or holds something other than a run that never finished an epoch.
-    """
-    folder = Path(settings.output_dir)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--output_dir: {folder} is a file. Name a folder.")
-    if folder.is_dir() and not _holds_only_a_start(folder):
-        raise ValueError(
-            f"--output_dir: {folder} is not empty, and a run overwrites nothing. Name a new folder."
-        )
-    return folder
-
-
-def _holds_only_a_start(folder):
-    names = {path.name for path in folder.iterdir() if not path.name.startswith("unfinished.")}
-    if names and "settings.flags" not in names or names - _LEFT_BY_A_START:
-        return False
-    checkpoints, metrics = folder / "checkpoints", folder / "metrics.jsonl"
-    has_saved = checkpoints.exists() and any(checkpoints.iterdir())
-    return not has_saved and not (metrics.exists() and _tells_of_epochs(metrics))
-
-
-def _tells_of_epochs(metrics):
-    """Whether there is anything in a metrics.jsonl but the line of `log_before`."""
-    try:
-        lines = map(json.loads, metrics.read_text().splitlines())
-        return any(line["epoch"] >= _FIRST_EPOCH for line in lines)
-    except (ValueError, TypeError, KeyError):  # a line of somebody else, or half of one
-        return True
-
-
-def open_output_dir(settings):
-    """Makes --output_dir with settings.flags and run.json; raises as `check_output_dir`."""
-    from keras_convnextv2.whole_files import whole_file
-
-    folder = check_output_dir(settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    # Of a start; they would be drawn, too.
-    shutil.rmtree(folder / "board", ignore_errors=True)
-    (folder / "metrics.jsonl").unlink(missing_ok=True)
-    # With names of files in the bytes that the system knows them by, whatever the locale is.
-    with whole_file(folder / "settings.flags") as unfinished:
-        unfinished.write_bytes(os.fsencode(settings.lines()))
-    run_record.write_run_record(folder, settings.as_dict(), settings.seed)
-    return folder
-
-
-def log_before(folder, figures):
-    """Writes figures of the weights before the first step, a dict, as epoch 0 of metrics.jsonl."""
-    line = {"epoch": _FIRST_EPOCH - 1, "step": 0, **figures}
-    (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
 
 
 def announce(settings, **facts):
@@ -182,12 +119,15 @@ def train(
     settings,
     *,
     epochs=None,
+    part=None,
     watchers=(),
     hidden=(),
     pictures=None,
     **fit,
 ):
     """Fits a compiled model, leaving metrics.jsonl, curves.png, board and checkpoints in `folder`.
+
+    Where there are checkpoints it goes on from them.
 
     Args:
         model: compiled.
@@ -196,6 +136,7 @@ def train(
         description: str, before the progress bar.
         settings: `Settings`.
         epochs: (first, end); default: all of --epochs.
+        part: name of a part of the training that others follow, with optimizers of their own.
         watchers: callbacks that add figures to an epoch's logs.
         hidden: names of figures that the progress bar has no room for; metrics.jsonl has them.
         pictures: optional function for `WriteBoard`.
@@ -207,16 +148,18 @@ def train(
     import keras
 
     from keras_convnextv2.analysis.curves import DrawCurves
-    from keras_convnextv2.data import SetEpoch
+    from keras_convnextv2.runs import Checkpoints
     from keras_convnextv2.training.board import WriteBoard
     from keras_convnextv2.training.callback_list import LazyCallbackList
     from keras_convnextv2.training.callbacks import StopOnNonFiniteLoss, WriteMetrics
-    from keras_convnextv2.training.checkpoints import SaveEachEpoch
     from keras_convnextv2.training.progress import ShowProgress
 
-    from .interruption import StopOnInterrupt
+    from .interruption import StopOnSignal
 
     first, end = epochs or (0, settings.epochs)
+    of_last_part = folder / "checkpoints"
+    if part is not None and run_folder.has_checkpoints(of_last_part, whole=False):
+        return {}  # what follows it has begun
     images_per_epoch = len(batches) * batches.batch_size
     name_bad = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: images.name_bad_images(batches.bad_images)
@@ -227,24 +170,31 @@ def train(
     board = WriteBoard(
         folder / "board", batches.batch_size, pictures=pictures, first_step=first_step
     )
-    interrupt = StopOnInterrupt()
+    checkpoints = Checkpoints(
+        of_last_part if part is None else of_last_part / part,
+        every=settings.save_every or None,
+        keep=settings.keep_checkpoints,
+        allow_changes=settings.allow_changed_settings,
+        first_epoch=first,
+        first_step=first * len(batches),
+    )
+    stop = StopOnSignal(checkpoints)
     callbacks = [
         StopOnNonFiniteLoss(),
-        interrupt,
-        SetEpoch(batches),
         *watchers,
         progress,
         name_bad,
         WriteMetrics(folder / "metrics.jsonl", images_per_epoch, first_step),
         DrawCurves(folder / "metrics.jsonl", folder / "curves.png"),
         board,
-        SaveEachEpoch(folder / "checkpoints" / "last.keras"),
+        checkpoints,
+        stop,
     ]
     callbacks = LazyCallbackList(
         callbacks, add_history=True, model=model, verbose=0, epochs=end, steps=len(batches)
     )
     try:
-        with interrupt.listening():
+        with stop.listening():
             history = model.fit(
                 batches,
                 initial_epoch=first,
@@ -262,4 +212,6 @@ def train(
     finally:
         progress.close()
         board.close()
+    if not history.history:  # all epochs were done before
+        return run_folder.last_logs(folder)
     return {name: values[-1] for name, values in history.history.items()}

@@ -21,8 +21,8 @@ class Validation(keras.callbacks.Callback):
 
     Args:
         batches: labelled `ImageBatches`, or None.
-        settings: `Settings`; the best weights, without the optimizer, are in
-            checkpoints/best.safetensors of --output_dir.
+        settings: `Settings`; the best weights, without the optimizer, are in the file
+            checkpoints/best-EPOCH.safetensors of --output_dir.
 
     Attributes:
         best_epoch: the epoch that is kept, from 1; None where none was measured.
@@ -32,9 +32,10 @@ class Validation(keras.callbacks.Callback):
     def __init__(self, batches, settings):
         super().__init__()
         self.batches = batches
-        self.path = Path(settings.output_dir) / "checkpoints" / "best.safetensors"
+        self.folder = Path(settings.output_dir) / "checkpoints"
         self.patience = settings.early_stopping_epochs
         self.best, self.best_epoch, self.num_since, self.num_measured = None, None, 0, 0
+        self.goes_on = False  # where a part of the training was stopped
         self.monitor = settings.monitor
         # Else the last epoch counts: under a cosine its weights are the settled ones, and the best
         # of many epochs on few images is partly luck.
@@ -61,7 +62,18 @@ class Validation(keras.callbacks.Callback):
         return {f"val_{name}" for name in figures if name != self.monitor}
 
     def on_train_begin(self, logs=None):
-        self.num_since = 0  # in this part of the training
+        if not self.goes_on:
+            self.num_since = 0  # in this part of the training
+        self.goes_on = False
+
+    def get_state(self):
+        """For `Checkpoints`."""
+        return [self.best, self.best_epoch, self.num_since, self.num_measured]
+
+    def set_state(self, state):
+        """Goes on where the training was saved."""
+        self.best, self.best_epoch, self.num_since, self.num_measured = state
+        self.goes_on = True
 
     def on_epoch_end(self, epoch, logs=None):
         if self.batches is None:
@@ -77,9 +89,11 @@ class Validation(keras.callbacks.Callback):
             self.num_since += 1
             self.num_measured += 1
             if self.chooses and self._is_better(figures[self.monitor]):
+                before = self.best_epoch
                 self.best, self.best_epoch = figures[self.monitor], epoch + 1
                 self.num_since = 0
-                save_weights(self.model, self.path)
+                save_weights(self.model, self._path_of(self.best_epoch))
+                self._remove_all_but(before, self.best_epoch)
         logs.update({f"val_{name}": value for name, value in figures.items()})
         if self.patience and self.num_since >= self.patience:
             self.model.stop_training = True
@@ -97,7 +111,7 @@ class Validation(keras.callbacks.Callback):
             return
         from keras_convnextv2.weights import load_weights
 
-        load_weights(classifier, self.path)
+        load_weights(classifier, self._path_of(self.best_epoch))
 
     def temperature(self, classifier):
         """The temperature that fits the validation images; 1 without any."""
@@ -110,6 +124,16 @@ class Validation(keras.callbacks.Callback):
             logits.append(keras.ops.convert_to_numpy(classifier.predict_on_batch(images)))
             labels.append(np.asarray(of_batch))
         return fit_temperature(np.concatenate(logits), np.concatenate(labels))
+
+    def _path_of(self, epoch):
+        return self.folder / f"best-{epoch}.safetensors"
+
+    def _remove_all_but(self, *epochs):
+        """The best before stays: a run that is stopped now goes on from where that was the best."""
+        kept = {self._path_of(epoch) for epoch in epochs}
+        for path in self.folder.glob("best-*.safetensors"):
+            if path not in kept:
+                path.unlink()
 
     def _each_batch(self):
         return (self.batches[place] for place in range(len(self.batches)))

@@ -106,6 +106,21 @@ def path_of(folder, step):
     return folder / f"step-{step:08d}"
 
 
+def newest_whole(folder):
+    """The newest checkpoint in a folder that is whole, a Path; None where there is none.
+
+    Args:
+        folder: Path of all checkpoints.
+    """
+    for _, path in checkpoints_in(folder):
+        try:
+            manifest.check(path)
+        except CheckpointError:
+            continue
+        return path
+    return None
+
+
 def checkpoints_in(folder):
     """[(step, Path)] of what is named as a checkpoint, the newest first; none are opened."""
     found = [(_FOLDER.fullmatch(path.name), path) for path in folder.glob("step-*")]

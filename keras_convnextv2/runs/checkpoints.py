@@ -42,7 +42,8 @@ class Checkpoints(keras.callbacks.Callback):
         mode: "max" or "min", what is better.
         allow_changes: bool, whether to go on with a model, an optimizer or images that have other
             settings than those that were saved.
-        first_epoch: int, the epoch that `fit` begins where there is no checkpoint.
+        first_epoch, first_step: int, the epoch that `fit` begins where there is no checkpoint, and
+            the batches of a run before it.
 
     Attributes:
         resumed_from: Path of the checkpoint that `fit` went on from, or None.
@@ -85,6 +86,7 @@ class Checkpoints(keras.callbacks.Callback):
         mode="max",
         allow_changes=False,
         first_epoch=0,
+        first_step=0,
     ):
         super().__init__()
         for name, value in (("every", every), ("keep", keep), ("keep_every", keep_every)):
@@ -99,7 +101,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.keep_every = keep_every
         self.monitor, self.mode = monitor, mode
         self.allow_changes = allow_changes
-        self.first_epoch = first_epoch
+        self.first_epoch, self.first_step = first_epoch, first_step
         self.resumed_from = None
         self._background = Background()
         self._batches = self._resumed = None
@@ -123,7 +125,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._batches = data if hasattr(data, "restore") else None
         self._others = [c for c in callbacks if hasattr(c, "get_state")]
         self._epoch, self._batch = self.first_epoch, 0
-        self._steps = 0  # batches of the run
+        self._steps = self.first_step  # batches of the run
         self._best = None  # [figure, name of its checkpoint]
         self._resumed = None
         self._settings = settings_of(model)  # before a callback changes the rate
@@ -169,6 +171,24 @@ class Checkpoints(keras.callbacks.Callback):
         self._epoch, self._batch = epoch + 1, 0
         self._save(logs, within_epoch=False)
 
+    def save(self, logs=None):
+        """Saves now, between two batches, and waits until it is on the disk; called in `fit`.
+
+        Where nothing but the end of the epoch is missing, it does nothing: `on_epoch_end` saves.
+
+        Args:
+            logs: those of the batch.
+
+        Returns:
+            Whether the newest checkpoint is of now.
+        """
+        if self._batches is None or not 0 < self._batch < self._batches.epoch_length:
+            self._background.wait()
+            return self._batch == 0
+        self._save(logs, within_epoch=True)
+        self._background.wait()
+        return True
+
     def _save(self, logs, within_epoch):
         if not math.isfinite(float((logs or {}).get("loss", 0.0))):
             return  # what was saved before is the last that is of use
@@ -180,6 +200,7 @@ class Checkpoints(keras.callbacks.Callback):
             "batch": self._batch,
             "steps": self._steps,
             "best": self._best,
+            "stopped": not within_epoch and bool(self.model.stop_training),
             "backend": keras.backend.backend(),
             "settings": self._settings,
             "data": self._state_of_data(),
@@ -262,8 +283,9 @@ class Checkpoints(keras.callbacks.Callback):
         self._epoch, self._batch, self._steps = state["epoch"], state["batch"], state["steps"]
         self._best = state["best"]
         self._resumed, self.resumed_from = found, found.path
-        if self._epoch >= epochs:
-            told = f"the training is finished: all {epochs} epochs are done"
+        if state.get("stopped") or self._epoch >= epochs:
+            told = f"the training is finished, after epoch {self._epoch}"
+            self._epoch, self._batch = epochs, 0
         else:
             after = f", after {self._batch} of its batches" if self._batch else ""
             told = f"the training goes on with epoch {self._epoch + 1}{after}"

@@ -11,13 +11,16 @@ from keras_convnextv2.weights.model_weights import named_weights
 def weights_of(model):
     """{name: Keras variable} of a model's weights, as `save_weights` names them.
 
-    Empty for models whose weights have no names of their own, as an FCMAE with another decoder:
-    `others_of` has those then.
+    Those of the backbone for an FCMAE with a decoder of somebody's own, none of a quantized model:
+    `others_of` has the rest.
     """
     try:
         named = named_weights(model)
     except ValueError:
-        return {}
+        try:
+            named = named_weights(model.backbone)
+        except (ValueError, AttributeError):
+            return {}
     return {name: v for name, v in named.items() if isinstance(v, keras.Variable)}
 
 

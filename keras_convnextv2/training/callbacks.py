@@ -3,6 +3,7 @@
 import json
 import math
 import numbers
+import os
 import time
 from pathlib import Path
 
@@ -81,6 +82,15 @@ class WriteMetrics(keras.callbacks.Callback):
         self.path = Path(path)
         self.images_per_epoch = images_per_epoch
         self.first_step = first_step
+
+    def get_state(self):
+        """How many bytes are written."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def set_state(self, state):
+        """Goes on after so many bytes: what a training wrote that it is to do again goes."""
+        if self.path.exists() and self.path.stat().st_size > state:
+            os.truncate(self.path, state)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.monotonic()

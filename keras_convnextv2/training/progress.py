@@ -69,6 +69,7 @@ class ShowProgress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
         if self.started is None:
+            self.num_steps -= batch  # of an epoch that goes on
             self.started = time.monotonic()  # the first step compiles: leave it out of the rate
         now = time.monotonic()
         if self.bar is not None:

@@ -61,8 +61,10 @@ def open_weights(source, entry=None, variant=None):
         folder = path if path.is_dir() else path.parent
         in_folder = path.is_dir() or path.name in WEIGHTS_NAMES
         if in_folder and (folder / CONFIG_NAME).is_file():
-            beside = _described(read_json(folder / CONFIG_NAME))
-            checkpoint.description = checkpoint.description.completed_by(beside)
+            config = read_json(folder / CONFIG_NAME)
+            checkpoint.description = checkpoint.description.completed_by(_described(config))
+            if keras_file.is_of_own_model(config):
+                checkpoint.model_config = _own_arguments(config, folder)
     except OSError as error:
         raise WeightsError(f"{source} cannot be read: {in_brief(error)}") from error
     preset = PRESETS.get(str(source).partition("@")[0])
@@ -119,6 +121,15 @@ def _described(config):
     readers = [format.read_config for format in FORMATS if format.read_config]
     described = [reader(config) for reader in readers] if isinstance(config, dict) else []
     return next(filter(None, described), Description())
+
+
+def _own_arguments(config, folder):
+    try:
+        return keras_file.own_arguments(config)
+    except WeightsError as error:
+        raise WeightsError(f"{folder / CONFIG_NAME} was refused: {error}") from error
+    except Exception as error:  # a damaged configuration makes Python raise anything
+        raise WeightsError(f"{folder / CONFIG_NAME} is damaged: {in_brief(error)}") from error
 
 
 def _open_parts(folder):

@@ -47,7 +47,7 @@ def read_keras(path):
         with open_archive(path) as archive:
             config = ZipEntry(path, archive, CONFIG)
             weights = ZipEntry(path, archive, WEIGHTS)
-        config = _own_arguments(json.loads(config.read()))
+        config = own_arguments(json.loads(config.read()))
         normalisation = normalisation_of(config["backbone"].get("normalisation"))
         pixel_range = pixel_range_of(config["backbone"].get("pixel_range"))
         temperature = temperature_of(config.get("temperature"))
@@ -104,8 +104,11 @@ def read_hdf5(path, variant=None):
     return Checkpoint(path, "Keras HDF5", _under_our_names(path, tensors, variant), description)
 
 
-def _own_arguments(config):
+def own_arguments(config):
     """The arguments of this library's models in a model's configuration.
+
+    Args:
+        config: what Keras serializes a model to, from a file: anything that JSON holds.
 
     Returns:
         {"class_name": ..., "backbone": {...}, and the other arguments of the model}.
@@ -133,6 +136,11 @@ def _own_arguments(config):
         if name in backbone and not is_possible(backbone[name]):
             raise WeightsError(f"its {name} is {repr(backbone[name])[:100]}")
     return {**arguments, "class_name": kind, "backbone": backbone}
+
+
+def is_of_own_model(config):
+    """Whether a configuration says that it is of one of this library's models."""
+    return isinstance(config, dict) and str(config.get("registered_name")).startswith(_PACKAGE)
 
 
 def _is_image_shape(shape):
