@@ -37,14 +37,14 @@ def _of_run(source, flag):
     folder = Path(source).expanduser()
     if not folder.is_dir():
         return source
-    newest = newest_checkpoint(folder)
-    is_whole = newest is not None or (folder / "model.keras").is_file()
-    if not is_whole and newest_checkpoint(folder / "checkpoints") is not None:
+    if not (folder / "settings.flags").is_file():
+        return newest_checkpoint(folder) or source
+    if not (folder / "model.keras").is_file() and newest_checkpoint(folder / "checkpoints"):
         raise ValueError(
             f"--{flag}: the run in {folder} has not finished. Start its command again, and it "
             f"goes on; or take what it has so far: --{flag}={folder / 'checkpoints'}"
         )
-    return newest or source
+    return source
 
 
 def check_class_names(model, names, images):

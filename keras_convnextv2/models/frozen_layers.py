@@ -3,12 +3,21 @@
 A model of ours is built anew from its arguments when it is loaded or cloned, all of it trainable.
 """
 
+import keras
+
 from keras_convnextv2.insides import layers_directly_within
 
 
 def frozen_layers(layers):
-    """Names of the layers, and of layers within them, that are not trainable, as "stem/conv"."""
-    return [name for name, layer in _named(layers) if not layer.trainable]
+    """Names of the layers, and of layers within them, that are not trainable, as "stem/conv".
+
+    Not of inputs, which Keras numbers: the same model would have other names each time.
+    """
+    return [
+        name
+        for name, layer in _named(layers)
+        if not (layer.trainable or isinstance(layer, keras.layers.InputLayer))
+    ]
 
 
 def freeze_again(layers, names):

@@ -10,10 +10,12 @@
 """
 
 import dataclasses
+import itertools
 import json
 import os
 import re
 import shutil
+from pathlib import Path
 
 import keras
 
@@ -107,12 +109,21 @@ def path_of(folder, step):
 
 
 def newest_whole(folder):
-    """The newest checkpoint in a folder that is whole, a Path; None where there is none.
+    """The newest checkpoint that is whole, a Path; None where there is none.
 
     Args:
-        folder: Path of all checkpoints.
+        folder: of all checkpoints of a training. Where it has none itself, those in its folders
+            count, as recipes.finetune leaves them of the part in which the head learns alone.
+
+    Examples:
+        >>> import keras_convnextv2 as kc
+        >>> kc.runs.newest_checkpoint("not/begun") is None
+        True
     """
-    for _, path in checkpoints_in(folder):
+    folder = Path(folder)
+    folders = [path for path in sorted(folder.glob("*")) if not _FOLDER.fullmatch(path.name)]
+    found = checkpoints_in(folder)
+    for _, path in found or itertools.chain.from_iterable(map(checkpoints_in, folders)):
         try:
             manifest.check(path)
         except CheckpointError:

@@ -68,7 +68,7 @@ class WriteMetrics(keras.callbacks.Callback):
     """Appends one JSON object a line to a file after each epoch.
 
     Each holds "epoch" (from 1), "step", "learning_rate", "seconds" and "images_per_second" of the
-    epoch, and the logs.
+    epoch, and the logs. Of an epoch that went on after a stop the time is that since then.
 
     Args:
         path: the file.
@@ -76,6 +76,8 @@ class WriteMetrics(keras.callbacks.Callback):
         first_step: int, updates of the run before this `fit` by another optimizer, whose count
             they are added to.
     """
+
+    takes_tensors = True
 
     def __init__(self, path, images_per_epoch, first_step=0):
         super().__init__()
@@ -94,16 +96,23 @@ class WriteMetrics(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.monotonic()
+        self._num_left_out = None  # batches that were done before
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self._num_left_out is None:
+            self._num_left_out = batch
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = time.monotonic() - self.started
+        num_batches = (self.params or {}).get("steps") or 1
+        images = self.images_per_epoch * (1 - (self._num_left_out or 0) / num_batches)
         optimizer = self.model.optimizer
         line = {
             "epoch": epoch + 1,
             "step": self.first_step + int(keras.ops.convert_to_numpy(optimizer.iterations)),
             "learning_rate": _learning_rate(optimizer),
             "seconds": round(seconds, 3),
-            "images_per_second": round(self.images_per_epoch / seconds, 2),
+            "images_per_second": round(images / seconds, 2),
             **{name: float(value) for name, value in (logs or {}).items()},
         }
         with self.path.open("a") as file:

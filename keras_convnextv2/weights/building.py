@@ -53,8 +53,9 @@ def from_preset(
     Returns:
         ConvNeXtV2Classifier, with `class_names` where they come along, and logits as output (of a
         `.keras` file its own activation); or ConvNeXtV2Backbone, where the weights have no head.
-        A decoder beside it is left out (`load_weights` gives it to an `FCMAE`), and so is, with a
-        warning, a LayerNorm without a head behind it.
+        FCMAE where `source` is the folder of a run's checkpoint that holds one. Elsewhere a decoder
+        is left out (`load_weights` gives it to an `FCMAE`), and so is, with a warning, a LayerNorm
+        without a head behind it.
 
     Raises:
         ValueError: `channels` or `num_classes` is no positive int, or is given beside `head=False`.
@@ -75,7 +76,10 @@ def from_preset(
     if num_classes is not None and not head:
         raise ValueError(f"`head=False` is a backbone. Received beside it: {num_classes=}")
     contents = identify(open_weights(source, entry))
-    sizes = dataclasses.replace(contents.sizes, decoder=None)
+    sizes = contents.sizes
+    is_other = (channels, num_classes) != (None, None)
+    if not head or is_other or not contents.checkpoint.is_own_folder:
+        sizes = dataclasses.replace(sizes, decoder=None)
     if not head:
         sizes = dataclasses.replace(sizes, num_classes=None)
     _check(contents, sizes, with_norm=num_classes is not None, with_others=not head)

@@ -45,7 +45,9 @@ class Checkpoint:
         tensors: {key: StoredTensor}.
         description: what comes along.
         details: what else is worth showing: the epoch, the names of other entries.
-        model_config: of a `.keras` file, what its model was built with, else None.
+        model_config: of a `.keras` file or a run's own folder, what its model was built with,
+            else None.
+        is_own_folder: bool, whether it is a run's own folder.
     """
 
     path: Path
@@ -54,6 +56,7 @@ class Checkpoint:
     description: Description = Description()
     details: dict = dataclasses.field(default_factory=dict)
     model_config: dict | None = None
+    is_own_folder: bool = False
 
 
 def demand_array_shape(shape):

@@ -65,6 +65,7 @@ def open_weights(source, entry=None, variant=None):
             checkpoint.description = checkpoint.description.completed_by(_described(config))
             if keras_file.is_of_own_model(config):
                 checkpoint.model_config = _own_arguments(config, folder)
+                checkpoint.is_own_folder = True
     except OSError as error:
         raise WeightsError(f"{source} cannot be read: {in_brief(error)}") from error
     preset = PRESETS.get(str(source).partition("@")[0])

@@ -37,7 +37,7 @@ def weights(run_recipe, tmp_path_factory):
         "--learning_rate=1e-3",
     )
     assert done.returncode == 0, done.stderr
-    return run / "checkpoints" / "last.keras"
+    return run / "checkpoints"
 
 
 @pytest.fixture(scope="module")

@@ -27,10 +27,14 @@ def test_pretraining_leaves_a_model_a_log_settings_and_pictures(pretrained):
     backbone = keras.saving.load_model(folder / "model.keras")
     assert backbone.variant == kc.Variant((1, 1, 1, 1), (4, 6, 8, 12))
     assert backbone.image_shape == (16, 24, 3)
-    fcmae = keras.saving.load_model(folder / "checkpoints" / "last.keras")
+    newest = kc.runs.newest_checkpoint(folder / "checkpoints")
+    assert newest.name == "step-00000006"
+    fcmae = kc.from_preset(newest)
+    assert isinstance(fcmae, kc.FCMAE)
     for trained, saved in zip(fcmae.backbone.get_weights(), backbone.get_weights(), strict=True):
         np.testing.assert_array_equal(trained, saved)
-    assert (fcmae.optimizer.beta_1, fcmae.optimizer.beta_2) == (0.9, 0.95)  # the paper's
+    optimizer = json.loads((newest / "state.json").read_text())["settings"]["optimizer"]
+    assert (optimizer["beta_1"], optimizer["beta_2"]) == (0.9, 0.95)  # the paper's
 
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
@@ -157,7 +161,7 @@ def test_evaluate_repeats_what_finetuning_reported(run_recipe, tiny_run, tmp_pat
 
 
 def test_evaluate_measures_a_pretraining_under_fixed_masks(run_recipe, pretrained, images_dir):
-    checkpoint = pretrained.folder / "checkpoints" / "last.keras"
+    checkpoint = pretrained.folder / "checkpoints"
     words = (f"--weights={checkpoint}", f"--data_dir={images_dir}")
     losses = [run_recipe("evaluate", *words, "--json").result["loss"] for _ in range(2)]
     assert losses[0] == losses[1]

@@ -187,7 +187,7 @@ def test_a_classifier_of_other_classes(run_recipe, images_dir, tmp_path):
 def test_a_model_of_colours_is_not_measured_on_the_embedded_grey_images(
     run_recipe, pretrained, recipe
 ):
-    checkpoint = pretrained.folder / "checkpoints" / "last.keras"
+    checkpoint = pretrained.folder / "checkpoints"
     outcome = run_recipe(recipe, f"--weights={checkpoint}")
     assert_one_line(outcome, recipe, "of 3 channels", "these have 1", "fashion_mnist", "--data_dir")
 
@@ -200,7 +200,7 @@ def test_a_model_of_colours_is_not_measured_on_a_grey_folder(run_recipe, pretrai
         grey |= {"mean": grey["mean"][:1], "std": grey["std"][:1]}
         np.savez(images_dir / f"{split}.npz", **grey)
     words = (
-        f"--weights={pretrained.folder / 'checkpoints' / 'last.keras'}",
+        f"--weights={pretrained.folder / 'checkpoints'}",
         f"--data_dir={images_dir}",
     )
     outcome = run_recipe("evaluate", *words)

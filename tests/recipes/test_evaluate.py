@@ -170,7 +170,7 @@ def test_images_of_several_labels(
 def test_what_is_of_classifiers_is_refused_for_a_pretraining(
     flag, run_recipe, pretrained, shared_images_dir
 ):
-    checkpoint = pretrained.folder / "checkpoints" / "last.keras"
+    checkpoint = pretrained.folder / "checkpoints"
     words = (f"--weights={checkpoint}", f"--data_dir={shared_images_dir}", flag)
     assert_one_line(run_recipe("evaluate", *words), "evaluate", "--tta and --output_dir")
 

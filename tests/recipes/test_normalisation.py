@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_convnextv2 as kc
+from keras_convnextv2.runs import newest_checkpoint
 
 OWN = (0.5,) * 3, pytest.approx((0.3,) * 3)  # of the run's images; float32 in their file
 
@@ -20,8 +21,8 @@ def finetuned(run_recipe, tiny_run, tmp_path):
 
 
 def test_what_a_run_saves_says_what_its_images_were_normalised_with(finetuned):
-    for name in ("model.keras", "checkpoints/last.keras"):
-        model = keras.saving.load_model(finetuned / name)
+    for path in (finetuned / "model.keras", newest_checkpoint(finetuned / "checkpoints")):
+        model = kc.from_preset(path)
         assert model.backbone.normalisation == OWN
 
 

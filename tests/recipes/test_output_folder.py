@@ -1,9 +1,11 @@
 """A run overwrites nothing, and one that failed at its start is not in the way of the next."""
 
+import shutil
+
 import numpy as np
 import pytest
 
-from recipes import training_run
+from recipes import run_folder
 from recipes.run_settings import Settings
 from tests.recipes.one_line import assert_one_line
 
@@ -32,8 +34,8 @@ def test_a_run_that_failed_at_its_start_can_be_repeated(run_recipe, tiny_run, tm
     failed = run_recipe("pretrain", *words, "--learning_rate=1e30", "--epochs=40")
     assert failed.status != 0 and (folder / "settings.flags").exists()
     for path in (folder / "checkpoints").glob("*"):
-        path.unlink()  # as if it had ended in its first epoch
-    training_run.log_before(folder, {"probe_knn": 0.5})
+        shutil.rmtree(path)  # as if it had ended in its first epoch
+    run_folder.log_before(folder, {"probe_knn": 0.5})
     outcome = run_recipe("pretrain", *words)
     assert outcome.status == 0, outcome.err
     assert "--epochs=2" in (folder / "settings.flags").read_text().splitlines()
@@ -43,14 +45,14 @@ def test_a_run_that_failed_at_its_start_can_be_repeated(run_recipe, tiny_run, tm
 def test_a_run_that_ended_in_its_first_epoch_can_be_repeated(tmp_path):
     settings = Settings({"output_dir": str(tmp_path)})
     (tmp_path / "settings.flags").write_text("")
-    training_run.log_before(tmp_path, {"probe_knn": 0.5})
-    assert training_run.check_output_dir(settings) == tmp_path
+    run_folder.log_before(tmp_path, {"probe_knn": 0.5})
+    assert run_folder.check(settings) == tmp_path
     for more in ('{"epoch": 1, "step": 3}\n', '{"epo'):
-        training_run.log_before(tmp_path, {"probe_knn": 0.5})
+        run_folder.log_before(tmp_path, {"probe_knn": 0.5})
         with open(tmp_path / "metrics.jsonl", "a") as metrics:
             metrics.write(more)
         with pytest.raises(ValueError, match="not empty"):
-            training_run.check_output_dir(settings)
+            run_folder.check(settings)
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoints/last.keras", "notes.txt"])
@@ -73,6 +75,6 @@ def rename_classes(images_dir, names):
 
 def test_class_names_that_differ_are_refused(run_recipe, finetuned, images_dir):
     rename_classes(images_dir, ["boot", "dress", "coat"])
-    for weights in (finetuned.folder, finetuned.folder / "checkpoints" / "last.keras"):
+    for weights in (finetuned.folder, finetuned.folder / "checkpoints"):
         outcome = run_recipe("evaluate", f"--weights={weights}", f"--data_dir={images_dir}")
         assert_one_line(outcome, "evaluate", "class 1", "'coat'", "'dress'", "another order")

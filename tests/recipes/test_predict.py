@@ -279,7 +279,7 @@ def test_the_checkpoint_of_a_pretraining_gives_its_backbones_features(
     words = (f"--images={paths_of(photographs)[0]}", "--json")
     of_run, of_checkpoint = (
         run_recipe("predict", f"--model={path}", *words).result
-        for path in (folder, folder / "checkpoints" / "last.keras")
+        for path in (folder, folder / "checkpoints")
     )
     assert of_run == of_checkpoint
     assert of_run["shape"] == [2, 3, 12]

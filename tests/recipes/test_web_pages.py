@@ -138,7 +138,7 @@ def test_weights_without_a_decoder_show_no_masking(run_recipe, tmp_path, monkeyp
         tmp_path / "model.keras"
     )
     outcome = run_recipe("show_masking", f"--weights={tmp_path / 'model.keras'}")
-    assert_one_line(outcome, "show_masking", "no FCMAE", "checkpoints/last.keras")
+    assert_one_line(outcome, "show_masking", "no FCMAE", "checkpoints of a pretraining")
 
 
 _A_VISITOR_LEAVES = """

@@ -149,8 +149,10 @@ def test_a_loaded_checkpoint_is_the_model(tmp_path, source):
     fit(fcmae, make_batches(source, labelled=False), kc.training.Checkpoints(tmp_path / "run"))
     (_, newest), *_ = checkpoint_folder.checkpoints_in(tmp_path / "run")
     loaded = kc.from_preset(newest)
-    for one, other in zip(loaded.weights, fcmae.backbone.weights, strict=True):
+    assert isinstance(loaded, kc.FCMAE)
+    for one, other in zip(loaded.weights, fcmae.weights, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
+    assert isinstance(kc.from_preset(newest, head=False), kc.ConvNeXtV2Backbone)
     again = make_fcmae()
     spoil(again)
     kc.load_weights(again, newest)
