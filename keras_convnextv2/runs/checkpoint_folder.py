@@ -108,7 +108,7 @@ def path_of(folder, step):
     return folder / f"step-{step:08d}"
 
 
-def newest_whole(folder):
+def newest_checkpoint(folder):
     """The newest checkpoint that is whole, a Path; None where there is none.
 
     Args:

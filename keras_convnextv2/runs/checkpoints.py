@@ -42,8 +42,8 @@ class Checkpoints(keras.callbacks.Callback):
         mode: "max" or "min", what is better.
         allow_changes: bool, whether to go on with a model, an optimizer or images that have other
             settings than those that were saved.
-        first_epoch, first_step: int, the epoch that `fit` begins where there is no checkpoint, and
-            the batches of a run before it.
+        first_epoch: int, the epoch that `fit` begins where there is no checkpoint.
+        first_step: int, the batches of the run before that epoch.
 
     Attributes:
         resumed_from: Path of the checkpoint that `fit` went on from, or None.
@@ -129,7 +129,6 @@ class Checkpoints(keras.callbacks.Callback):
         self._best = None  # [figure, name of its checkpoint]
         self._resumed = None
         self._settings = settings_of(model)  # before a callback changes the rate
-        self.folder.mkdir(parents=True, exist_ok=True)
         checkpoint_folder.remove_unfinished(self.folder)
         self._is_open = True
         found = self._newest()

@@ -8,9 +8,19 @@ from pathlib import Path
 import pytest
 
 import keras_convnextv2 as kc
-from keras_convnextv2 import analysis, data, export, fcmae, layers, models, training, weights
+from keras_convnextv2 import (
+    analysis,
+    data,
+    export,
+    fcmae,
+    layers,
+    models,
+    runs,
+    training,
+    weights,
+)
 
-PACKAGES = (kc, analysis, data, export, fcmae, layers, models, training, weights)
+PACKAGES = (kc, analysis, data, export, fcmae, layers, models, runs, training, weights)
 
 
 def public_names():

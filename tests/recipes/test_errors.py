@@ -219,7 +219,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_saved(
     words += [f"--output_dir={folder}", "--learning_rate=1e30", "--epochs=40", "--warmup_epochs=0"]
     outcome = run_recipe(recipe, *words)
     assert_one_line(outcome, recipe, "loss is", "step", "e+", "lower learning rate")
-    assert {path.name for path in folder.iterdir()} == {"settings.flags", "run.json", "board"}
+    left = {"settings.flags", "run.json", "run.lock", "board"}
+    assert {path.name for path in folder.iterdir()} == left
 
 
 @pytest.mark.one_backend
