@@ -56,6 +56,8 @@ def bring_up_to_date(model):
 def check(variables, shapes):
     """Compares variables with what a checkpoint holds.
 
+    Backends count in integers of different sizes, which count as equal.
+
     Args:
         variables: {name: Keras variable}.
         shapes: {name: (shape, name of the dtype)} of the checkpoint.
@@ -63,10 +65,8 @@ def check(variables, shapes):
     Raises:
         CheckpointError: naming the first that differs.
     """
-    wanted = {
-        name: (tuple(v.shape), keras.backend.standardize_dtype(v.dtype))
-        for name, v in variables.items()
-    }
+    wanted = {name: (tuple(v.shape), _dtype(v.dtype)) for name, v in variables.items()}
+    shapes = {name: (shape, _dtype(dtype)) for name, (shape, dtype) in shapes.items()}
     names = [*wanted, *(name for name in shapes if name not in wanted)]
     for name in names:
         if wanted.get(name) != shapes.get(name):
@@ -79,7 +79,14 @@ def check(variables, shapes):
 def assign(variables, arrays):
     """Gives variables the values of a checkpoint, which have been checked."""
     for name, variable in variables.items():
-        variable.assign(arrays[name])
+        dtype = keras.backend.standardize_dtype(variable.dtype)
+        array = arrays[name]
+        variable.assign(array if array.dtype.name == dtype else array.astype(dtype))
+
+
+def _dtype(dtype):
+    name = keras.backend.standardize_dtype(dtype)
+    return "integers" if "int" in name else name
 
 
 def _numbered(kind, variables):
