@@ -117,7 +117,7 @@ def write(folder, result, classes, predictions, batches, num_worst):
 
     mistakes = analysis.worst_mistakes(probabilities, labels, num_worst)
     places = [mistake.index for mistake in mistakes]
-    files = [_name_of(source, place) for place in places]
+    files = [source.name_of(place) for place in places]
     rng = np.random.default_rng(0)  # which no framing of evaluation asks
     pictures = [source.read_one(place, batches.framing, rng) for place in places]
     captions = [os.path.basename(file) for file in files]
@@ -147,8 +147,3 @@ def write(folder, result, classes, predictions, batches, num_worst):
     text = json.dumps(report, indent=1, ensure_ascii=False)
     with whole_file(folder / "report.json") as unfinished:
         unfinished.write_text(text + "\n", **as_utf8)
-
-
-def _name_of(source, place):
-    record = source.records[place]
-    return os.fspath(record) if isinstance(record, str | os.PathLike) else f"image {place}"

@@ -24,7 +24,14 @@ RESULT = "result.json"
 _LOCK = "run.lock"
 _CHECKPOINTS = "checkpoints"
 # What a run that ended before its first save leaves: nothing that a new run could lose.
-_LEFT_BY_A_START = {"settings.flags", "run.json", "metrics.jsonl", _CHECKPOINTS, "board"}
+_LEFT_BY_A_START = {
+    "settings.flags",
+    "run.json",
+    "metrics.jsonl",
+    "non_finite_loss.json",
+    _CHECKPOINTS,
+    "board",
+}
 _UNFINISHED = "unfinished."
 # Flags that change nothing in what a run computes.
 _FREE = {

@@ -1,6 +1,7 @@
 """One training run: its folder, its callbacks and its call of `fit`."""
 
 import itertools
+import json
 import shutil
 import sys
 import textwrap
@@ -204,6 +205,8 @@ def train(
                 callbacks=callbacks,
                 **fit,
             )
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{error} {_tell_images(error, batches, folder)}") from error
     except Exception as error:
         # A backend wraps what went wrong while images were read in an error of its own.
         if batches.error is not None:
@@ -215,3 +218,21 @@ def train(
     if not history.history:  # all epochs were done before
         return run_folder.last_logs(folder)
     return {name: values[-1] for name, values in history.history.items()}
+
+
+def _tell_images(error, batches, folder):
+    """Writes which images a step took whose loss was not finite; returns where, in words."""
+    from keras_convnextv2.whole_files import whole_file
+
+    batches.epoch = error.epoch
+    told = {
+        "error": str(error),
+        "epoch": error.epoch + 1,
+        "batches": [
+            {"batch": batch + 1, "images": batches.names(batch)} for batch in error.batches
+        ],
+    }
+    path = folder / "non_finite_loss.json"
+    with whole_file(path) as unfinished:
+        unfinished.write_text(json.dumps(told, indent=1) + "\n")
+    return f"{path} names the images of these steps."

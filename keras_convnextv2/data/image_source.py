@@ -1,6 +1,7 @@
 """What every source of images offers, wherever it reads them from."""
 
 import dataclasses
+import os
 
 import numpy as np
 
@@ -139,6 +140,12 @@ class ImageSource:
         for place, index in enumerate(indices):
             images[place] = self.read_one(index, framing)
         return images
+
+    def name_of(self, index):
+        """What an image is called, a str: the path of its file, or "image 7"."""
+        record = self.records[index]
+        is_path = isinstance(record, str | os.PathLike)
+        return os.fspath(record) if is_path else f"image {index}"
 
     def read_one(self, index, framing, rng=None):
         """One image, of which a framing chooses the part.

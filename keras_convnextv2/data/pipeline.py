@@ -136,6 +136,7 @@ class ImageBatches(keras.utils.PyDataset):
             replaces_bad=max_bad_images > 0,
             shard_index=self.shard[0],
         )
+        self._plans = plans
         self._epoch_length = len(plans)
         # Only what is shuffled is trained on, and goes on into the next epoch.
         self._batches = ReadingAhead(plans.random_map(reader.read), workers, endless=shuffle)
@@ -182,6 +183,15 @@ class ImageBatches(keras.utils.PyDataset):
 
     def on_epoch_end(self):
         self.epoch += 1
+
+    def names(self, batch):
+        """What the images of a batch of `epoch` are called, a list of str: paths, or numbers.
+
+        Args:
+            batch: int, in the whole epoch.
+        """
+        plan = self._plans[self.epoch * self._epoch_length + batch]
+        return [self.source.name_of(index) for index, _ in plan]
 
     def state(self, batch=None):
         """Where in the images a run is: a small dict that JSON keeps.

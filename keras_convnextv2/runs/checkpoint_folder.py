@@ -223,7 +223,11 @@ def checked_state(state):
     is_one = isinstance(state, dict) and all(
         type(state.get(name)) is kind for name, kind in wanted.items()
     )
-    if not is_one or min(state["epoch"], state["batch"], state["steps"]) < 0:
+    best = state.get("best") if is_one else None
+    is_best = best is None or (
+        isinstance(best, list) and [type(part) for part in best] in ([float, str], [int, str])
+    )
+    if not (is_one and is_best) or min(state["epoch"], state["batch"], state["steps"]) < 0:
         raise CheckpointError(f"its {STATE_NAME} is damaged")
     return state
 

@@ -274,11 +274,13 @@ class Checkpoints(keras.callbacks.Callback):
                     "it was saved within an epoch of `ImageBatches`, and these data cannot go on "
                     "there"
                 )
+            for callback, (name, kept) in zip(self._others, state["callbacks"], strict=False):
+                if type(callback).__name__ == name:
+                    callback.set_state(kept)
         except ValueError as error:
             raise CheckpointError(f"{found.path} cannot be gone on from: {error}") from error
-        for callback, (name, kept) in zip(self._others, state["callbacks"], strict=False):
-            if type(callback).__name__ == name:
-                callback.set_state(kept)
+        except (TypeError, KeyError, AttributeError) as error:  # it was written by somebody else
+            raise CheckpointError(f"{found.path}: its state.json is damaged: {error!r}") from error
         self._epoch, self._batch, self._steps = state["epoch"], state["batch"], state["steps"]
         self._best = state["best"]
         self._resumed, self.resumed_from = found, found.path

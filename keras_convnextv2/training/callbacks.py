@@ -26,7 +26,8 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
         every: int, batches from one look at a tensor to the next.
 
     Raises:
-        FloatingPointError: with the step, the learning rate and what to try.
+        FloatingPointError: with the step, the learning rate and what to try. It has `epoch` and
+            `batches`, a range of those that were not looked at before.
     """
 
     takes_tensors = True
@@ -37,10 +38,15 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
             raise ValueError(f"`every` must be a positive int, of batches. Received: {every!r}")
         self.every = every
         self._num_unseen = 0
+        self._epoch = self._last_batch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
         loss = (logs or {}).get("loss", 0.0)
         self._num_unseen += 1
+        self._last_batch = batch
         if isinstance(loss, numbers.Number) or self._num_unseen >= self.every:
             self._look(loss)
 
@@ -55,13 +61,17 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
         optimizer = self.model.optimizer
         step = int(keras.ops.convert_to_numpy(optimizer.iterations))
         since = f"It was not looked at in the {num_unseen - 1} steps before. "
-        raise FloatingPointError(
+        error = FloatingPointError(
             f"The loss is {loss} at step {step}, with learning rate "
             f"{_learning_rate(optimizer):.3g}. {since if num_unseen > 1 else ''}"
             "The run is stopped; what it saved before is intact. "
             "Try a lower learning rate, more warm-up steps, float32 or bfloat16 instead of "
             "float16, or look for NaN in the images."
         )
+        error.epoch = self._epoch
+        end = self._last_batch + 1
+        error.batches = range(max(end - max(num_unseen, 1), 0), end)
+        raise error
 
 
 class WriteMetrics(keras.callbacks.Callback):

