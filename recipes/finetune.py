@@ -19,8 +19,9 @@ chosen and, with --monitor or --early_stopping_epochs, the best epoch, and those
 are read once, at the end.
 
 Leaves in the output folder: model.keras (the classifier, with the names of its classes and its
-temperature), settings.flags and run.json, metrics.jsonl, curves.png, board (for
-TensorBoard), checkpoints, and test (tables and pictures of the test images).
+temperature), settings.flags and run.json, metrics.jsonl, curves.png, board (for TensorBoard),
+checkpoints, result.json, and test (tables and pictures of the test images). Stopped, it goes on
+when the same command is started again.
 """
 
 from absl import flags
@@ -245,7 +246,8 @@ def main():
     )
     if settings.dry_run:
         epochs = settings.freeze_epochs + settings.epochs
-        result = projection.project(classifier, batches, epochs, validation_batches, epochs)
+        of_run = {"num_evaluations": epochs, "num_checkpoints": settings.keep_checkpoints}
+        result = projection.project(classifier, batches, epochs, validation_batches, **of_run)
         program.print_result(result, settings.json)
         return
 
@@ -287,12 +289,7 @@ def main():
             "log": str(folder / "metrics.jsonl"),
         }
 
-    with run_folder.opened(settings) as folder:
-        result = run_folder.result_of(folder)
-        if result is None:
-            result = train_and_test(folder)
-            run_folder.keep_result(folder, result)
-    program.print_result(result, settings.json)
+    program.print_result(run_folder.result(settings, train_and_test), settings.json)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ With labelled images beside it, --probe_dir, it is measured after each epoch how
 tell those apart.
 
 Leaves in the output folder: model.keras (the backbone, for recipes.finetune), settings.flags and
-run.json, metrics.jsonl, curves.png, board (for TensorBoard), checkpoints (the whole
-FCMAE) and reconstructions.png.
+run.json, metrics.jsonl, curves.png, board (for TensorBoard), checkpoints (of the whole FCMAE),
+result.json and reconstructions.png. Stopped, it goes on when the same command is started again.
 """
 
 from absl import flags
@@ -150,7 +150,10 @@ def main():
         training=training_run.length(settings, batches),
     )
     if settings.dry_run:
-        program.print_result(projection.project(fcmae, batches, settings.epochs), settings.json)
+        result = projection.project(
+            fcmae, batches, settings.epochs, num_checkpoints=settings.keep_checkpoints
+        )
+        program.print_result(result, settings.json)
         return
 
     def train_and_draw(folder):
@@ -174,12 +177,7 @@ def main():
             "log": str(folder / "metrics.jsonl"),
         }
 
-    with run_folder.opened(settings) as folder:
-        result = run_folder.result_of(folder)
-        if result is None:
-            result = train_and_draw(folder)
-            run_folder.keep_result(folder, result)
-    program.print_result(result, settings.json)
+    program.print_result(run_folder.result(settings, train_and_draw), settings.json)
 
 
 def _probes(fcmae, settings, folder):

@@ -9,7 +9,9 @@ import keras
 import numpy as np
 
 
-def project(model, batches, epochs, evaluation=None, num_evaluations=1, num_steps=3):
+def project(
+    model, batches, epochs, evaluation=None, num_evaluations=1, num_steps=3, num_checkpoints=2
+):
     """Takes a step, saves and restores, evaluates once, and says what the run will take.
 
     The first step compiles; `num_steps` more are timed, with the reading of their images. Nothing
@@ -22,15 +24,15 @@ def project(model, batches, epochs, evaluation=None, num_evaluations=1, num_step
         evaluation: optional batches that the run predicts to measure itself.
         num_evaluations: int, how often the run evaluates all of them.
         num_steps: int, steps that are timed; where an epoch has fewer, they come again.
+        num_checkpoints: int, how many are kept.
 
     Returns:
         Dict of numbers: "loss" as the proof; with `evaluation` "evaluation_seconds" of all of it;
         "first_step_seconds", "seconds_per_step" (the median), "images_per_second",
         "save_seconds", "restore_seconds", "projected_seconds" of the run with its evaluations and
         a save an epoch, "projected_time" as h:mm:ss, "projected_steps", "peak_memory_bytes" of the
-        process before a second model was restored (None where the system does not say),
-        "checkpoint_bytes", and "disk_bytes" that the run needs: the last checkpoint, the one that
-        replaces it, and the model.
+        process (None where the system does not say), "checkpoint_bytes", and "disk_bytes" that the
+        run needs: the checkpoints that are kept, the one that is being written, and the model.
 
     Raises:
         ValueError: what was restored is not what was saved, naming the first weight.
@@ -68,7 +70,7 @@ def project(model, batches, epochs, evaluation=None, num_evaluations=1, num_step
         "projected_time": clock_time(seconds),
         "peak_memory_bytes": peak,
         "checkpoint_bytes": checkpoint_bytes,
-        "disk_bytes": 3 * checkpoint_bytes,
+        "disk_bytes": (num_checkpoints + 2) * checkpoint_bytes,
     }
 
 
@@ -128,36 +130,30 @@ def _images_of(batch):
 
 
 def _save_and_restore(model):
-    """(seconds to save, seconds to restore, bytes of the file, peak memory of one model)."""
-    from keras_convnextv2.training.checkpoints import save_model
+    """(seconds to save, seconds to restore, bytes of the checkpoint, peak memory until then)."""
+    from keras_convnextv2.runs import checkpoint_folder
 
+    state = {"epoch": 0, "batch": 0, "steps": 0, "settings": {}, "callbacks": []}
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "last.keras"
+        path = checkpoint_folder.path_of(Path(folder), 0)
         started = time.monotonic()
-        save_model(model, path)
+        snapshot = checkpoint_folder.take_snapshot(model, state, with_metrics=False)
+        checkpoint_folder.write(path, snapshot)
         saved = time.monotonic()
-        peak = peak_memory()  # a run does not hold two models
-        restored = keras.saving.load_model(path)
+        peak = peak_memory()
+        checkpoint = checkpoint_folder.open_checkpoint(path)
+        checkpoint.load(model)
         ended = time.monotonic()
-        num_bytes = path.stat().st_size
-    for kind, one, other in (
-        ("weight", model.weights, restored.weights),
-        ("optimizer's variable", model.optimizer.variables, restored.optimizer.variables),
-    ):
-        _check_equal(kind, one, other)
+        num_bytes = sum(file.stat().st_size for file in path.iterdir())
+        for part in ("weights", "training"):
+            _check_equal(getattr(snapshot, part), getattr(checkpoint, part))
     return saved - started, ended - saved, num_bytes, peak
 
 
-def _check_equal(kind, saved, restored):
-    if len(saved) != len(restored):
-        raise ValueError(
-            f"A model of {len(saved)} variables was saved and one of {len(restored)} restored "
-            f"({kind}): its checkpoints are of no use. Please report it."
-        )
-    for one, other in zip(saved, restored, strict=True):
-        values = [keras.ops.convert_to_numpy(variable.value) for variable in (one, other)]
-        if not np.array_equal(*values):
+def _check_equal(saved, stored):
+    for name, array in saved.items():
+        if not np.array_equal(array, stored[name].load()):
             raise ValueError(
-                f"The {kind} {one.path} was restored with other values than were saved: the run's "
-                "checkpoints would be of no use. Please report it."
+                f"{name} was restored with other values than were saved: the run's checkpoints "
+                "would be of no use. Please report it."
             )

@@ -177,24 +177,38 @@ def _shown(value):
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def result_of(folder):
-    """What a finished run printed, a dict, with a line on standard error; None for another."""
-    if not (folder / RESULT).is_file():
-        return None
-    try:
-        result = json.loads((folder / RESULT).read_text())
-    except ValueError as error:
-        raise ValueError(f"{folder / RESULT} is damaged: {error}. Name a new folder.") from error
-    print(printable(f"The run in {folder} is finished; this is its result."), file=sys.stderr)
-    return result
+def result(settings, run):
+    """What a run prints: of `run(folder)`, or of the finished run in the folder.
 
+    Args:
+        settings: `Settings`.
+        run: function of the folder, a Path, that does all of the run or what is left of it, and
+            returns a flat dict.
 
-def keep_result(folder, result):
-    """Writes what a run prints, by which it is finished."""
+    Raises:
+        ValueError: as `opened`.
+    """
     from keras_convnextv2.whole_files import whole_file
 
-    with whole_file(folder / RESULT) as unfinished:
-        unfinished.write_text(json.dumps(result, indent=1) + "\n")
+    with opened(settings) as folder:
+        path = folder / RESULT
+        if path.is_file():
+            print(printable(f"The run in {folder} is finished; its result:"), file=sys.stderr)
+            return _read(path)
+        found = run(folder)
+        with whole_file(path) as unfinished:
+            unfinished.write_text(json.dumps(found, indent=1) + "\n")
+        return found
+
+
+def _read(path):
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}). Remove it, and it is made anew.") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is damaged. Remove it, and it is made anew.")
+    return found
 
 
 def log_before(folder, figures):

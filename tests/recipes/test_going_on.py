@@ -100,7 +100,7 @@ def test_a_finished_run_says_so_and_tells_its_result_again(run_recipe, of_pretra
     folder, words = of_pretrained
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     outcome = run_recipe("pretrain", *words)
-    assert outcome.status == 0 and "is finished; this is its result" in outcome.err
+    assert outcome.status == 0 and "is finished; its result" in outcome.err
     assert outcome.result == pretrained.outcome.result
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
