@@ -145,6 +145,14 @@ def remove(path):
     shutil.rmtree(doomed, ignore_errors=True)
 
 
+def put_aside(path):
+    """Gives a checkpoint a name under which it is none, "passed-over.1.step-00000500"."""
+    number = 1
+    while (aside := path.with_name(f"passed-over.{number}.{path.name}")).exists():
+        number += 1
+    os.replace(path, aside)
+
+
 def remove_unfinished(folder):
     """Removes what killed programs left while they wrote."""
     for path in folder.glob("unfinished.*"):
@@ -169,27 +177,45 @@ class Checkpoint:
     weights: dict
     training: dict
 
-    def load(self, model):
+    def load(self, model, allow_changes=False):
         """Gives a model and its optimizer all but the metrics, or with an error nothing.
+
+        Args:
+            model: compiled, and built with its optimizer.
+            allow_changes: bool, whether counters and the optimizer, where the model has others
+                than were saved, stay as they are.
+
+        Returns:
+            List of what stayed as it was, in words.
 
         Raises:
             CheckpointError: it is of another model, or of one that was compiled in another way.
         """
         weights, others = states.weights_of(model), states.others_of(model)
-        held = {name: t for name, t in self.training.items() if not name.startswith("metrics/")}
-        read = [
-            _arrays(variables, stored)
-            for variables, stored in ((weights, self.weights), (others, held))
-        ]
-        for variables, arrays in zip((weights, others), read, strict=True):
+        read = [(weights, _arrays(weights, self.weights))]
+        stayed = []
+        for kind, words in (("model", "counters of draws"), ("optimizer", "the optimizer")):
+            variables = _of_kind(others, kind)
+            try:
+                read.append((variables, _arrays(variables, _of_kind(self.training, kind))))
+            except CheckpointError:
+                if not allow_changes:
+                    raise
+                stayed.append(words)
+        for variables, arrays in read:
             states.assign(variables, arrays)
+        return stayed
 
     def load_metrics(self, model):
         """Gives a model the metrics in progress; there are some within an epoch alone."""
-        held = {name: t for name, t in self.training.items() if name.startswith("metrics/")}
+        held = _of_kind(self.training, "metrics")
         if held:
             variables = states.metrics_of(model)
             states.assign(variables, _arrays(variables, held))
+
+
+def _of_kind(named, kind):
+    return {name: value for name, value in named.items() if name.startswith(f"{kind}/")}
 
 
 def _arrays(variables, stored):

@@ -205,6 +205,7 @@ class Checkpoints(keras.callbacks.Callback):
             "data": self._state_of_data(),
             "callbacks": [[type(c).__name__, c.get_state()] for c in self._others],
         }
+        self._background.wait()  # or there could be two copies in memory
         snapshot = checkpoint_folder.take_snapshot(self.model, state, with_metrics=within_epoch)
         self._background.run(lambda: self._write(path, snapshot))
 
@@ -225,7 +226,7 @@ class Checkpoints(keras.callbacks.Callback):
             self._best = [value, path.name]
 
     def _write(self, path, snapshot):
-        if not path.exists():  # else it is of this very step
+        if not path.exists():  # else it is of this very step of this training
             checkpoint_folder.write(path, snapshot)
         of_all = checkpoint_folder.checkpoints_in(self.folder)
         for _, old in of_all[self.keep :]:
@@ -266,7 +267,7 @@ class Checkpoints(keras.callbacks.Callback):
         try:
             state = found.state
             self._demand_same(state)
-            found.load(model)
+            stayed = found.load(model, self.allow_changes)
             if self._batches is not None and state["data"] is not None:
                 self._batches.restore(state["data"])
             elif state["batch"]:
@@ -284,12 +285,18 @@ class Checkpoints(keras.callbacks.Callback):
         self._epoch, self._batch, self._steps = state["epoch"], state["batch"], state["steps"]
         self._best = state["best"]
         self._resumed, self.resumed_from = found, found.path
+        # They are of a training that went another way, or not whole: not among those to keep.
+        for step, path in checkpoint_folder.checkpoints_in(self.folder):
+            if step > self._steps:
+                checkpoint_folder.put_aside(path)
         if state.get("stopped") or self._epoch >= epochs:
             told = f"the training is finished, after epoch {self._epoch}"
             self._epoch, self._batch = epochs, 0
         else:
             after = f", after {self._batch} of its batches" if self._batch else ""
             told = f"the training goes on with epoch {self._epoch + 1}{after}"
+        if stayed:
+            told += f"; {' and '.join(stayed)} of other settings, which begin anew"
         print(f"{found.path}: {told}", file=sys.stderr)
 
     def _demand_same(self, state):

@@ -151,6 +151,9 @@ def test_one_that_is_not_whole_is_passed_over_and_named(folder, capfd, damage):
     first, second = capfd.readouterr().err.strip().splitlines()[-2:]
     assert first.startswith(f"{folder / 'step-00000006'} is passed over: ")
     assert second.endswith("the training goes on with epoch 3")
+    # It is not lost, and does not count as one of those that are kept.
+    assert "passed-over.1.step-00000006" in names_in(folder)
+    checkpoint_folder.open_checkpoint(folder / "step-00000006")
     with pytest.raises(CheckpointError, match=message):
         do(folder / "step-00000002" / name)
         checkpoint_folder.open_checkpoint(folder / "step-00000002")
@@ -165,7 +168,7 @@ def test_where_none_is_whole_nothing_is_begun_or_removed(folder):
     assert names_in(folder) == before
 
 
-def test_another_run_is_refused_with_what_differs(folder):
+def test_another_run_is_refused_with_what_differs(folder, capfd):
     with pytest.raises(CheckpointError, match=r"optimizer.learning_rate was 0.1\d*, is 0.2"):
         fit(make_classifier(rate=0.2), kc.training.Checkpoints(folder), epochs=4)
     with pytest.raises(
@@ -174,6 +177,7 @@ def test_another_run_is_refused_with_what_differs(folder):
         fit(make_classifier(drop_path_rate=0.5), kc.training.Checkpoints(folder), epochs=4)
     allowed = kc.training.Checkpoints(folder, allow_changes=True)
     assert fit(make_classifier(drop_path_rate=0.5), allowed, epochs=4).epoch == [3]
+    assert "with epoch 4; counters of draws of other settings" in capfd.readouterr().err
 
 
 def test_a_model_of_other_sizes_is_refused_even_so(folder):

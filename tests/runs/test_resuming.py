@@ -150,7 +150,7 @@ def test_a_loaded_checkpoint_is_the_model(tmp_path, source):
     (_, newest), *_ = checkpoint_folder.checkpoints_in(tmp_path / "run")
     loaded = kc.from_preset(newest)
     assert isinstance(loaded, kc.FCMAE)
-    for one, other in zip(loaded.weights, fcmae.weights, strict=True):
+    for one, other in zip(loaded.trainable_weights, fcmae.trainable_weights, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
     assert isinstance(kc.from_preset(newest, head=False), kc.ConvNeXtV2Backbone)
     again = make_fcmae()
