@@ -176,7 +176,6 @@ def train(
         every=settings.save_every or None,
         keep=settings.keep_checkpoints,
         allow_changes=settings.allow_changed_settings,
-        first_epoch=first,
         first_step=first * len(batches),
     )
     stop = StopOnSignal(checkpoints)

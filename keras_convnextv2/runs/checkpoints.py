@@ -16,14 +16,14 @@ class Checkpoints(keras.callbacks.Callback):
     """Saves a training, and goes on from what was saved: `fit` again, and it is one run.
 
         checkpoints = kc.training.Checkpoints("runs/mine/checkpoints", every=500)
-        fcmae.fit(batches, epochs=800, shuffle=False, callbacks=[checkpoints])
+        fcmae.fit(batches, epochs=800, callbacks=[checkpoints])
 
     The same lines, started again after any stop, go on from the newest checkpoint that is whole,
     and say so. Those that are not are named, with the reason. On a CPU a training that was stopped
     at any batch ends with what one that never stopped ends with, bit for bit: weights, optimizer
     and its averages, masks, stochastic depth, and with `ImageBatches` the images, their order and
-    their augmentation. Of other data the place is not known: it is saved when an epoch ends, and
-    their order is their own matter. Give `shuffle=False` with `ImageBatches`.
+    their augmentation. They shuffle themselves, whatever `shuffle` says. Of other data the place is
+    not known: it is saved when an epoch ends, and their order is their own matter.
 
     A checkpoint is a folder, `step-00000500`; it is written in the background under another name,
     brought to the disk, and takes its name in one step. `from_preset` and `load_weights` take it.
@@ -42,8 +42,7 @@ class Checkpoints(keras.callbacks.Callback):
         mode: "max" or "min", what is better.
         allow_changes: bool, whether to go on with a model, an optimizer or images that have other
             settings than those that were saved.
-        first_epoch: int, the epoch that `fit` begins where there is no checkpoint.
-        first_step: int, the batches of the run before that epoch.
+        first_step: int, the batches of the run before this training.
 
     Attributes:
         resumed_from: Path of the checkpoint that `fit` went on from, or None.
@@ -85,7 +84,6 @@ class Checkpoints(keras.callbacks.Callback):
         monitor=None,
         mode="max",
         allow_changes=False,
-        first_epoch=0,
         first_step=0,
     ):
         super().__init__()
@@ -101,30 +99,31 @@ class Checkpoints(keras.callbacks.Callback):
         self.keep_every = keep_every
         self.monitor, self.mode = monitor, mode
         self.allow_changes = allow_changes
-        self.first_epoch, self.first_step = first_epoch, first_step
+        self.first_step = first_step
         self.resumed_from = None
         self._background = Background()
         self._batches = self._resumed = None
         self._is_open = False
 
-    def open(self, model, data, callbacks, epochs):
+    def open(self, model, data, callbacks, initial_epoch, epochs):
         """Called by the `fit` of this library's models: goes on where there is a checkpoint.
 
         Args:
             model: compiled, and built with its optimizer.
             data: what `fit` takes.
             callbacks: list, all of `fit`.
+            initial_epoch: int, where nothing was saved.
             epochs: int.
 
         Returns:
-            (epoch, batch) to begin with, (`first_epoch`, 0) where nothing was saved.
+            (epoch, batch) to begin with.
 
         Raises:
             CheckpointError: as the class says.
         """
         self._batches = data if hasattr(data, "restore") else None
         self._others = [c for c in callbacks if hasattr(c, "get_state")]
-        self._epoch, self._batch = self.first_epoch, 0
+        self._epoch, self._batch = initial_epoch, 0
         self._steps = self.first_step  # batches of the run
         self._best = None  # [figure, name of its checkpoint]
         self._resumed = None

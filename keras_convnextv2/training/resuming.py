@@ -33,9 +33,16 @@ def fit(model, keras_fit, *arguments, **options):
     (checkpoints,) = checkpoints
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    epochs = given.get("epochs", 1)
+    initial_epoch, epochs = given.get("initial_epoch", 0), given.get("epochs", 1)
+    if hasattr(given.get("x"), "restore"):  # `ImageBatches`
+        given["shuffle"] = False  # Keras would shuffle the batches, each time in another way
+        if given.get("steps_per_epoch") is not None:
+            raise ValueError(
+                "With `Checkpoints`, `ImageBatches` are taken whole each epoch. Received: "
+                f"steps_per_epoch={given['steps_per_epoch']!r}"
+            )
     with contextlib.closing(checkpoints):
-        epoch, batch = checkpoints.open(model, given.get("x"), each, epochs)
+        epoch, batch = checkpoints.open(model, given.get("x"), each, initial_epoch, epochs)
         if not batch or epoch >= epochs:
             return keras_fit(**{**given, "initial_epoch": epoch})
         if not is_list:

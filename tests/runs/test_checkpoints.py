@@ -266,3 +266,11 @@ def test_another_librarys_fit_is_refused():
 def test_bad_arguments_are_refused(options):
     with pytest.raises(ValueError, match="Received: "):
         kc.training.Checkpoints("run", **options)
+
+
+def test_a_training_may_begin_later_than_with_the_first_epoch(tmp_path):
+    options = {"batch_size": 3, "verbose": 0, "initial_epoch": 2, "epochs": 4}
+    saving = kc.training.Checkpoints(tmp_path, keep=9, first_step=4)
+    history = make_classifier().fit(IMAGES, LABELS, callbacks=[saving], **options)
+    assert history.epoch == [2, 3]
+    assert names_in(tmp_path) == ["step-00000006", "step-00000008"]

@@ -115,7 +115,7 @@ def test_any_change_of_a_file_is_a_checkpoint_error_or_none(made, name):
         # Settings that differ are let through to what comes after them.
         saving = kc.training.Checkpoints(path.parent, allow_changes=bool(draw.randrange(2)))
         try:
-            saving.open(fcmae, batches, [Counts(), saving], epochs=2)
+            saving.open(fcmae, batches, [Counts(), saving], initial_epoch=0, epochs=2)
             outcomes["taken"] += 1
         except CheckpointError:
             outcomes["refused"] += 1

@@ -61,7 +61,7 @@ def make_fcmae():
 
 
 def fit(model, batches, *callbacks, epochs=EPOCHS):
-    return model.fit(batches, epochs=epochs, shuffle=False, verbose=0, callbacks=list(callbacks))
+    return model.fit(batches, epochs=epochs, verbose=0, callbacks=list(callbacks))
 
 
 def values_of(model):
@@ -135,7 +135,6 @@ def test_callbacks_see_one_training(tmp_path, source):
     history = model.fit(
         make_batches(source),
         epochs=EPOCHS,
-        shuffle=False,
         verbose=0,
         validation_data=validated,
         callbacks=[See(), kc.training.Checkpoints(folder)],
