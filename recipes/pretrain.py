@@ -191,6 +191,7 @@ def _probes(fcmae, settings, folder):
     )
     watch = WatchProbes(fcmae, train, test, settings.probe_every)
     if run_folder.is_begun(folder):
+        watch.before = run_folder.logged_before(folder)
         return [watch]
     watch.before = watch.measure()
     ridge, knn = (watch.before[f"probe_{name}"] for name in ("ridge", "knn"))

@@ -142,7 +142,8 @@ def _save_and_restore(model):
         saved = time.monotonic()
         peak = peak_memory()
         checkpoint = checkpoint_folder.open_checkpoint(path)
-        checkpoint.load(model)
+        load, _ = checkpoint.read(model)
+        load()
         ended = time.monotonic()
         num_bytes = sum(file.stat().st_size for file in path.iterdir())
         for part in ("weights", "training"):

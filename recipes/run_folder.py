@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -23,16 +24,12 @@ flags.DEFINE_bool(
 RESULT = "result.json"
 _LOCK = "run.lock"
 _CHECKPOINTS = "checkpoints"
-# What a run that ended before its first save leaves: nothing that a new run could lose.
-_LEFT_BY_A_START = {
-    "settings.flags",
-    "run.json",
-    "metrics.jsonl",
-    "non_finite_loss.json",
-    _CHECKPOINTS,
-    "board",
-}
-_UNFINISHED = "unfinished."
+# What a run that ended before its first save leaves: nothing that a new run could go on from.
+_LEFT_BY_A_START = re.compile(
+    r"settings\.flags|run\.json|run\.lock|metrics\.jsonl|metrics\.before-\d+\.jsonl|curves\.png|"
+    r"result\.before-\d+\.json|non_finite_loss\.json|checkpoints|board|unfinished\..*"
+)
+_NO_CHECKPOINT = re.compile(r"training\.lock|best-\d+\.safetensors|unfinished\..*")
 # Flags that change nothing in what a run computes.
 _FREE = {
     "output_dir",
@@ -46,7 +43,6 @@ _FREE = {
     "save_every",
     "keep_checkpoints",
 }
-_MOST_TOLD = 6  # differences
 _FIRST_EPOCH = 1  # in metrics.jsonl; 0 stands before the first step
 
 
@@ -74,31 +70,44 @@ def is_begun(folder):
     return (folder / RESULT).is_file() or has_checkpoints(folder / _CHECKPOINTS)
 
 
-def has_checkpoints(folder, whole=True):
-    """Whether there are any in a folder; `whole`: those of all parts of a training count."""
-    return folder.is_dir() and any(folder.glob("**/step-*" if whole else "step-*"))
+def has_checkpoints(folder):
+    """Whether there are any in a folder, those of all parts of a training counted."""
+    return folder.is_dir() and any(folder.glob("**/step-*"))
 
 
 def _holds_only_a_start(folder):
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(_UNFINISHED)}
-    names.discard(_LOCK)
-    if names and "settings.flags" not in names or names - _LEFT_BY_A_START:
+    names = {path.name for path in folder.iterdir()} - {_LOCK}
+    if names and "settings.flags" not in names:
         return False
-    checkpoints, metrics = folder / _CHECKPOINTS, folder / "metrics.jsonl"
-    has_saved = checkpoints.exists() and any(
-        not path.name.startswith(_UNFINISHED) and (path.is_file() or any(path.iterdir()))
-        for path in checkpoints.iterdir()
-    )
-    return not has_saved and not (metrics.exists() and _tells_of_epochs(metrics))
+    if not all(map(_LEFT_BY_A_START.fullmatch, names)):
+        return False
+    saved = [path.name for path in (folder / _CHECKPOINTS).rglob("*") if path.is_file()]
+    return all(map(_NO_CHECKPOINT.fullmatch, saved)) and _last_epoch(folder) is not None
 
 
-def _tells_of_epochs(metrics):
-    """Whether there is anything in a metrics.jsonl but the line of `log_before`."""
+def _last_epoch(folder):
+    """The last epoch that metrics.jsonl tells of, 0 without any; None where it is something else.
+
+    What is behind the last line's end was being written when the run ended.
+    """
+    metrics = folder / "metrics.jsonl"
+    if not metrics.exists():
+        return 0
     try:
-        lines = map(json.loads, metrics.read_text().splitlines())
-        return any(line["epoch"] >= _FIRST_EPOCH for line in lines)
-    except (ValueError, TypeError, KeyError):  # a line of somebody else, or half of one
-        return True
+        *lines, _ = metrics.read_text().split("\n")
+        if not lines and metrics.stat().st_size:
+            return None
+        return max((json.loads(line)["epoch"] for line in lines), default=0)
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _put_aside(path):
+    """Another name for a file of before, metrics.before-1.jsonl."""
+    number = 1
+    while (aside := path.with_name(f"{path.stem}.before-{number}{path.suffix}")).exists():
+        number += 1
+    os.replace(path, aside)
 
 
 @contextlib.contextmanager
@@ -116,8 +125,6 @@ def opened(settings):
     """
     import filelock
 
-    from keras_convnextv2.whole_files import whole_file
-
     folder = check(settings)
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / _LOCK)
@@ -131,50 +138,63 @@ def opened(settings):
     try:
         check(settings)  # again: it may have ended in between
         if is_begun(folder):
-            _demand_same_settings(folder, settings)
+            differ = _differences(folder, settings)
+            if differ and (folder / RESULT).is_file():
+                _put_aside(folder / RESULT)  # it is of the settings before
         else:
             # Of a start; they would be drawn, too.
             shutil.rmtree(folder / "board", ignore_errors=True)
+            if _last_epoch(folder) >= _FIRST_EPOCH:
+                _put_aside(folder / "metrics.jsonl")
             (folder / "metrics.jsonl").unlink(missing_ok=True)
-        if not is_begun(folder) or settings.allow_changed_settings:
-            # With names of files in the bytes that the system knows them by, whatever the locale.
-            with whole_file(folder / "settings.flags") as unfinished:
-                unfinished.write_bytes(os.fsencode(settings.lines()))
-            run_record.write_run_record(folder, settings.as_dict(), settings.seed)
+            _write_settings(folder, settings)
         yield folder
     finally:
         lock.release()
 
 
-def _demand_same_settings(folder, settings):
+def keep_settings(folder, settings):
+    """Where others are allowed, settings.flags and run.json are now those of `settings`."""
     if settings.allow_changed_settings:
-        return
+        _write_settings(folder, settings)
+
+
+def _write_settings(folder, settings):
+    from keras_convnextv2.whole_files import whole_file
+
+    # With names of files in the bytes that the system knows them by, whatever the locale.
+    with whole_file(folder / "settings.flags") as unfinished:
+        unfinished.write_bytes(os.fsencode(settings.lines()))
+    run_record.write_run_record(folder, settings.as_dict(), settings.seed)
+
+
+def _differences(folder, settings):
+    """How the settings differ from those that the run was begun with, a list of str.
+
+    Raises:
+        ValueError: they do, and --allow_changed_settings is not given.
+    """
+    from keras_convnextv2.runs.differences import differences
+
     try:
         before = json.loads((folder / "run.json").read_text())["settings"]
-        names = [name for name in before if name not in _FREE]
-    except (ValueError, KeyError, TypeError) as error:
+        before = {name: value for name, value in before.items() if name not in _FREE}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if settings.allow_changed_settings:
+            return ["unknown"]
         raise ValueError(
             f"--output_dir: {folder / 'run.json'} is damaged, so it cannot be seen whether the run "
             "has these settings. With --allow_changed_settings it goes on with those of now."
         ) from error
-    now = json.loads(json.dumps(settings.as_dict(), default=str))
-    lines = [
-        f"{name} was {_shown(before.get(name))}, is {_shown(now.get(name))}"
-        for name in [*names, *(name for name in now if name not in before and name not in _FREE)]
-        if before.get(name) != now.get(name)
-    ]
-    if lines:
-        more = f" and {len(lines) - _MOST_TOLD} more" if len(lines) > _MOST_TOLD else ""
+    now = {name: value for name, value in settings.as_dict().items() if name not in _FREE}
+    lines = differences(before, json.loads(json.dumps(now, default=str)))
+    if lines and not settings.allow_changed_settings:
         raise ValueError(
-            f"--output_dir: the run in {folder} was begun with other settings: "
-            f"{'; '.join(lines[:_MOST_TOLD])}{more}. Give it those again, name a new folder, or "
-            "go on with those of now by --allow_changed_settings."
+            f"--output_dir: the run in {folder} was begun with other settings: {'; '.join(lines)}. "
+            "Give it those again, name a new folder, or go on with those of now by "
+            "--allow_changed_settings."
         )
-
-
-def _shown(value):
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
+    return lines
 
 
 def result(settings, run):
@@ -217,6 +237,18 @@ def log_before(folder, figures):
     (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
 
 
+def logged_before(folder):
+    """What `log_before` wrote; an empty dict where it did not."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    first = json.loads(lines[0]) if lines else {"epoch": _FIRST_EPOCH}
+    return _figures(first) if first["epoch"] < _FIRST_EPOCH else {}
+
+
 def last_logs(folder):
     """The figures of the last epoch in metrics.jsonl, a dict."""
-    return json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    return _figures(json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1]))
+
+
+def _figures(line):
+    others = ("epoch", "step", "learning_rate", "seconds", "images_per_second")
+    return {name: value for name, value in line.items() if name not in others}

@@ -155,11 +155,11 @@ def train(
     from keras_convnextv2.training.callbacks import StopOnNonFiniteLoss, WriteMetrics
     from keras_convnextv2.training.progress import ShowProgress
 
-    from .interruption import StopOnSignal
+    from .interruption import StopOnSignal, Stopped
 
     first, end = epochs or (0, settings.epochs)
     of_last_part = folder / "checkpoints"
-    if part is not None and run_folder.has_checkpoints(of_last_part, whole=False):
+    if part is not None and any(of_last_part.glob("step-*")):
         return {}  # what follows it has begun
     images_per_epoch = len(batches) * batches.batch_size
     name_bad = keras.callbacks.LambdaCallback(
@@ -171,6 +171,9 @@ def train(
     board = WriteBoard(
         folder / "board", batches.batch_size, pictures=pictures, first_step=first_step
     )
+    record = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: run_folder.keep_settings(folder, settings)
+    )
     checkpoints = Checkpoints(
         of_last_part if part is None else of_last_part / part,
         every=settings.save_every or None,
@@ -181,6 +184,7 @@ def train(
     stop = StopOnSignal(checkpoints)
     callbacks = [
         StopOnNonFiniteLoss(),
+        record,
         *watchers,
         progress,
         name_bad,
@@ -199,12 +203,15 @@ def train(
                 batches,
                 initial_epoch=first,
                 epochs=end,
-                shuffle=False,  # the batches shuffle their images by (seed, epoch)
                 verbose=0,
                 callbacks=callbacks,
                 **fit,
             )
+        if stop.number is not None:  # it came behind the last step
+            raise Stopped(stop.number, checkpoints.folder)
     except FloatingPointError as error:
+        if not hasattr(error, "batches"):
+            raise
         raise FloatingPointError(f"{error} {_tell_images(error, batches, folder)}") from error
     except Exception as error:
         # A backend wraps what went wrong while images were read in an error of its own.

@@ -1,6 +1,7 @@
 """What is chosen by images that are neither trained on nor tested with: epoch and temperature."""
 
 import contextlib
+import sys
 from pathlib import Path
 
 import keras
@@ -73,6 +74,13 @@ class Validation(keras.callbacks.Callback):
     def set_state(self, state):
         """Goes on where the training was saved."""
         self.best, self.best_epoch, self.num_since, self.num_measured = state
+        if self.best_epoch is not None and not self._path_of(self.best_epoch).is_file():
+            print(
+                f"{self._path_of(self.best_epoch)}, the best epoch before, is missing: the best "
+                "one of those that follow is kept.",
+                file=sys.stderr,
+            )
+            self.best = self.best_epoch = None
         self.goes_on = True
 
     def on_epoch_end(self, epoch, logs=None):
@@ -93,7 +101,7 @@ class Validation(keras.callbacks.Callback):
                 self.best, self.best_epoch = figures[self.monitor], epoch + 1
                 self.num_since = 0
                 save_weights(self.model, self._path_of(self.best_epoch))
-                self._remove_all_but(before, self.best_epoch)
+                self._remove_old(before)
         logs.update({f"val_{name}": value for name, value in figures.items()})
         if self.patience and self.num_since >= self.patience:
             self.model.stop_training = True
@@ -128,9 +136,18 @@ class Validation(keras.callbacks.Callback):
     def _path_of(self, epoch):
         return self.folder / f"best-{epoch}.safetensors"
 
-    def _remove_all_but(self, *epochs):
-        """The best before stays: a run that is stopped now goes on from where that was the best."""
-        kept = {self._path_of(epoch) for epoch in epochs}
+    def _remove_old(self, before):
+        """Removes what is not the best now, nor was for a checkpoint that a run may go on from.
+
+        The one before the best may be of a checkpoint that is being written.
+        """
+        from keras_convnextv2.runs import CheckpointError, checkpoint_folder
+
+        kept = {self._path_of(epoch) for epoch in (before, self.best_epoch)}
+        for _, path in checkpoint_folder.checkpoints_in(self.folder):
+            with contextlib.suppress(CheckpointError):
+                of_callbacks = dict(checkpoint_folder.state_of(path)["callbacks"])
+                kept.add(self._path_of(of_callbacks[type(self).__name__][1]))
         for path in self.folder.glob("best-*.safetensors"):
             if path not in kept:
                 path.unlink()

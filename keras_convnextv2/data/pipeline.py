@@ -244,6 +244,10 @@ class ImageBatches(keras.utils.PyDataset):
             self._next = self.epoch * self._epoch_length + state["batch"]
             self.bad_images = dict(state["bad_images"])
 
+    def begin_anew(self):
+        """Forgets what `restore` was told: the epochs are whole again."""
+        self.resumed = (None, 0)
+
     def _identity(self):
         """What batches with the same state must have in common."""
         return {

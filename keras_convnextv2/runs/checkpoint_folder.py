@@ -18,6 +18,7 @@ import shutil
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from keras_convnextv2.runs import manifest
 from keras_convnextv2.runs import training_state as states
@@ -80,7 +81,11 @@ def write(folder, snapshot):
     Args:
         folder: Path, of `path_of`; must not exist.
         snapshot: a `Snapshot`.
+
+    Raises:
+        FloatingPointError: weights or the optimizer hold NaN or Inf: nothing could go on from them.
     """
+    _demand_finite(snapshot)
     with whole_folder(folder) as unfinished:
         (unfinished / CONFIG_NAME).write_text(json.dumps(snapshot.config) + "\n")
         (unfinished / STATE_NAME).write_text(json.dumps(snapshot.state, indent=1) + "\n")
@@ -88,6 +93,18 @@ def write(folder, snapshot):
             _write_arrays(unfinished / SAFETENSORS_NAME, snapshot.weights, snapshot.description)
         _write_arrays(unfinished / TRAINING_NAME, snapshot.training, Description())
         manifest.write(unfinished)
+
+
+def _demand_finite(snapshot):
+    for name, array in (snapshot.weights | snapshot.training).items():
+        if name.startswith("metrics/") or array.dtype.kind in "iu":
+            continue
+        if not np.isfinite(array).all():
+            raise FloatingPointError(
+                f"{name} holds values that are not finite, and is not saved. The training is "
+                "stopped; what it saved before is intact. Try a lower learning rate, more warm-up "
+                "steps, or float32 or bfloat16 instead of float16."
+            )
 
 
 def _write_arrays(path, arrays, description):
@@ -177,8 +194,8 @@ class Checkpoint:
     weights: dict
     training: dict
 
-    def load(self, model, allow_changes=False):
-        """Gives a model and its optimizer all but the metrics, or with an error nothing.
+    def read(self, model, allow_changes=False):
+        """Reads all but the metrics for a model and its optimizer, and changes nothing yet.
 
         Args:
             model: compiled, and built with its optimizer.
@@ -186,7 +203,8 @@ class Checkpoint:
                 than were saved, stay as they are.
 
         Returns:
-            List of what stayed as it was, in words.
+            (function without arguments that gives the model what was read, list of what stays as
+            it is, in words).
 
         Raises:
             CheckpointError: it is of another model, or of one that was compiled in another way.
@@ -202,9 +220,12 @@ class Checkpoint:
                 if not allow_changes:
                     raise
                 stayed.append(words)
-        for variables, arrays in read:
-            states.assign(variables, arrays)
-        return stayed
+
+        def load():
+            for variables, arrays in read:
+                states.assign(variables, arrays)
+
+        return load, stayed
 
     def load_metrics(self, model):
         """Gives a model the metrics in progress; there are some within an epoch alone."""

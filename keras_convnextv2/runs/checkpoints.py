@@ -6,10 +6,11 @@ from pathlib import Path
 
 import keras
 
-from keras_convnextv2.runs import checkpoint_folder
+from keras_convnextv2.runs import checkpoint_folder, going_on, keeping
 from keras_convnextv2.runs.background import Background
-from keras_convnextv2.runs.differences import differences, settings_of
-from keras_convnextv2.runs.errors import CheckpointError
+from keras_convnextv2.runs.differences import settings_of
+from keras_convnextv2.runs.fit_arguments import FORGETFUL, check_fit
+from keras_convnextv2.runs.lock import locked
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -39,7 +40,7 @@ class Checkpoints(keras.callbacks.Callback):
         keep_every: optional int, epochs: of each so many, the checkpoint at its end is kept.
         monitor: optional name of a figure of an epoch, as "val_accuracy": the checkpoint of the
             epoch where it was best is kept.
-        mode: "max" or "min", what is better.
+        mode: "max" or "min", what of that is better.
         allow_changes: bool, whether to go on with a model, an optimizer or images that have other
             settings than those that were saved.
         first_step: int, the batches of the run before this training.
@@ -48,6 +49,7 @@ class Checkpoints(keras.callbacks.Callback):
         resumed_from: Path of the checkpoint that `fit` went on from, or None.
 
     Raises:
+        FloatingPointError: in `fit`, in place of a save: the loss, or a weight, is not finite.
         CheckpointError: in `fit`; there are checkpoints, and none is whole, or they are of
             another run. It says what differs.
 
@@ -82,7 +84,7 @@ class Checkpoints(keras.callbacks.Callback):
         keep=3,
         keep_every=None,
         monitor=None,
-        mode="max",
+        mode=None,
         allow_changes=False,
         first_step=0,
     ):
@@ -91,8 +93,8 @@ class Checkpoints(keras.callbacks.Callback):
             is_default = value is None and name != "keep"
             if not is_default and (type(value) is not int or value < 1):
                 raise ValueError(f"`{name}` must be a positive int. Received: {value!r}")
-        if mode not in ("max", "min"):
-            raise ValueError(f"`mode` must be 'max' or 'min'. Received: {mode!r}")
+        if mode not in ("max", "min") and (monitor is not None or mode is not None):
+            raise ValueError(f"`mode` must be 'max' or 'min' for a `monitor`. Received: {mode!r}")
         self.folder = Path(folder)
         self.every = every
         self.keep = keep
@@ -102,15 +104,15 @@ class Checkpoints(keras.callbacks.Callback):
         self.first_step = first_step
         self.resumed_from = None
         self._background = Background()
-        self._batches = self._resumed = None
+        self._batches = self._resumed = self._lock = None
         self._is_open = False
 
-    def open(self, model, data, callbacks, initial_epoch, epochs):
+    def open(self, model, batches, callbacks, initial_epoch, epochs):
         """Called by the `fit` of this library's models: goes on where there is a checkpoint.
 
         Args:
             model: compiled, and built with its optimizer.
-            data: what `fit` takes.
+            batches: `ImageBatches`, or None for other data.
             callbacks: list, all of `fit`.
             initial_epoch: int, where nothing was saved.
             epochs: int.
@@ -121,25 +123,33 @@ class Checkpoints(keras.callbacks.Callback):
         Raises:
             CheckpointError: as the class says.
         """
-        self._batches = data if hasattr(data, "restore") else None
+        check_fit(self, model, batches, callbacks)
+        self._batches, self._epochs = batches, epochs
         self._others = [c for c in callbacks if hasattr(c, "get_state")]
+        self._forgetful = [type(c).__name__ for c in callbacks if isinstance(c, FORGETFUL)]
         self._epoch, self._batch = initial_epoch, 0
         self._steps = self.first_step  # batches of the run
         self._best = None  # [figure, name of its checkpoint]
-        self._resumed = None
+        self._resumed = self.resumed_from = None
         self._settings = settings_of(model)  # before a callback changes the rate
-        checkpoint_folder.remove_unfinished(self.folder)
+        if batches is not None:
+            batches.begin_anew()
+        self._lock = locked(self.folder)
         self._is_open = True
-        found = self._newest()
-        if found is None:
-            return self._epoch, self._batch
-        self._go_on(model, found, epochs)
+        checkpoint_folder.remove_unfinished(self.folder)
+        found = keeping.newest(self.folder)
+        if found is not None:
+            self._go_on(model, found)
         return self._epoch, self._batch
 
     def close(self):
         """Waits for what is being written; called when `fit` ends, by an error too."""
         self._is_open = False
-        self._background.wait()
+        try:
+            self._background.wait()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
 
     def on_train_begin(self, logs=None):
         if not self._is_open:
@@ -161,11 +171,13 @@ class Checkpoints(keras.callbacks.Callback):
         self._background.look()
         self._steps += 1
         self._batch += 1
-        is_last = self._batches is None or self._batch >= self._batches.epoch_length
-        if self.every and not is_last and self._steps % self.every == 0:
+        if self.every and self._is_within_epoch() and self._steps % self.every == 0:
             self._save(logs, within_epoch=True)
 
     def on_epoch_end(self, epoch, logs=None):
+        if self._is_within_epoch():  # a callback stops the training here
+            self._save(logs, within_epoch=True)
+            return
         self._epoch, self._batch = epoch + 1, 0
         self._save(logs, within_epoch=False)
 
@@ -180,16 +192,26 @@ class Checkpoints(keras.callbacks.Callback):
         Returns:
             Whether the newest checkpoint is of now.
         """
-        if self._batches is None or not 0 < self._batch < self._batches.epoch_length:
-            self._background.wait()
-            return self._batch == 0
-        self._save(logs, within_epoch=True)
+        is_saved = self._batch == 0
+        if self._is_within_epoch():
+            self._save(logs, within_epoch=True)
+            is_saved = True
         self._background.wait()
-        return True
+        return is_saved
+
+    def _is_within_epoch(self):
+        return self._batches is not None and 0 < self._batch < self._batches.epoch_length
 
     def _save(self, logs, within_epoch):
-        if not math.isfinite(float((logs or {}).get("loss", 0.0))):
-            return  # what was saved before is the last that is of use
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            error = FloatingPointError(
+                f"The loss is {loss} after {self._steps} batches. The training is stopped; what it "
+                "saved before is intact."
+            )
+            error.epoch = self._epoch
+            error.batches = range(max(self._batch - (self.every or 1), 0), self._batch)
+            raise error
         path = checkpoint_folder.path_of(self.folder, self._steps)
         if not within_epoch:
             self._choose(logs, path)
@@ -199,6 +221,7 @@ class Checkpoints(keras.callbacks.Callback):
             "steps": self._steps,
             "best": self._best,
             "stopped": not within_epoch and bool(self.model.stop_training),
+            "epochs": self._epochs,
             "backend": keras.backend.backend(),
             "settings": self._settings,
             "data": self._state_of_data(),
@@ -209,15 +232,10 @@ class Checkpoints(keras.callbacks.Callback):
         self._background.run(lambda: self._write(path, snapshot))
 
     def _choose(self, logs, path):
-        """Remembers the checkpoint of the best epoch."""
-        if self.monitor is None:
+        """Remembers the checkpoint of the best epoch, of those that have the figure."""
+        value = float((logs or {}).get(self.monitor, math.nan))
+        if math.isnan(value):
             return
-        if self.monitor not in (logs or {}):
-            raise ValueError(
-                f"`monitor` must be one of the figures of an epoch, {', '.join(logs or {})}. "
-                f"Received: {self.monitor!r}"
-            )
-        value = float(logs[self.monitor])
         is_better = self._best is None or (
             value > self._best[0] if self.mode == "max" else value < self._best[0]
         )
@@ -227,83 +245,32 @@ class Checkpoints(keras.callbacks.Callback):
     def _write(self, path, snapshot):
         if not path.exists():  # else it is of this very step of this training
             checkpoint_folder.write(path, snapshot)
-        of_all = checkpoint_folder.checkpoints_in(self.folder)
-        for _, old in of_all[self.keep :]:
-            if not (self._best and old.name == self._best[1]) and not self._is_for_good(old):
-                checkpoint_folder.remove(old)
-
-    def _is_for_good(self, path):
-        if not self.keep_every:
-            return False
-        try:
-            state = checkpoint_folder.state_of(path)
-            return state["batch"] == 0 and state["epoch"] % self.keep_every == 0
-        except (CheckpointError, KeyError, TypeError):
-            return False
+        # By what this one says: `self` is ahead of what is on the disk.
+        best = (snapshot.state["best"] or [None, None])[1]
+        keeping.remove_old(self.folder, self.keep, self.keep_every, best)
 
     def _state_of_data(self):
         if self._batches is None:
             return None
         return {**self._batches.state(), "epoch": self._epoch, "batch": self._batch}
 
-    def _newest(self):
-        """The newest checkpoint that is whole, or None where there is none at all."""
-        reasons = []
-        for _, path in checkpoint_folder.checkpoints_in(self.folder):
-            try:
-                return checkpoint_folder.open_checkpoint(path)
-            except CheckpointError as error:
-                reasons.append(f"{path} is passed over: {error}")
-                print(reasons[-1], file=sys.stderr)
-        if reasons:
-            raise CheckpointError(
-                f"None of the {len(reasons)} checkpoints in {self.folder} is whole: "
-                f"{'; '.join(reasons)}. Name a new folder to begin again; nothing was removed."
-            )
-        return None
-
-    def _go_on(self, model, found, epochs):
-        try:
-            state = found.state
-            self._demand_same(state)
-            stayed = found.load(model, self.allow_changes)
-            if self._batches is not None and state["data"] is not None:
-                self._batches.restore(state["data"])
-            elif state["batch"]:
-                raise CheckpointError(
-                    "it was saved within an epoch of `ImageBatches`, and these data cannot go on "
-                    "there"
-                )
-            for callback, (name, kept) in zip(self._others, state["callbacks"], strict=False):
-                if type(callback).__name__ == name:
-                    callback.set_state(kept)
-        except ValueError as error:
-            raise CheckpointError(f"{found.path} cannot be gone on from: {error}") from error
-        except (TypeError, KeyError, AttributeError) as error:  # it was written by somebody else
-            raise CheckpointError(f"{found.path}: its state.json is damaged: {error!r}") from error
-        self._epoch, self._batch, self._steps = state["epoch"], state["batch"], state["steps"]
-        self._best = state["best"]
+    def _go_on(self, model, found):
+        there = going_on.prepare(
+            found, model, self._batches, self._others, self._settings, self.allow_changes
+        )
+        there.load()
+        self._epoch, self._batch, self._steps = there.epoch, there.batch, found.state["steps"]
+        self._best = found.state.get("best")
         self._resumed, self.resumed_from = found, found.path
         # They are of a training that went another way, or not whole: not among those to keep.
         for step, path in checkpoint_folder.checkpoints_in(self.folder):
             if step > self._steps:
                 checkpoint_folder.put_aside(path)
-        if state.get("stopped") or self._epoch >= epochs:
-            told = f"the training is finished, after epoch {self._epoch}"
-            self._epoch, self._batch = epochs, 0
+        if there.is_done(self._epochs):
+            told = f"the training is finished, after epoch {there.epoch}"
+            self._epoch, self._batch = max(self._epochs, there.epoch), 0
         else:
-            after = f", after {self._batch} of its batches" if self._batch else ""
-            told = f"the training goes on with epoch {self._epoch + 1}{after}"
-        if stayed:
-            told += f"; {' and '.join(stayed)} of other settings, which begin anew"
-        print(f"{found.path}: {told}", file=sys.stderr)
-
-    def _demand_same(self, state):
-        if self.allow_changes:
-            return
-        lines = differences(state["settings"], self._settings)
-        if lines:
-            raise CheckpointError(
-                f"the settings are others: {'; '.join(lines)}. Set them as they were, name a new "
-                "folder, or give allow_changes=True"
-            )
+            after = f", after {there.batch} of its batches" if there.batch else ""
+            told = f"the training goes on with epoch {there.epoch + 1}{after}"
+        forgetful = [f"{name} keeps nothing and begins anew" for name in self._forgetful]
+        print(f"{found.path}: {'; '.join([told, *there.remarks, *forgetful])}", file=sys.stderr)

@@ -14,14 +14,30 @@ def settings_of(model):
         model: a compiled model.
     """
     config = keras.saving.serialize_keras_object(model)
-    compiled = config.pop("compile_config", None) or {}
+    config.pop("compile_config", None)
     settings = {
         "model": config,
-        "loss": compiled.get("loss"),
+        "loss": _loss(model),
         "optimizer": _arguments(model.optimizer),
         "trainable": [place for place, v in enumerate(model.variables) if v.trainable],
     }
     return json.loads(json.dumps(settings))
+
+
+def _loss(model):
+    """The loss by its arguments; functions by their names, since their code has line numbers."""
+    return keras.tree.map_structure(_named, model.loss)
+
+
+def _named(loss):
+    if not isinstance(loss, keras.losses.Loss):
+        return getattr(loss, "__name__", loss if isinstance(loss, str) else type(loss).__name__)
+    plain = (str, int, float, bool)
+    arguments = {name: v for name, v in vars(loss).items() if isinstance(v, plain)}
+    arguments |= {
+        name: v for name, v in getattr(loss, "_fn_kwargs", {}).items() if isinstance(v, plain)
+    }
+    return {"class": type(loss).__name__, **arguments}
 
 
 def _arguments(optimizer):

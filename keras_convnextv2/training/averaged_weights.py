@@ -81,12 +81,6 @@ class EvaluateAveragedWeights(keras.callbacks.Callback):
             _averaging_optimizer(self.model).use_own_weights()
 
 
-def use_own_weights(model):
-    """Gives a model its own weights again, where it has their averages and keeps its own."""
-    if has_averages(model):
-        _inner_optimizer(model).use_own_weights()
-
-
 @contextlib.contextmanager
 def own_weights_after_error(model):
     """Around `fit` and the like: after an error a model that had its own weights has them again.

@@ -127,6 +127,8 @@ class WriteMetrics(keras.callbacks.Callback):
         }
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # before a checkpoint says that it is there
 
 
 def _learning_rate(optimizer):

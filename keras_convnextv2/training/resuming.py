@@ -6,7 +6,6 @@ import inspect
 import keras
 
 from keras_convnextv2.insides import build_metrics
-from keras_convnextv2.training.averaged_weights import use_own_weights
 
 
 def fit(model, keras_fit, *arguments, **options):
@@ -28,24 +27,30 @@ def fit(model, keras_fit, *arguments, **options):
     is_list = isinstance(callbacks, keras.callbacks.CallbackList)
     each = callbacks.callbacks if is_list else keras.tree.flatten(callbacks or [])
     checkpoints = [c for c in each if getattr(c, "resumes_fit", False)]
-    if not checkpoints:
+    if not checkpoints or not model.compiled:
         return keras_fit(**given)
+    if len(checkpoints) > 1:
+        raise ValueError(f"`fit` takes one Checkpoints. Received: {len(checkpoints)}")
     (checkpoints,) = checkpoints
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    initial_epoch, epochs = given.get("initial_epoch", 0), given.get("epochs", 1)
-    if hasattr(given.get("x"), "restore"):  # `ImageBatches`
+    data = given.get("x")
+    batches = data if hasattr(data, "restore") else None  # `ImageBatches`
+    if batches is not None:
         given["shuffle"] = False  # Keras would shuffle the batches, each time in another way
         if given.get("steps_per_epoch") is not None:
             raise ValueError(
                 "With `Checkpoints`, `ImageBatches` are taken whole each epoch. Received: "
                 f"steps_per_epoch={given['steps_per_epoch']!r}"
             )
+    initial_epoch, epochs = given.get("initial_epoch", 0), given.get("epochs", 1)
     with contextlib.closing(checkpoints):
-        epoch, batch = checkpoints.open(model, given.get("x"), each, initial_epoch, epochs)
-        if not batch or epoch >= epochs:
+        epoch, batch = checkpoints.open(model, batches, each, initial_epoch, epochs)
+        if not batch:
             return keras_fit(**{**given, "initial_epoch": epoch})
-        if not is_list:
+        if is_list:
+            callbacks.set_params({**(callbacks.params or {}), "steps": batches.epoch_length})
+        else:
             verbose = given.get("verbose", "auto")
             callbacks = keras.callbacks.CallbackList(
                 each,
@@ -54,22 +59,32 @@ def fit(model, keras_fit, *arguments, **options):
                 model=model,
                 verbose=1 if verbose == "auto" else verbose,
                 epochs=epochs,
-                steps=given["x"].epoch_length,
+                steps=batches.epoch_length,
             )
         # On TensorFlow the first step makes them; those of this epoch begin with numbers already.
-        build_metrics(model, given["x"][0])
+        build_metrics(model, batches[0])
         is_last = epoch + 1 == epochs
         rest = _PartOfFit(callbacks, first_batch=batch, ends=is_last)
-        given["callbacks"] = rest
-        history = keras_fit(**{**given, "initial_epoch": epoch, "epochs": epoch + 1})
+        end = contextlib.nullcontext() if is_last else _own_weights_at_the_end(model.optimizer)
+        with end:
+            part = {**given, "callbacks": rest, "initial_epoch": epoch, "epochs": epoch + 1}
+            history = keras_fit(**part)
         if is_last:
             return history
-        if model.stop_training:
-            callbacks.on_train_end(rest.logs)
-            return history
-        use_own_weights(model)  # at the end of each `fit` Keras gives the averages
-        given["callbacks"] = _PartOfFit(callbacks, begins=False)
-        return keras_fit(**{**given, "initial_epoch": epoch + 1})
+        whole = _PartOfFit(callbacks, begins=False)
+        # Where a callback has stopped the training, `fit` only ends it.
+        begin = epochs if model.stop_training else epoch + 1
+        return keras_fit(**{**given, "callbacks": whole, "initial_epoch": begin})
+
+
+@contextlib.contextmanager
+def _own_weights_at_the_end(optimizer):
+    """Within it a `fit` that ends does not give the model the averages of its weights."""
+    optimizer.finalize_variable_values = lambda variables: None
+    try:
+        yield
+    finally:
+        del optimizer.finalize_variable_values
 
 
 class _PartOfFit(keras.callbacks.CallbackList):
@@ -89,14 +104,12 @@ class _PartOfFit(keras.callbacks.CallbackList):
         self._first_batch = first_batch
         self._begins, self._ends = begins, ends
         self._history = inner._history
-        self.logs = None
 
     def on_train_begin(self, logs=None):
         if self._begins:
             self._inner.on_train_begin(logs)
 
     def on_train_end(self, logs=None):
-        self.logs = logs
         if self._ends:
             self._inner.on_train_end(logs)
 

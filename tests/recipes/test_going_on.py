@@ -117,15 +117,42 @@ def test_a_run_whose_end_was_not_written_only_writes_it(run_recipe, of_pretraine
 
 def test_other_settings_are_refused_and_named_unless_they_are_allowed(run_recipe, of_pretrained):
     folder, words = of_pretrained
-    (folder / "result.json").unlink()
+    result = (folder / "result.json").read_text()
     words = (*words, "--learning_rate=2e-3", "--epochs=3", "--workers=0")
     outcome = run_recipe("pretrain", *words)
     assert_one_line(outcome, "pretrain", "epochs was 2, is 3", "learning_rate was ", "is 0.002")
     assert "workers" not in outcome.err
+    assert "--epochs=2" in (folder / "settings.flags").read_text().splitlines()
     outcome = run_recipe("pretrain", *words, "--allow_changed_settings")
     assert outcome.status == 0, outcome.err
     assert [line["epoch"] for line in lines_of(folder)] == [1, 2, 3]
-    assert "--epochs=3" in (folder / "settings.flags").read_text()
+    assert "--epochs=3" in (folder / "settings.flags").read_text().splitlines()
+    assert (folder / "result.before-1.json").read_text() == result
+    assert json.loads((folder / "result.json").read_text()) == outcome.result
+
+
+def test_a_run_that_is_refused_keeps_its_record(run_recipe, of_pretrained):
+    folder, words = of_pretrained
+    before = (folder / "settings.flags").read_text()
+    others = ("--allow_changed_settings", "--decoder_width=12")
+    assert_one_line(run_recipe("pretrain", *words, *others), "pretrain", "decoder")
+    assert (folder / "settings.flags").read_text() == before
+
+
+def test_a_signal_behind_the_last_step_ends_the_run_before_what_follows(
+    run_recipe, tiny_run, tmp_path, monkeypatch
+):
+    real = kc.training.Checkpoints.close
+
+    def close(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        real(self)
+
+    monkeypatch.setattr(kc.training.Checkpoints, "close", close)
+    words = (*tiny_run, f"--output_dir={tmp_path / 'run'}")
+    outcome = run_recipe("pretrain", *words)
+    assert outcome.status == 128 + signal.SIGINT and "stopped by SIGINT" in outcome.err
+    assert not (tmp_path / "run" / "model.keras").exists()
 
 
 def test_a_damaged_record_is_said(run_recipe, of_pretrained):

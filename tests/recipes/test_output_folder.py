@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from recipes import run_folder
-from recipes.run_settings import Settings
 from tests.recipes.one_line import assert_one_line
 
 pytestmark = pytest.mark.one_backend
@@ -33,7 +32,7 @@ def test_a_run_that_failed_at_its_start_can_be_repeated(run_recipe, tiny_run, tm
     words = (*tiny_run, f"--output_dir={folder}", "--json")
     failed = run_recipe("pretrain", *words, "--learning_rate=1e30", "--epochs=40")
     assert failed.status != 0 and (folder / "settings.flags").exists()
-    for path in (folder / "checkpoints").glob("*"):
+    for path in (folder / "checkpoints").glob("step-*"):
         shutil.rmtree(path)  # as if it had ended in its first epoch
     run_folder.log_before(folder, {"probe_knn": 0.5})
     outcome = run_recipe("pretrain", *words)
@@ -42,17 +41,31 @@ def test_a_run_that_failed_at_its_start_can_be_repeated(run_recipe, tiny_run, tm
     assert "probe_knn" not in (folder / "metrics.jsonl").read_text()
 
 
-def test_a_run_that_ended_in_its_first_epoch_can_be_repeated(tmp_path):
-    settings = Settings({"output_dir": str(tmp_path)})
-    (tmp_path / "settings.flags").write_text("")
-    run_folder.log_before(tmp_path, {"probe_knn": 0.5})
-    assert run_folder.check(settings) == tmp_path
-    for more in ('{"epoch": 1, "step": 3}\n', '{"epo'):
-        run_folder.log_before(tmp_path, {"probe_knn": 0.5})
-        with open(tmp_path / "metrics.jsonl", "a") as metrics:
-            metrics.write(more)
-        with pytest.raises(ValueError, match="not empty"):
-            run_folder.check(settings)
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        "",
+        '{"epoch": 0, "step": 0, "probe_knn": 0.5}\n',
+        '{"epoch": 1, "step": 3}\n',
+        '{"epoch": 1, "step": 3}\n{"epo',
+    ],
+)
+def test_a_run_that_ended_before_its_first_save_can_be_repeated(
+    run_recipe, tiny_run, tmp_path, metrics
+):
+    """Each of these comes before the first checkpoint, and a full disk ends a run there."""
+    folder = tmp_path / "run"
+    (folder / "checkpoints" / "unfinished.12.step-00000003").mkdir(parents=True)
+    for name in ("settings.flags", "run.json", "curves.png", "unfinished.12.run.json"):
+        (folder / name).write_text("")
+    (folder / "metrics.jsonl").write_text(metrics)
+    for name in ("best-1.safetensors", "training.lock"):
+        (folder / "checkpoints" / name).write_text("")
+    outcome = run_recipe("pretrain", *tiny_run, f"--output_dir={folder}", "--epochs=1")
+    assert outcome.status == 0, outcome.err
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 1
+    aside = folder / "metrics.before-1.jsonl"
+    assert (aside.read_text() == metrics) if '"epoch": 1' in metrics else not aside.exists()
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoints/last.keras", "notes.txt"])

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 
 import keras
 import numpy as np
@@ -34,7 +35,7 @@ def fit(model, *callbacks, epochs=1):
 
 
 def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != "training.lock")
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_the_last_the_best_and_each_so_many_are_kept(tmp_path):
         def on_epoch_end(self, epoch, logs=None):
             logs["figure"] = next(self.figures)
 
-    options = {"keep": 2, "keep_every": 4, "monitor": "figure"}
+    options = {"keep": 2, "keep_every": 4, "monitor": "figure", "mode": "max"}
     saving = kc.training.Checkpoints(tmp_path, **options)
     fit(make_classifier(), Judge(), saving, epochs=5)
     assert names_in(tmp_path) == [f"step-{2 * epoch:08d}" for epoch in (2, 4, 5)]
@@ -89,10 +90,18 @@ def test_the_last_the_best_and_each_so_many_are_kept(tmp_path):
     assert names_in(tmp_path) == [f"step-{2 * epoch:08d}" for epoch in (2, 4, 6, 7)]
 
 
-def test_a_figure_that_is_none_is_refused(tmp_path):
-    saving = kc.training.Checkpoints(tmp_path, monitor="val_f1")
-    with pytest.raises(ValueError, match="figures of an epoch, accuracy, gradient_norm, loss"):
-        fit(make_classifier(), saving)
+def test_an_epoch_without_the_figure_is_not_the_best_one(tmp_path):
+    class Judge(keras.callbacks.Callback):
+        figures = iter([float("nan"), None, 0.3, 0.5])
+
+        def on_epoch_end(self, epoch, logs=None):
+            figure = next(self.figures)
+            if figure is not None:
+                logs["figure"] = figure
+
+    saving = kc.training.Checkpoints(tmp_path, keep=1, monitor="figure", mode="min")
+    fit(make_classifier(), Judge(), saving, epochs=4)
+    assert names_in(tmp_path) == ["step-00000006", "step-00000008"]
 
 
 def test_a_training_that_is_done_says_so_and_changes_nothing(folder, capfd):
@@ -160,7 +169,7 @@ def test_one_that_is_not_whole_is_passed_over_and_named(folder, capfd, damage):
 
 
 def test_where_none_is_whole_nothing_is_begun_or_removed(folder):
-    for path in folder.iterdir():
+    for path in folder.glob("step-*"):
         (path / "manifest.json").unlink()
     before = names_in(folder)
     with pytest.raises(CheckpointError, match="None of the 3 checkpoints .* nothing was removed"):
@@ -211,19 +220,16 @@ def test_what_a_callback_keeps_comes_back(tmp_path):
     assert counts.num_epochs == 3
 
 
-def test_a_loss_that_is_not_finite_is_not_saved(tmp_path):
-    model = make_classifier(rate=1e30)
-    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever stops it
-        fit(model, kc.training.Checkpoints(tmp_path), Raise(), epochs=9)
-    for _, path in checkpoint_folder.checkpoints_in(tmp_path):
-        saved = kc.from_preset(path)
-        assert all(np.isfinite(weight.numpy()).all() for weight in saved.weights)
+def test_a_loss_that_is_not_finite_ends_the_training(tmp_path):
+    class Spoil(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                weight = self.model.trainable_weights[0]
+                weight.assign(np.full(weight.shape, np.nan))
 
-
-class Raise(keras.callbacks.Callback):
-    def on_epoch_end(self, epoch, logs=None):
-        if not np.isfinite(logs["loss"]):
-            raise FloatingPointError
+    with pytest.raises(FloatingPointError, match="The loss is nan after 4 batches"):
+        fit(make_classifier(), Spoil(), kc.training.Checkpoints(tmp_path), epochs=3)
+    assert names_in(tmp_path) == ["step-00000002"]
 
 
 def test_a_disk_that_fails_ends_the_training_and_keeps_what_was_saved(folder, monkeypatch):
@@ -261,7 +267,8 @@ def test_another_librarys_fit_is_refused():
 
 
 @pytest.mark.parametrize(
-    "options", [{"every": 0}, {"keep": None}, {"keep_every": 1.5}, {"mode": "best"}]
+    "options",
+    [{"every": 0}, {"keep": None}, {"keep_every": 1.5}, {"mode": "best"}, {"monitor": "loss"}],
 )
 def test_bad_arguments_are_refused(options):
     with pytest.raises(ValueError, match="Received: "):
@@ -274,3 +281,113 @@ def test_a_training_may_begin_later_than_with_the_first_epoch(tmp_path):
     history = make_classifier().fit(IMAGES, LABELS, callbacks=[saving], **options)
     assert history.epoch == [2, 3]
     assert names_in(tmp_path) == ["step-00000006", "step-00000008"]
+
+
+def test_a_rate_that_is_changed_is_the_one_that_is_trained_with(folder):
+    model = make_classifier(rate=0.2)
+    fit(model, kc.training.Checkpoints(folder, allow_changes=True), epochs=4)
+    assert float(model.optimizer.learning_rate.numpy()) == pytest.approx(0.2)
+
+
+def test_weights_that_are_not_finite_end_the_training_and_are_not_saved(tmp_path):
+    class Spoil(keras.callbacks.Callback):
+        num_batches = 0
+
+        def on_train_batch_begin(self, batch, logs=None):
+            self.num_batches += 1
+            if self.num_batches == 6:  # the last of an epoch: its loss is of the weights before
+                self.model.optimizer.learning_rate = float("inf")
+
+    with pytest.raises(FloatingPointError, match="not finite, and is not saved"):
+        fit(make_classifier(), Spoil(), kc.training.Checkpoints(tmp_path, keep=1), epochs=5)
+    assert names_in(tmp_path) == ["step-00000004"]
+    saved = kc.from_preset(tmp_path / "step-00000004")
+    assert all(np.isfinite(weight.numpy()).all() for weight in saved.weights)
+
+
+def test_the_best_one_stays_until_its_successor_is_written(tmp_path, monkeypatch):
+    class Judge(keras.callbacks.Callback):
+        figures = iter([0.5, 0.1, 0.2, 0.9])
+
+        def on_epoch_end(self, epoch, logs=None):
+            logs["figure"] = next(self.figures)
+
+    real = checkpoint_folder.write
+
+    def slow_write(path, snapshot):
+        if path.name == "step-00000008":
+            raise OSError("no space left")
+        time.sleep(0.2)
+        real(path, snapshot)
+
+    monkeypatch.setattr(checkpoint_folder, "write", slow_write)
+    saving = kc.training.Checkpoints(tmp_path, keep=1, monitor="figure", mode="max")
+    with pytest.raises(OSError, match="no space left"):
+        fit(make_classifier(), Judge(), saving, epochs=4)
+    assert names_in(tmp_path) == ["step-00000002", "step-00000006"]
+
+
+def test_a_folder_is_of_one_training_at_a_time(tmp_path):
+    class Another(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            fit(make_classifier(), kc.training.Checkpoints(tmp_path))
+
+    with pytest.raises(CheckpointError, match="Another training is at work in"):
+        fit(make_classifier(), kc.training.Checkpoints(tmp_path), Another(), epochs=2)
+    assert fit(make_classifier(), kc.training.Checkpoints(tmp_path), epochs=2).epoch
+
+
+@pytest.mark.parametrize("late", [keras.callbacks.EarlyStopping(monitor="loss"), None])
+def test_callbacks_with_a_state_stand_before(tmp_path, late):
+    class Stateful(keras.callbacks.Callback):
+        def get_state(self):
+            return None
+
+        def set_state(self, state):
+            pass
+
+    with pytest.raises(ValueError, match="put them behind (EarlyStopping|Stateful)"):
+        fit(make_classifier(), kc.training.Checkpoints(tmp_path), late or Stateful())
+
+
+def test_what_keras_callbacks_forget_is_said(folder, capfd):
+    stopping = keras.callbacks.EarlyStopping(monitor="loss", patience=9)
+    fit(make_classifier(), stopping, kc.training.Checkpoints(folder), epochs=4)
+    assert "epoch 4; EarlyStopping keeps nothing and begins anew" in capfd.readouterr().err
+
+
+def test_a_training_that_a_callback_ended_is_done_unless_more_is_asked_for(tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 1
+
+    saving = kc.training.Checkpoints(tmp_path)
+    assert fit(make_classifier(), Stop(), saving, epochs=5).epoch == [0, 1]
+    assert fit(make_classifier(), kc.training.Checkpoints(tmp_path), epochs=5).epoch == []
+    assert fit(make_classifier(), kc.training.Checkpoints(tmp_path), epochs=6).epoch == [2, 3, 4, 5]
+
+
+def test_several_steps_an_execution_are_refused(tmp_path):
+    model = make_classifier()
+    model.steps_per_execution = 2
+    with pytest.raises(ValueError, match="steps_per_execution=1. Received: 2"):
+        fit(model, kc.training.Checkpoints(tmp_path))
+
+
+def test_other_data_are_saved_when_an_epoch_ends_and_it_is_said(tmp_path):
+    with pytest.warns(UserWarning, match="every=1 is of `ImageBatches`"):
+        fit(make_classifier(), kc.training.Checkpoints(tmp_path, every=1))
+    assert names_in(tmp_path) == ["step-00000002"]
+
+
+def test_a_loss_that_is_a_function_is_known_by_its_name(tmp_path):
+    def make():
+        model = make_classifier()
+        loss = lambda y, p: keras.losses.sparse_categorical_crossentropy(  # noqa: E731
+            y, p, from_logits=True
+        )
+        model.compile(adamw(model, 0.1, 0.05), loss)
+        return model
+
+    fit(make(), kc.training.Checkpoints(tmp_path))
+    assert fit(make(), kc.training.Checkpoints(tmp_path), epochs=2).epoch == [1]

@@ -93,7 +93,7 @@ def test_it_goes_on_from_every_step_as_if_it_had_not_stopped(tmp_path, source, m
     saving = kc.training.Checkpoints(tmp_path / "all", every=1, keep=100)
     straight = fit(model, make_batches(source, labelled), saving).history
     expected = values_of(model)
-    saved = sorted((tmp_path / "all").iterdir())
+    saved = sorted((tmp_path / "all").glob("step-*"))
     assert [path.name for path in saved] == [f"step-{step:08d}" for step in range(1, 7)]
     for step, path in enumerate(saved, 1):
         shutil.copytree(path, tmp_path / str(step) / path.name)
@@ -157,3 +157,65 @@ def test_a_loaded_checkpoint_is_the_model(tmp_path, source):
     kc.load_weights(again, newest)
     for one, other in zip(again.decoder.weights, fcmae.decoder.weights, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+def test_averages_of_keras_own_optimizers_are_given_at_the_end_alone(tmp_path, source):
+    model = make_classifier()
+    optimizer = keras.optimizers.AdamW(1e-2, use_ema=True, ema_momentum=0.5)
+    model.compile(optimizer=optimizer, loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+    fit(model, make_batches(source), kc.training.Checkpoints(tmp_path / "all", every=1, keep=9))
+    expected = values_of(model)
+    shutil.copytree(tmp_path / "all" / "step-00000002", tmp_path / "two" / "step-00000002")
+    spoil(model)
+    fit(model, make_batches(source), kc.training.Checkpoints(tmp_path / "two"))
+    assert_equal(values_of(model), expected)
+
+
+@pytest.mark.one_backend
+def test_a_training_that_a_callback_stops_within_an_epoch_is_not_done(tmp_path, source):
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == 1
+
+    straight = make_fcmae()
+    saving = kc.training.Checkpoints(tmp_path / "straight")
+    fit(straight, make_batches(source, labelled=False), saving)
+    model = make_fcmae()
+    fit(model, make_batches(source, False), Stop(), kc.training.Checkpoints(tmp_path / "run"))
+    assert kc.runs.newest_checkpoint(tmp_path / "run").name == "step-00000002"
+    spoil(model)
+    history = fit(model, make_batches(source, False), kc.training.Checkpoints(tmp_path / "run"))
+    assert history.epoch == [0, 1]
+    assert_equal(values_of(model), values_of(straight))
+
+
+@pytest.mark.one_backend
+def test_images_of_another_batch_size_are_refused_or_begin_the_epoch_anew(tmp_path, source, capfd):
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1:
+                raise KeyboardInterrupt
+
+    folder, model = tmp_path / "run", make_fcmae()
+    with pytest.raises(KeyboardInterrupt):
+        saving = kc.training.Checkpoints(folder, every=1)
+        fit(model, make_batches(source, False), saving, Interrupt())
+    model, others = make_fcmae(), make_batches(source, False)
+    others.batch_size = 5
+    before = values_of(model)
+    with pytest.raises(kc.runs.CheckpointError, match="batch_size 4 instead of 5"):
+        fit(model, others, kc.training.Checkpoints(folder))
+    assert_equal(values_of(model), before)
+    fit(model, others, kc.training.Checkpoints(folder, allow_changes=True), epochs=1)
+    assert "from its first batch, since the images are others" in capfd.readouterr().err
+    assert int(model.optimizer.iterations.numpy()) == 2 + 3
+
+
+@pytest.mark.one_backend
+def test_batches_that_went_on_are_whole_in_another_training(tmp_path, source):
+    batches = make_batches(source, False)
+    batches.restore(batches.state(batch=2))
+    assert len(batches) == 1
+    model = make_fcmae()
+    fit(model, batches, kc.training.Checkpoints(tmp_path / "new"), epochs=1)
+    assert int(model.optimizer.iterations.numpy()) == 3
