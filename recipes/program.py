@@ -31,7 +31,6 @@ _EXTRAS = {
     "grain": "recipes",
     "sklearn": "probe",
     "tensorboardX": "recipes",
-    "filelock": "recipes",
     "array_record": "array_record",
     "ai_edge_litert": "litert",
     "onnx": "onnx",

@@ -21,7 +21,7 @@ class ImageBatches(keras.utils.PyDataset):
     alone, and what `batch_transforms` draw from (seed, epoch, batch): it is the same for any number
     of workers, and a run that goes on after a stop sees what it would have seen. For that, give
     `fit` both `shuffle=False`, since its default shuffles the batches again by an unseeded
-    generator, and `SetEpoch` among the callbacks.
+    generator, and `SetEpoch` among the callbacks; `training.Checkpoints` does both.
 
     A batch is `(images,)` or `(images, labels)`: float32 (B, H, W, C), and int32 (B,) or, where
     labels are several an image, smoothed or mixed, float32 (B, num_classes). The last one of an
