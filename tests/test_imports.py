@@ -4,6 +4,7 @@ import ast
 import json
 import pathlib
 import sys
+import tomllib
 from dataclasses import dataclass
 
 import pytest
@@ -127,6 +128,14 @@ def test_every_module_of_the_package_keeps_the_rules():
         module = ".".join(parts[:-1] if is_package else parts)
         messages += broken_rules(path.read_text(encoding="utf-8"), module, is_package)
     assert not messages, "\n".join(messages)
+
+
+@pytest.mark.one_backend
+def test_the_wheel_has_every_room():
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    listed = settings["tool"]["setuptools"]["packages"]
+    there = [path.parent.relative_to(REPOSITORY) for path in package_modules()]
+    assert {".".join(path.parts) for path in there} <= set(listed)
 
 
 @pytest.mark.one_backend
