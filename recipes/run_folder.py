@@ -123,18 +123,14 @@ def opened(settings):
         ValueError: as `check`; another program is at work there; or the run there was begun with
             other settings, which are named.
     """
-    import filelock
+    from keras_convnextv2.runs import CheckpointError
+    from keras_convnextv2.runs.lock import locked
 
     folder = check(settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / _LOCK)
     try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise ValueError(
-            f"--output_dir: another program is at work in {folder}. Wait for it, or name a new "
-            "folder."
-        ) from None
+        lock = locked(folder, _LOCK)
+    except CheckpointError as error:
+        raise ValueError(f"--output_dir: {error}") from None
     try:
         check(settings)  # again: it may have ended in between
         if is_begun(folder):

@@ -183,13 +183,11 @@ class Checkpoint:
 
     Args:
         path: of its folder.
-        config: the model's.
         state: what was kept beside the arrays.
         weights, training: {name: `StoredTensor`}.
     """
 
-    path: object
-    config: dict
+    path: Path
     state: dict
     weights: dict
     training: dict
@@ -287,7 +285,7 @@ def open_checkpoint(path):
     """
     manifest.check(path)
     try:
-        config = json.loads((path / CONFIG_NAME).read_bytes())
+        json.loads((path / CONFIG_NAME).read_bytes())  # that `from_preset` can read it
         state = state_of(path)
         weights = path / SAFETENSORS_NAME
         weights = safetensors_file.read(weights).tensors if weights.is_file() else {}
@@ -296,4 +294,4 @@ def open_checkpoint(path):
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(str(error)) from error
-    return Checkpoint(path, config, state, weights, training)
+    return Checkpoint(path, state, weights, training)

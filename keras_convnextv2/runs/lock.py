@@ -1,30 +1,29 @@
-"""One training at a time in a folder."""
+"""One program at a time in a folder."""
 
 from keras_convnextv2.runs.errors import CheckpointError
 
-_NAME = "training.lock"
 
-
-def locked(folder):
+def locked(folder, name="training.lock"):
     """Locks a folder until the lock is released, or the program ends.
 
     Args:
         folder: Path; made where it is missing.
+        name: of the file that is locked.
 
     Returns:
         A lock, with `release()`.
 
     Raises:
-        CheckpointError: another training is at work there.
+        CheckpointError: another program holds the lock.
     """
     import filelock
 
     folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / _NAME)
+    lock = filelock.FileLock(folder / name)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise CheckpointError(
-            f"Another training is at work in {folder}. Wait for it, or name a new folder."
+            f"another program is at work in {folder}. Wait for it, or name a new folder."
         ) from None
     return lock
