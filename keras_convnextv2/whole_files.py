@@ -37,20 +37,41 @@ def whole_file(path):
 
 
 @contextlib.contextmanager
-def whole_folder(path):
-    """As `whole_file`, of a folder; `path` must not exist.
+def whole_folder(path, replace=False):
+    """As `whole_file`, of a folder.
+
+    Args:
+        path: str or Path; must not exist.
+        replace: bool, whether it may: a folder there is replaced. That takes two steps; a program
+            that is killed between them, or a disk that fails there, leaves the folder of before as
+            `unfinished.<its number>.before.<name>`.
 
     Yields:
         Path of an empty folder.
     """
     path = Path(path)
-    unfinished = path.with_name(f"{_PREFIX}.{os.getpid()}.{path.name}")
+    unfinished, before = (
+        path.with_name(f"{_PREFIX}.{os.getpid()}.{name}")
+        for name in (path.name, f"before.{path.name}")
+    )
     unfinished.mkdir(parents=True)
     try:
         yield unfinished
-        put(unfinished, path)
+        _bring_all_to_disk(unfinished)
+        replaces = replace and path.is_dir()
+        if replaces:
+            os.replace(path, before)
+        try:
+            os.replace(unfinished, path)
+        except OSError:
+            if replaces:
+                os.replace(before, path)
+            raise
+        _bring_to_disk(path.parent)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+        if path.is_dir():
+            shutil.rmtree(before, ignore_errors=True)
 
 
 def put(source, path):
@@ -60,15 +81,20 @@ def put(source, path):
         source: Path.
         path: Path; a file there is replaced, a folder is not.
     """
-    if source.is_dir():
-        for folder, _, names in os.walk(source, topdown=False):
+    _bring_all_to_disk(source)
+    os.replace(source, path)
+    _bring_to_disk(path.parent)
+
+
+def _bring_all_to_disk(path):
+    """As `_bring_to_disk`, of a file, or of a folder and all in it."""
+    if path.is_dir():
+        for folder, _, names in os.walk(path, topdown=False):
             for name in names:
                 _bring_to_disk(Path(folder, name))
             _bring_to_disk(folder)
     else:
-        _bring_to_disk(source)
-    os.replace(source, path)
-    _bring_to_disk(path.parent)
+        _bring_to_disk(path)
 
 
 def _bring_to_disk(path):

@@ -57,7 +57,7 @@ def main():
     seeds = "one seed" if FLAGS.seeds == 1 else f"{FLAGS.seeds} seeds"
     print(f"\nTest accuracy on 2,000 images after fine-tuning, {seeds}:\n\n{_as_text(table)}\n")
     print(f"pictures  {first / 'pretrained' / 'reconstructions.png'}")
-    print(f"model     {first / f'pretrained_{budgets[0]}_labels' / 'model.keras'}")
+    print(f"model     {first / f'pretrained_{budgets[0]}_labels' / 'model'}")
     print(f"log       {first / 'pretrained' / 'metrics.jsonl'}")
     print(f"table     {folder / 'table.md'}")
     print(f"took      {minutes:.1f} minutes")

@@ -2,6 +2,8 @@
 
 from . import training_flags
 
+_MANY_TIMES = 10
+
 
 def refuse_random_features(settings):
     """Raises ValueError where a part is to be trained on what layers of random weights give."""
@@ -13,9 +15,22 @@ def refuse_random_features(settings):
         )
 
 
-def remarks(settings, steps_per_epoch):
-    """What to say of settings that are taken all the same, {name: words} for `announce`."""
+def remarks(settings, steps_per_epoch, class_weight=None):
+    """What to say of settings that are taken all the same, {name: words} for `announce`.
+
+    Args:
+        settings: `Settings`.
+        steps_per_epoch: int.
+        class_weight: optional {class: float}.
+    """
     said = {}
+    if class_weight and max(class_weight.values()) > _MANY_TIMES * min(class_weight.values()):
+        times = max(class_weight.values()) / max(min(class_weight.values()), 1e-9)
+        said["class_weights"] = (
+            f"an image of one class counts {times:.0f} times as much as one of another. The few "
+            "that count much make rare, large steps, by which little may be learned; in a trial "
+            "--sampling=balanced did better (docs/results.md)"
+        )
     if settings.freeze_epochs and not settings.weights:
         said["freeze_epochs"] = (
             f"{settings.freeze_epochs} in which the head learns on features of random weights, as "

@@ -18,7 +18,7 @@ Images are parted in three: those trained on, those for validation, by which the
 chosen and, with --monitor or --early_stopping_epochs, the best epoch, and those for testing, which
 are read once, at the end.
 
-Leaves in the output folder: model.keras (the classifier, with the names of its classes and its
+Leaves in the output folder: model (the classifier, with the names of its classes and its
 temperature), settings.flags and run.json, metrics.jsonl, curves.png, board (for TensorBoard),
 checkpoints, result.json, and test (tables and pictures of the test images). Stopped, it goes on
 when the same command is started again.
@@ -45,7 +45,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "weights",
     "",
-    "Pretrained weights: a run's folder or .keras file, or those of the official code, timm, "
+    "Pretrained weights: a run's folder or a .keras file, or those of the official code, timm, "
     "transformers or mmpretrain, as file, folder or hf://owner/name. Empty: from scratch.",
 )
 flags.DEFINE_integer("labels_per_class", 0, "Train on this many images a class; 0: on all.")
@@ -171,7 +171,6 @@ def main():
     import keras
 
     import keras_convnextv2 as kc
-    from keras_convnextv2.training.checkpoints import save_model
     from keras_convnextv2.training.classification_loss import classification_loss
     from keras_convnextv2.training.optimizers import adamw
     from keras_convnextv2.training.schedules import warmup_cosine
@@ -242,11 +241,12 @@ def main():
         start=settings.weights or "from scratch",
         model=f"{classifier.count_params():,} parameters",
         training=training_run.length(settings, batches),
-        **doubtful_settings.remarks(settings, len(batches)),
+        **doubtful_settings.remarks(settings, len(batches), class_weight),
     )
     if settings.dry_run:
         epochs = settings.freeze_epochs + settings.epochs
-        of_run = {"num_evaluations": epochs, "num_checkpoints": settings.keep_checkpoints}
+        num_checkpoints = projection.num_checkpoints(settings, epochs)
+        of_run = {"num_evaluations": epochs, "num_checkpoints": num_checkpoints}
         result = projection.project(classifier, batches, epochs, validation_batches, **of_run)
         program.print_result(result, settings.json)
         return
@@ -273,7 +273,7 @@ def main():
             done += epochs
         chooser.take_best(classifier)
         classifier.temperature = chooser.temperature(classifier)
-        save_model(classifier, folder / "model.keras")
+        kc.save_weights(classifier, folder / "model")
 
         scores, classes, found = evaluation_report.measure(classifier, test_batches, settings.tta)
         report = folder / "test"
@@ -284,7 +284,7 @@ def main():
             "test_images": len(test),
             "train_images": len(train),
             "train_loss": logs["loss"],
-            "model": str(folder / "model.keras"),
+            "model": str(folder / "model"),
             "report": str(report),
             "log": str(folder / "metrics.jsonl"),
         }

@@ -105,7 +105,7 @@ def of_run(model):
     """The flags of the run that left a model, {name: text}; empty where there is no settings.flags.
 
     Args:
-        model: path of the run's folder, or of a file in it or in its checkpoints.
+        model: path of the run's folder, of its model's, or of a file in it or in its checkpoints.
 
     Raises:
         FlagFileError: its settings.flags is none.
@@ -113,6 +113,8 @@ def of_run(model):
     path = Path(model)
     folder = path if path.is_dir() else path.parent
     within = next((f for f in (folder, *folder.parents) if f.name == "checkpoints"), None)
+    if folder.name == "model":
+        within = folder
     folder = within.parent if within is not None else folder
     settings = folder / "settings.flags"
     if not settings.is_file():

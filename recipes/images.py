@@ -207,15 +207,15 @@ class SomeImages:
     std: tuple
 
 
-def some_images(settings, count=8):
-    """`SomeImages` spread over the test split, or over the training one where there is no other."""
+def some_images(settings, train, count=8):
+    """`SomeImages` spread over the test split, or over `train` where there is no other."""
     from keras_convnextv2.data import ImageSourceError, preprocess
     from keras_convnextv2.data.image_source import spread
 
     try:
-        source = open_images("test")
+        source = open_images("test", train.pixel_range)
     except ImageSourceError:
-        source = open_images("train")
+        source = train
     pixels = source.read(spread(len(source), count), settings.size)
     mean, std = source.mean, source.std
     return SomeImages(preprocess(pixels, mean, std), mean, std)

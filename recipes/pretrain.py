@@ -13,7 +13,7 @@ As the paper does it on ImageNet, of recipes/settings; flags after it count inst
 With labelled images beside it, --probe_dir, it is measured after each epoch how well the features
 tell those apart.
 
-Leaves in the output folder: model.keras (the backbone, for recipes.finetune), settings.flags and
+Leaves in the output folder: model (the backbone, for recipes.finetune), settings.flags and
 run.json, metrics.jsonl, curves.png, board (for TensorBoard), checkpoints (of the whole FCMAE),
 result.json and reconstructions.png. Stopped, it goes on when the same command is started again.
 """
@@ -98,7 +98,6 @@ def main():
         draw_reconstructions,
         save_reconstructions,
     )
-    from keras_convnextv2.training.checkpoints import save_model
     from keras_convnextv2.training.optimizers import adamw
     from keras_convnextv2.training.schedules import warmup_cosine
 
@@ -150,14 +149,15 @@ def main():
         training=training_run.length(settings, batches),
     )
     if settings.dry_run:
+        num_checkpoints = projection.num_checkpoints(settings, settings.epochs)
         result = projection.project(
-            fcmae, batches, settings.epochs, num_checkpoints=settings.keep_checkpoints
+            fcmae, batches, settings.epochs, num_checkpoints=num_checkpoints
         )
         program.print_result(result, settings.json)
         return
 
     def train_and_draw(folder):
-        shown = images.some_images(settings)
+        shown = images.some_images(settings, source)
         logs = training_run.train(
             fcmae,
             batches,
@@ -167,12 +167,12 @@ def main():
             watchers=_probes(fcmae, settings, folder),
             pictures=lambda: draw_reconstructions(fcmae, shown.images, shown.mean, shown.std),
         )
-        save_model(backbone, folder / "model.keras")
+        kc.save_weights(backbone, folder / "model")
         pictures = folder / "reconstructions.png"
         save_reconstructions(pictures, fcmae, shown.images, shown.mean, shown.std)
         return {
             **{name: float(value) for name, value in logs.items()},
-            "model": str(folder / "model.keras"),
+            "model": str(folder / "model"),
             "pictures": str(pictures),
             "log": str(folder / "metrics.jsonl"),
         }

@@ -74,6 +74,12 @@ def project(
     }
 
 
+def num_checkpoints(settings, epochs):
+    """How many checkpoints a run of so many epochs has at its end, by its settings."""
+    archived = epochs // settings.keep_every if settings.keep_every else 0
+    return settings.keep_checkpoints + archived
+
+
 def clock_time(seconds):
     """Seconds as h:mm:ss."""
     minutes, seconds = divmod(round(seconds), 60)

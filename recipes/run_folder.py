@@ -42,6 +42,7 @@ _FREE = {
     "allow_changed_settings",
     "save_every",
     "keep_checkpoints",
+    "keep_every",
 }
 _FIRST_EPOCH = 1  # in metrics.jsonl; 0 stands before the first step
 

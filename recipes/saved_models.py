@@ -9,12 +9,12 @@ def load(source, image_size=None, flag="weights"):
     Args:
         source: a run's folder, its folder of checkpoints, of which the newest whole one is taken,
             one of these, a file, another library's folder, or hf://owner/name.
-        image_size: (H, W) to use weights at that are of no size; None: of any. A `.keras` file
-            has its own, and other weights may bring one along.
+        image_size: (H, W) to use weights at that are of no size; None: of any. A run's model and
+            a `.keras` file have their own, and other weights may bring one along.
         flag: str, the flag that named the source, for errors.
 
     Returns:
-        A backbone, a classifier, or an FCMAE where a `.keras` file holds one.
+        A backbone, a classifier, or an FCMAE where a checkpoint or a `.keras` file holds one.
     """
     from keras_convnextv2.weights import WeightsError
     from keras_convnextv2.weights.building import model_of
@@ -39,12 +39,18 @@ def _of_run(source, flag):
         return source
     if not (folder / "settings.flags").is_file():
         return newest_checkpoint(folder) or source
-    if not (folder / "model.keras").is_file() and newest_checkpoint(folder / "checkpoints"):
+    if not _has_model(folder) and newest_checkpoint(folder / "checkpoints"):
         raise ValueError(
             f"--{flag}: the run in {folder} has not finished. Start its command again, and it "
             f"goes on; or take what it has so far: --{flag}={folder / 'checkpoints'}"
         )
     return source
+
+
+def _has_model(folder):
+    from keras_convnextv2.weights.folders import MODEL_FOLDER, WEIGHTS_NAMES
+
+    return (folder / MODEL_FOLDER).is_dir() or any((folder / n).is_file() for n in WEIGHTS_NAMES)
 
 
 def check_class_names(model, names, images):

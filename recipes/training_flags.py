@@ -61,6 +61,12 @@ def define_training_flags():
     flags.DEFINE_integer(
         "keep_checkpoints", 2, "How many checkpoints are kept, the newest ones.", lower_bound=1
     )
+    flags.DEFINE_integer(
+        "keep_every",
+        0,
+        "Epochs: of each so many the checkpoint at its end is kept besides; 0: none.",
+        lower_bound=0,
+    )
     flags.adopt_module_key_flags(run_folder)
     flags.DEFINE_integer("epochs", None, "Passes over the images.", lower_bound=1)
     flags.DEFINE_float(

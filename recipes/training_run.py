@@ -178,6 +178,7 @@ def train(
         of_last_part if part is None else of_last_part / part,
         every=settings.save_every or None,
         keep=settings.keep_checkpoints,
+        keep_every=settings.keep_every or None,
         allow_changes=settings.allow_changed_settings,
         first_step=first * len(batches),
     )

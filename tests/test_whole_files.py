@@ -12,7 +12,6 @@ import pytest
 
 import keras_convnextv2 as kc
 from keras_convnextv2.analysis import Features, feature_cache
-from keras_convnextv2.training.checkpoints import save_model
 from keras_convnextv2.whole_files import whole_file, whole_folder
 from tests.reference.faulty_disk import ERRORS, FaultyDisk
 from tests.reference.processes import run_python
@@ -41,8 +40,8 @@ def write_text(value, path):
         unfinished.write_text(json.dumps([value] * 5000))
 
 
-def write_folder(value, path):
-    with whole_folder(path) as unfinished:
+def write_folder(value, path, replace=False):
+    with whole_folder(path, replace) as unfinished:
         for name in ("first", "second"):
             (unfinished / name).write_text(str(value) * 9)
 
@@ -65,7 +64,7 @@ KINDS = {
     ),
     "keras": (
         "model.keras",
-        lambda value, path: save_model(make_backbone(value), path),
+        lambda value, path: kc.save_weights(make_backbone(value), path),
         loaded_keras,
     ),
     "features": (
@@ -134,6 +133,28 @@ def test_a_whole_folder_replaces_none(tmp_path):
         write_folder(1, tmp_path / "run")
     assert (tmp_path / "run" / "kept").read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_failing_disk_leaves_the_folder_before_whole(tmp_path, monkeypatch):
+    write_folder(1, tmp_path / "run")
+    with FaultyDisk().in_use(monkeypatch) as disk:
+        write_folder(2, tmp_path / "run", replace=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    first, second = (n for n, name in enumerate(disk.operations) if name.startswith("replace"))
+    for place in range(len(disk.operations)):
+        for once in (True, False):
+            parent = tmp_path / f"{place}-{once}"
+            parent.mkdir()
+            write_folder(1, parent / "run")
+            faulty = FaultyDisk(place, errno.EIO, once)
+            with faulty.in_use(monkeypatch), pytest.raises(OSError, match="Input/output"):
+                write_folder(2, parent / "run", replace=True)
+            # Only where nothing can be renamed any more the folder keeps its other name.
+            (left,) = [path for path in parent.iterdir() if path.name.endswith("run")][:1]
+            assert (left.name != "run") == (place == second and not once)
+            texts = {file.read_text() for file in left.iterdir()}
+            assert texts == {("2" if place > second else "1") * 9} and len(os.listdir(left)) == 2
+    assert first < second
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")

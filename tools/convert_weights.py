@@ -1,4 +1,4 @@
-r"""Converts weights of any known format to any other, or to a .keras file.
+r"""Converts weights of any known format to any other, or to a model of Keras.
 
 Formats: official (Meta's code, dense), minkowski (its pretraining), timm, transformers, mmpretrain,
 keras (this library). The input's is told by its content, as for `kc.load_weights`.
@@ -9,7 +9,8 @@ keras (this library). The input's is told by its content, as for `kc.load_weight
         --format=transformers --output=folder --verify
     python -m tools.convert_weights --weights=checkpoint.pth --output=model.keras
 
-One tensor at a time is in memory, except for .keras and with --verify, which build models.
+One tensor at a time is in memory, except for .keras files, for folders of the format keras and with
+--verify, which build models.
 """
 
 import collections
@@ -29,8 +30,8 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "output",
     "",
-    "A new file that ends in .safetensors, .pt, .pth, .bin, .keras or .weights.h5, or, for timm "
-    "and transformers, a new folder.",
+    "A new file that ends in .safetensors, .pt, .pth, .bin, .keras or .weights.h5, or, for keras, "
+    "timm and transformers, a new folder.",
 )
 flags.DEFINE_enum(
     "format",
@@ -59,7 +60,10 @@ flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
 def main():
     if bool(FLAGS.output) == FLAGS.inspect:
         raise ValueError("Give either --output or --inspect.")
+    from keras_convnextv2.weights.writing import is_folder
+
     is_keras = FLAGS.output.endswith((".keras", ".weights.h5"))
+    is_keras |= FLAGS.format == "keras" and is_folder(FLAGS.output)
     if FLAGS.output and FLAGS.format is None and not is_keras:
         raise ValueError("Give --format: what to write.")
     if FLAGS.output and Path(FLAGS.output).exists():

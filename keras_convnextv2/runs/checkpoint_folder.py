@@ -23,7 +23,7 @@ import numpy as np
 from keras_convnextv2.runs import manifest
 from keras_convnextv2.runs import training_state as states
 from keras_convnextv2.runs.errors import CheckpointError
-from keras_convnextv2.weights import safetensors_file
+from keras_convnextv2.weights import own_folder, safetensors_file
 from keras_convnextv2.weights.checkpoint import StoredTensor
 from keras_convnextv2.weights.description import Description, description_of
 from keras_convnextv2.weights.errors import WeightsError
@@ -54,14 +54,16 @@ class Snapshot:
     state: dict
 
 
-def take_snapshot(model, state, with_metrics):
+def take_snapshot(model, state, with_metrics, buffers=None):
     """Copies what training goes on from.
 
     Args:
         model: a compiled model of this library, built with its optimizer.
         state: a dict that JSON keeps.
         with_metrics: bool, whether within an epoch, whose metrics are in progress.
+        buffers: optional, as in `training_state.copied`; the snapshot before must be written.
     """
+    buffers = {} if buffers is None else buffers
     states.bring_up_to_date(model)
     training = states.others_of(model)
     if with_metrics:
@@ -69,8 +71,8 @@ def take_snapshot(model, state, with_metrics):
     return Snapshot(
         keras.saving.serialize_keras_object(model),
         description_of(model),
-        states.copied(states.weights_of(model)),
-        states.copied(training),
+        states.copied(states.weights_of(model), buffers),
+        states.copied(training, buffers),
         state,
     )
 
@@ -87,11 +89,13 @@ def write(folder, snapshot):
     """
     _demand_finite(snapshot)
     with whole_folder(folder) as unfinished:
-        (unfinished / CONFIG_NAME).write_text(json.dumps(snapshot.config) + "\n")
+        own_folder.write(
+            unfinished, snapshot.config, _tensors(snapshot.weights), snapshot.description
+        )
         (unfinished / STATE_NAME).write_text(json.dumps(snapshot.state, indent=1) + "\n")
-        if snapshot.weights:
-            _write_arrays(unfinished / SAFETENSORS_NAME, snapshot.weights, snapshot.description)
-        _write_arrays(unfinished / TRAINING_NAME, snapshot.training, Description())
+        safetensors_file.write(
+            unfinished / TRAINING_NAME, _tensors(snapshot.training), Description()
+        )
         manifest.write(unfinished)
 
 
@@ -107,12 +111,11 @@ def _demand_finite(snapshot):
             )
 
 
-def _write_arrays(path, arrays, description):
-    tensors = {
+def _tensors(arrays):
+    return {
         name: StoredTensor(array.shape, array.dtype.name, lambda array=array: array)
         for name, array in arrays.items()
     }
-    safetensors_file.write(path, tensors, description)
 
 
 def path_of(folder, step):

@@ -104,6 +104,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.first_step = first_step
         self.resumed_from = None
         self._background = Background()
+        self._buffers = {}  # the copy of a model and its optimizer that is written
         self._batches = self._resumed = self._lock = None
         self._is_open = False
 
@@ -148,6 +149,7 @@ class Checkpoints(keras.callbacks.Callback):
         try:
             self._background.wait()
         finally:
+            self._buffers.clear()
             if self._lock is not None:
                 self._lock.release()
 
@@ -227,8 +229,10 @@ class Checkpoints(keras.callbacks.Callback):
             "data": self._state_of_data(),
             "callbacks": [[type(c).__name__, c.get_state()] for c in self._others],
         }
-        self._background.wait()  # or there could be two copies in memory
-        snapshot = checkpoint_folder.take_snapshot(self.model, state, with_metrics=within_epoch)
+        self._background.wait()  # it writes what is in the buffers
+        snapshot = checkpoint_folder.take_snapshot(
+            self.model, state, with_metrics=within_epoch, buffers=self._buffers
+        )
         self._background.run(lambda: self._write(path, snapshot))
 
     def _choose(self, logs, path):

@@ -18,7 +18,7 @@ def averaged_weights(model):
     """Within it the model has the averages of its weights; after it, and after an error, its own.
 
         with averaged_weights(fcmae):
-            save_model(fcmae.backbone, "model.keras")
+            kc.save_weights(fcmae.backbone, "averaged")
 
     A model that is saved outside of it in training has its own weights, and in its optimizer the
     averages: from that file training goes on as if it had not stopped. Before the first update the

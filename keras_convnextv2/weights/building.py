@@ -34,13 +34,13 @@ def from_preset(
     `PRESETS` lists the public weights. Their licence is printed once.
 
     Args:
-        source: path of a file or folder, or "hf://owner/name".
-        image_size: (height, width) of the model's input; each may be None, for any. Default: that
-            of a `.keras` file, else any; what comes along with the weights is then the backbone's
-            `training_image_size`. An `FCMAE` and some exports need a size.
-        drop_path_rate: float, stochastic depth of the last block. Default: that of a `.keras`
-            file, else 0.
-        dtype: dtype policy or its name. Default: that of a `.keras` file, else Keras's own.
+        source: path of a file or folder, the folder of a run too, or "hf://owner/name". A folder
+            that `save_weights` or a run wrote, and a `.keras` file, say all of their model.
+        image_size: (height, width) of the model's input; each may be None, for any. Default: what
+            these say, of other weights any; what comes along with the weights is then the
+            backbone's `training_image_size`. An `FCMAE` and some exports need a size.
+        drop_path_rate: float, stochastic depth of the last block. Default: what these say, else 0.
+        dtype: dtype policy or its name. Default: what these say, else Keras's own.
         entry: as in `load_weights`.
         channels: int, of the images; default: those of the weights. For others the stem's kernel
             is summed, or repeated and scaled (`stem_channels.for_channels`), and what images are
@@ -52,10 +52,10 @@ def from_preset(
 
     Returns:
         ConvNeXtV2Classifier, with `class_names` where they come along, and logits as output (of a
-        `.keras` file its own activation); or ConvNeXtV2Backbone, where the weights have no head.
-        FCMAE where `source` is the folder of a run's checkpoint that holds one. Elsewhere a decoder
-        is left out (`load_weights` gives it to an `FCMAE`), and so is, with a warning, a LayerNorm
-        without a head behind it.
+        folder of our own and a `.keras` file its activation); or ConvNeXtV2Backbone, where the
+        weights have no head. FCMAE where `source` is a folder of our own of one. Elsewhere a
+        decoder is left out (`load_weights` gives it to an `FCMAE`), and so is, with a warning, a
+        LayerNorm without a head behind it.
 
     Raises:
         ValueError: `channels` or `num_classes` is no positive int, or is given beside `head=False`.

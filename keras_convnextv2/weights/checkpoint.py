@@ -45,9 +45,9 @@ class Checkpoint:
         tensors: {key: StoredTensor}.
         description: what comes along.
         details: what else is worth showing: the epoch, the names of other entries.
-        model_config: of a `.keras` file or a run's own folder, what its model was built with,
+        model_config: of a `.keras` file or a folder of our own, what its model was built with,
             else None.
-        is_own_folder: bool, whether it is a run's own folder.
+        is_own_folder: bool, whether it is such a folder.
     """
 
     path: Path

@@ -11,6 +11,7 @@ from keras_convnextv2.weights.folders import (
     CONFIG_NAME,
     INDEX_NAME,
     WEIGHTS_NAMES,
+    folder_of_weights,
     part_names,
     read_json,
 )
@@ -27,7 +28,7 @@ def open_weights(source, entry=None, variant=None):
 
     Args:
         source: path of a file (safetensors, PyTorch, `.keras`, `.weights.h5`), of a folder with
-            one, or "hf://owner/name" on the Hugging Face hub, also "hf://owner/name@revision".
+            one, of a run's folder, or "hf://owner/name" on the Hugging Face hub, also "hf://owner/name@revision".
             The kind of file is told by its content.
         entry: the state dict of a PyTorch file to take, such as "model_ema".
         variant: the `Variant` of a `.weights.h5` file whose shapes do not tell it.
@@ -44,6 +45,7 @@ def open_weights(source, entry=None, variant=None):
         path = Path(source).expanduser()
     try:
         if path.is_dir():
+            path = folder_of_weights(path)
             checkpoint = _open_folder(path, entry)
         elif path.is_file():
             checkpoint = _open_file(path, entry, variant)

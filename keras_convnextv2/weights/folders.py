@@ -11,6 +11,13 @@ SAFETENSORS_NAME = "model.safetensors"
 INDEX_NAME = f"{SAFETENSORS_NAME}.index.json"  # of a model in parts
 # The weights are in the first of these that is there.
 WEIGHTS_NAMES = (SAFETENSORS_NAME, INDEX_NAME, "pytorch_model.bin", "model.keras")
+MODEL_FOLDER = "model"  # of a run of the recipes, within its folder
+
+
+def folder_of_weights(folder):
+    """The folder itself, or that of the model in a run's folder."""
+    own = any((folder / name).is_file() for name in WEIGHTS_NAMES)
+    return folder if own or not (folder / MODEL_FOLDER).is_dir() else folder / MODEL_FOLDER
 
 
 def part_names(index):

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 
 from keras_convnextv2.models import ConvNeXtV2Classifier
+from keras_convnextv2.weights import own_folder
 from keras_convnextv2.weights.checkpoint import StoredTensor
 from keras_convnextv2.weights.description import (
     announce_licence,
@@ -19,7 +20,7 @@ from keras_convnextv2.weights.formats import format_named
 from keras_convnextv2.weights.matching import identify, match, problem, shorten
 from keras_convnextv2.weights.model_weights import named_weights, sizes_of
 from keras_convnextv2.weights.sizes import part_of
-from keras_convnextv2.weights.writing import write_weights
+from keras_convnextv2.weights.writing import is_folder, write_weights
 from keras_convnextv2.whole_files import whole_file
 
 KERAS_SUFFIXES = (".keras", ".weights.h5")
@@ -213,15 +214,16 @@ def save_weights(model, path, format="keras", dtype=None):
     - `.safetensors`: names and layout of the format in a safetensors file.
     - `.pt`, `.pth`, `.bin`: the same in a file for `torch.load`; PyTorch is not needed.
     - `.keras`, `.weights.h5`: what Keras saves, for the format "keras".
-    - any other, for "timm" and "transformers": a folder with a config, for timm's `local-dir:`
-      and transformers' `from_pretrained`.
+    - any other: a folder with a config, for `from_preset` here, which then gives the same model
+      (an `FCMAE` too), and in the formats "timm" and "transformers" for timm's `local-dir:` and
+      transformers' `from_pretrained`.
 
     Class names, image size, licence and normalisation go into safetensors files, folders and
     `.keras` files, a pixel range, a temperature and whether images have several labels into
-    safetensors and `.keras` files.
+    safetensors and `.keras` files and our own folders.
     Other libraries' models give logits: an activation of the head is left out, with a warning.
     What LoRA adds to a kernel is merged into it. Blocks that are not the paper's go into the
-    format "keras" alone, as .safetensors, .keras or .weights.h5.
+    format "keras" alone, as a folder, .safetensors, .keras or .weights.h5.
 
     Args:
         model: a `ConvNeXtV2Backbone`, a `ConvNeXtV2Classifier` or an `FCMAE`.
@@ -231,8 +233,8 @@ def save_weights(model, path, format="keras", dtype=None):
         dtype: "float32", "float16" or "bfloat16"; None keeps that of the weights.
 
     Raises:
-        WeightsError: the format has no place for a weight or for the model's blocks, or the ending
-            is not one of its.
+        WeightsError: the format has no place for a weight or for the model's blocks, the ending is
+            not one of its, or a folder of that name holds something else.
 
     Examples:
         >>> import keras_convnextv2 as kc
@@ -257,6 +259,14 @@ def save_weights(model, path, format="keras", dtype=None):
         )
         for name, weight in named_weights(model).items()
     }
+    if chosen.name == "keras" and is_folder(path):
+        if dtype is not None:
+            raise WeightsError(
+                f"A folder of our own has the model's dtype. Received: dtype={dtype!r} for {path}; "
+                f"{path}.safetensors can have another."
+            )
+        own_folder.save(model, path, tensors)
+        return
     if getattr(model, "activation", keras.activations.linear) is not keras.activations.linear:
         warnings.warn(f"{path} will give logits: the head's activation is left out.", stacklevel=2)
     write_weights(path, chosen, sizes, tensors, description_of(model), dtype)

@@ -16,6 +16,11 @@ PYTORCH_SUFFIXES = (".pt", ".pth", ".bin")
 DTYPES = ("float32", "float16", "bfloat16")
 
 
+def is_folder(path):
+    """Whether a name to write to has the ending of no file, and means a folder."""
+    return Path(path).suffix not in (".safetensors", *PYTORCH_SUFFIXES)
+
+
 def write_weights(path, format, sizes, tensors, description, dtype=None):
     """Writes a file or a folder, one tensor at a time; see `save_weights`.
 
@@ -56,7 +61,9 @@ def write_weights(path, format, sizes, tensors, description, dtype=None):
     elif format.write_config:
         _write_folder(path, format, sizes, stored, description)
     else:
-        keras = " or, from save_weights, .keras or .weights.h5" if format.name == "keras" else ""
+        keras = ""
+        if format.name == "keras":
+            keras = " or, from save_weights, .keras or .weights.h5, or is a folder"
         raise WeightsError(
             f"A file of the format {format.name} ends in .safetensors or one of "
             f"{', '.join(PYTORCH_SUFFIXES)}{keras}. Received: {path}"

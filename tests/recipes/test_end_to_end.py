@@ -22,9 +22,9 @@ def settings_but_folder(folder):
 
 def test_pretraining_leaves_a_model_a_log_settings_and_pictures(pretrained):
     folder, outcome = pretrained.folder, pretrained.outcome
-    assert outcome.result["model"] == str(folder / "model.keras")
+    assert outcome.result["model"] == str(folder / "model")
 
-    backbone = keras.saving.load_model(folder / "model.keras")
+    backbone = kc.from_preset(folder / "model")
     assert backbone.variant == kc.Variant((1, 1, 1, 1), (4, 6, 8, 12))
     assert backbone.image_shape == (16, 24, 3)
     newest = kc.runs.newest_checkpoint(folder / "checkpoints")
@@ -131,8 +131,8 @@ def test_finetuning_starts_from_what_pretraining_left(run_recipe, pretrained, tm
         "--json",
     )
     assert outcome.status == 0, outcome.err
-    backbone = keras.saving.load_model(pretrained.folder / "model.keras")
-    classifier = keras.saving.load_model(finetuned / "model.keras")
+    backbone = kc.from_preset(pretrained.folder / "model")
+    classifier = kc.from_preset(finetuned / "model")
     for before, after in zip(
         backbone.get_weights(), classifier.backbone.get_weights(), strict=True
     ):
@@ -174,7 +174,7 @@ def test_half_precision_is_a_flag(run_recipe, tiny_run, tmp_path):
     outcome = run_recipe("pretrain", *words)
     assert outcome.status == 0, outcome.err
     assert np.isfinite(outcome.result["loss"])
-    backbone = keras.saving.load_model(folder / "model.keras")
+    backbone = kc.from_preset(folder / "model")
     assert backbone.dtype_policy.name == "mixed_bfloat16"
 
 

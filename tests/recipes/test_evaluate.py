@@ -20,7 +20,7 @@ FILES = {"per_class.csv", "report.json", "confusion.png", "worst.png", "reliabil
 @pytest.fixture(scope="module")
 def classifier(finetuned, tmp_path_factory):
     """(the model of a run with a temperature, its file)."""
-    model = kc.from_preset(finetuned.folder / "model.keras")
+    model = kc.from_preset(finetuned.folder / "model")
     model.temperature = 0.25
     path = tmp_path_factory.mktemp("classifier") / "model.keras"
     model.save(path)

@@ -33,7 +33,7 @@ def finetune(run_recipe, shared_images_dir, tmp_path):
             "finetune", *SMALL, f"--data_dir={data_dir}", f"--output_dir={folder}", *words, "--json"
         )
         assert outcome.status == 0, outcome.err
-        return folder, keras.saving.load_model(folder / "model.keras"), outcome
+        return folder, kc.from_preset(folder / "model"), outcome
 
     return run
 
@@ -104,11 +104,11 @@ def test_a_head_that_learns_alone_is_not_averaged(finetune):
     assert abs(second - first) > 0.1  # averages: about 4 updates / 10,000 of the change
 
 
-def remarks(steps_per_epoch, **values):
+def remarks(steps_per_epoch, class_weight=None, **values):
     """What is said at the start of a run of 10 epochs."""
     usual = {"weights": "a file", "freeze_epochs": 0, "ema_momentum": 0.0, "epochs": 10}
     settings = Settings({**usual, "warmup_epochs": 1.0, "accumulation_steps": 1, **values})
-    return doubtful_settings.remarks(settings, steps_per_epoch)
+    return doubtful_settings.remarks(settings, steps_per_epoch, class_weight)
 
 
 @pytest.mark.one_backend
@@ -134,6 +134,13 @@ def test_an_average_over_more_than_the_run_is_said(momentum, steps, reach, share
 def test_an_average_over_a_third_of_the_run_or_less_is_not():
     assert remarks(31, ema_momentum=0.99) == {} == remarks(1, ema_momentum=0.0)
     assert remarks(31, ema_momentum=0.99, accumulation_steps=2) != {}  # of half as many updates
+
+
+@pytest.mark.one_backend
+def test_class_weights_of_more_than_ten_to_one_are_said():
+    assert remarks(10, {0: 10.0, 1: 1.0}) == {}
+    said = remarks(10, {0: 0.25, 1: 9.5})["class_weights"]
+    assert "counts 38 times as much" in said and "--sampling=balanced" in said
 
 
 @pytest.mark.one_backend

@@ -81,7 +81,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     assert "the training goes on with epoch" in ended.err
     assert result_of(ended, folder) == result_of(straight, tmp_path / "straight")
     assert lines_of(folder) == lines_of(tmp_path / "straight")
-    models = [kc.from_preset(path / "model.keras") for path in (folder, tmp_path / "straight")]
+    models = [kc.from_preset(path / "model") for path in (folder, tmp_path / "straight")]
     for one, other in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -107,12 +107,14 @@ def test_a_finished_run_says_so_and_tells_its_result_again(run_recipe, of_pretra
 
 def test_a_run_whose_end_was_not_written_only_writes_it(run_recipe, of_pretrained, pretrained):
     folder, words = of_pretrained
-    for name in ("result.json", "model.keras", "reconstructions.png"):
+    for name in ("result.json", "reconstructions.png"):
         (folder / name).unlink()
+    (folder / "model" / "config.json").write_text("of before")  # it is replaced
     outcome = run_recipe("pretrain", *words)
     assert "the training is finished, after epoch 2" in outcome.err
     assert outcome.result["loss"] == pretrained.outcome.result["loss"]
-    assert (folder / "model.keras").is_file() and len(lines_of(folder)) == 2
+    assert kc.from_preset(folder).count_params() == kc.from_preset(folder / "model").count_params()
+    assert len(lines_of(folder)) == 2
 
 
 def test_other_settings_are_refused_and_named_unless_they_are_allowed(run_recipe, of_pretrained):
@@ -123,8 +125,9 @@ def test_other_settings_are_refused_and_named_unless_they_are_allowed(run_recipe
     assert_one_line(outcome, "pretrain", "epochs was 2, is 3", "learning_rate was ", "is 0.002")
     assert "workers" not in outcome.err
     assert "--epochs=2" in (folder / "settings.flags").read_text().splitlines()
-    outcome = run_recipe("pretrain", *words, "--allow_changed_settings")
+    outcome = run_recipe("pretrain", *words, "--allow_changed_settings", "--keep_every=1")
     assert outcome.status == 0, outcome.err
+    assert len(list((folder / "checkpoints").glob("step-*"))) == 3  # not the newest two alone
     assert [line["epoch"] for line in lines_of(folder)] == [1, 2, 3]
     assert "--epochs=3" in (folder / "settings.flags").read_text().splitlines()
     assert (folder / "result.before-1.json").read_text() == result
@@ -152,7 +155,7 @@ def test_a_signal_behind_the_last_step_ends_the_run_before_what_follows(
     words = (*tiny_run, f"--output_dir={tmp_path / 'run'}")
     outcome = run_recipe("pretrain", *words)
     assert outcome.status == 128 + signal.SIGINT and "stopped by SIGINT" in outcome.err
-    assert not (tmp_path / "run" / "model.keras").exists()
+    assert not (tmp_path / "run" / "model").exists()
 
 
 def test_a_damaged_record_is_said(run_recipe, of_pretrained):

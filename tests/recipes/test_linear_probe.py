@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import sys
 
 import numpy as np
@@ -71,13 +72,13 @@ def test_what_a_run_left_is_measured_and_its_features_are_kept(
 
 
 def test_features_are_kept_beside_the_weights(run_recipe, pretrained, images_dir, tmp_path):
-    weights = tmp_path / "model.keras"
-    weights.write_bytes((pretrained.folder / "model.keras").read_bytes())
+    weights = tmp_path / "run"
+    shutil.copytree(pretrained.folder / "model", weights / "model")
     words = (f"--weights={weights}", f"--data_dir={images_dir}", "--probes=knn")
     assert run_recipe("linear_probe", *words, "--feature_cache=").status == 0
-    assert not (tmp_path / "features").exists()
+    assert not (weights / "features").exists()
     assert run_recipe("linear_probe", *words).status == 0
-    assert len(os.listdir(tmp_path / "features")) == 2
+    assert len(os.listdir(weights / "features")) == 2
 
 
 def test_c_is_chosen_on_validation_images_where_there_are_some(run_recipe, images_dir):

@@ -49,7 +49,7 @@ def test_a_run_says_its_range_once_and_keeps_it(run):
     (line,) = range_lines(outcome)
     assert "0 to 4095, 12 bits by a scan of 12 of 12 file(s)" in line
     assert "--pixel_range=0,4095" in (folder / "settings.flags").read_text().splitlines()
-    assert kc.from_preset(folder / "model.keras").backbone.pixel_range == (0, 4095)
+    assert kc.from_preset(folder / "model").backbone.pixel_range == (0, 4095)
 
 
 def test_a_prediction_takes_the_range_of_the_training(run, run_recipe, tmp_path):
@@ -120,7 +120,7 @@ def test_signed_values_of_a_given_range(run_recipe, tmp_path):
     assert outcome.status == 0, outcome.err
     assert "-1024 to 3071.5, by --pixel_range" in range_lines(outcome)[0]
     assert "--pixel_range=-1024,3071.5" in (tmp_path / "run" / "settings.flags").read_text()
-    assert kc.from_preset(tmp_path / "run" / "model.keras").pixel_range == (-1024, 3071.5)
+    assert kc.from_preset(tmp_path / "run" / "model").pixel_range == (-1024, 3071.5)
 
 
 def test_thirteen_bands_from_pretraining_to_prediction(run_recipe, tmp_path):

@@ -1,6 +1,7 @@
 """recipes.predict: any saved model on image files, the same output for each kind."""
 
 import json
+import shutil
 import sys
 
 import keras
@@ -11,7 +12,6 @@ import pytest
 import keras_convnextv2 as kc
 from keras_convnextv2.data.decoding import read_image
 from keras_convnextv2.export import export_model
-from recipes.images import EMBEDDED_IMAGES
 from tests.recipes.one_line import assert_one_line
 from tests.reference.processes import run_python
 from tests.reference.random_weights import randomize
@@ -283,20 +283,19 @@ def test_the_checkpoint_of_a_pretraining_gives_its_backbones_features(
     )
     assert of_run == of_checkpoint
     assert of_run["shape"] == [2, 3, 12]
-    # The run's images have a mean and a deviation of their own, .5 and .3.
+    # The run's images have a mean and a deviation of their own, .5 and .3. The model says them.
+    shutil.copytree(folder / "model", tmp_path / "elsewhere")
+    moved = f"--model={tmp_path / 'elsewhere'}"
     by_flags = ("--mean=0.5,0.5,0.5", "--std=0.3,0.3,0.3")
-    (tmp_path / "elsewhere.keras").write_bytes((folder / "model.keras").read_bytes())
-    moved = f"--model={tmp_path / 'elsewhere.keras'}"
     others = ("--mean=0.485,0.456,0.406", "--std=0.229,0.224,0.225")
     outcomes = [run_recipe("predict", moved, *words, *more) for more in (by_flags, (), others)]
     norms = [outcome.result["norm"] for outcome in outcomes]
-    # Without flags the file says it; no word is needed.
     np.testing.assert_allclose(norms[:2], of_run["norm"], rtol=1e-6)
     assert "normalised with" not in outcomes[1].err
     assert abs(norms[2] / of_run["norm"] - 1) > 1e-4
 
 
-def test_a_grey_model_is_given_grey_and_its_runs_normalisation(
+def test_a_grey_model_that_says_nothing_is_given_grey_and_what_the_flags_say(
     run_recipe, make_model, photographs, tmp_path
 ):
     model = make_model(channels=1)
@@ -304,37 +303,17 @@ def test_a_grey_model_is_given_grey_and_its_runs_normalisation(
     words = (f"--model={tmp_path / 'model.keras'}", f"--images={photographs}", "--json")
     outcome = run_recipe("predict", *words)
     assert_one_line(outcome, "predict", "1 channel", "--mean and --std")
-    (tmp_path / "settings.flags").write_text("--seed=0\n--data_dir=\n")
     paths = paths_of(photographs)
     grey = [
         np.asarray(PIL.Image.fromarray(read_image(path, SIZE)).convert("L"))[..., None]
         for path in paths
     ]
-    with np.load(EMBEDDED_IMAGES / "train.npz") as embedded:
-        images = kc.preprocess(np.stack(grey), embedded["mean"], embedded["std"])
+    images = kc.preprocess(np.stack(grey), [0.25], [0.5])
     logits = model.predict(images, verbose=0)
     powers = np.exp(logits - logits.max(-1, keepdims=True))
     expected = powers / powers.sum(-1, keepdims=True)
-    assert_predicted(run_recipe("predict", *words), paths, expected)
-
-
-@pytest.mark.one_backend
-def test_a_run_whose_images_are_gone_is_taken_for_one_of_image_files(
-    run_recipe, classifier, photographs, tmp_path
-):
-    model, path = classifier
-    (tmp_path / "model.keras").write_bytes(path.read_bytes())
-    (tmp_path / "settings.flags").write_text(f"--data_dir={tmp_path / 'gone'}\n")
-    words = (f"--model={tmp_path}", f"--images={photographs}", "--json")
-    outcome = run_recipe("predict", *words)
-    assert f"{tmp_path / 'gone'}, which is not there" in outcome.err
-    said = [line for line in outcome.err.splitlines() if "normalised with" in line]
-    assert said == [
-        f"{tmp_path} does not say what its images were normalised with. Taken: mean 0.485, 0.456, "
-        "0.406, std 0.229, 0.224, 0.225, ImageNet's."
-    ]
-    paths = paths_of(photographs)
-    assert_predicted(outcome, paths, expected_probabilities(model, paths))
+    outcome = run_recipe("predict", *words, "--mean=0.25", "--std=0.5")
+    assert_predicted(outcome, paths, expected)
 
 
 def test_probabilities_of_the_models_own_are_not_changed(

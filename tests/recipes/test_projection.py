@@ -6,7 +6,8 @@ import pytest
 
 import keras_convnextv2 as kc
 from keras_convnextv2.runs import checkpoint_folder
-from recipes.projection import clock_time, project
+from recipes.projection import clock_time, num_checkpoints, project
+from recipes.run_settings import Settings
 
 # What it calls of a backend, `fit`, `save` and `evaluate`, is tested elsewhere.
 pytestmark = pytest.mark.one_backend
@@ -28,6 +29,11 @@ class Batches(keras.utils.PyDataset):
         time.sleep(self.seconds)
         images = self.images[4 * index : 4 * index + 4]
         return (images, np.arange(4) % 2) if self.labelled else (images,)
+
+
+@pytest.mark.parametrize(("every", "count"), [(0, 2), (5, 8), (31, 2)])
+def test_checkpoints_of_each_so_many_epochs_take_room_too(every, count):
+    assert num_checkpoints(Settings({"keep_checkpoints": 2, "keep_every": every}), 30) == count
 
 
 def test_what_a_pretraining_takes(make_fcmae, rng):

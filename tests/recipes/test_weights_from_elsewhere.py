@@ -1,6 +1,5 @@
 """--weights takes other libraries' checkpoints."""
 
-import keras
 import numpy as np
 import pytest
 
@@ -36,7 +35,7 @@ def test_fine_tuning_starts_from_them(run_recipe, classifier, images_dir, tmp_pa
         "--learning_rate=1e-20",  # too small to move a float32 weight
     )
     assert outcome.status == 0, outcome.err
-    tuned = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    tuned = kc.from_preset(tmp_path / "run" / "model")
     for before, after in zip(
         classifier.backbone.get_weights(), tuned.backbone.get_weights(), strict=True
     ):
@@ -60,7 +59,7 @@ def test_fine_tuning_on_images_of_other_channels_adapts_the_stem_and_says_so(
     )
     assert outcome.status == 0, outcome.err
     assert "images of 1 channel(s), the images have 3: the stem's kernel" in outcome.err
-    tuned = keras.saving.load_model(tmp_path / "run" / "model.keras").backbone
+    tuned = kc.from_preset(tmp_path / "run" / "model").backbone
     kernels = [model.get_layer("stem").layers[0].kernel.numpy() for model in (grey, tuned)]
     np.testing.assert_allclose(kernels[1], kernels[0].repeat(3, axis=2) / 3, rtol=1e-6)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import keras
 
-from keras_convnextv2.training.checkpoints import save_model
+from keras_convnextv2.whole_files import whole_file
 
 
 class SaveEachEpoch(keras.callbacks.Callback):
@@ -19,4 +19,5 @@ class SaveEachEpoch(keras.callbacks.Callback):
         self.path = Path(path)
 
     def on_epoch_end(self, epoch, logs=None):
-        save_model(self.model, self.path)
+        with whole_file(self.path) as unfinished:
+            self.model.save(unfinished)

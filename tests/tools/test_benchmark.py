@@ -179,6 +179,7 @@ def test_curves_are_drawn_of_what_was_measured(tmp_path):
     assert curves["mask ratio"]["0.75"]["dense"]["milliseconds"] == 7.0
 
 
+@pytest.mark.one_backend
 def test_the_peer_in_plain_pytorch_has_the_loss_of_this_library(rng):
     """Same weights, images and masks: a peer that did less would be no peer."""
     fcmae = kc.FCMAE(kc.ConvNeXtV2Backbone(SIZES, (64, 96, 3)), decoder_width=16)

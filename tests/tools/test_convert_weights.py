@@ -16,6 +16,9 @@ from tests.reference.minkowski_fcmae import make_checkpoint
 from tests.reference.processes import run_python
 from tests.reference.random_weights import randomize
 
+# What it calls is tested on each backend in tests/weights.
+pytestmark = pytest.mark.one_backend
+
 DEPTHS, WIDTHS = (1, 1, 2, 1), (4, 6, 8, 12)
 
 
@@ -49,7 +52,6 @@ def official(tmp_path, rng):
     return tmp_path / "official.pth", checkpoint
 
 
-@pytest.mark.one_backend
 def test_inspect_prints_what_the_file_is_without_a_model(convert, official):
     shown = result_of(convert(f"--weights={official[0]}", "--inspect", "--json"))
     expected = {
@@ -67,7 +69,6 @@ def test_inspect_prints_what_the_file_is_without_a_model(convert, official):
     assert {name: shown[name] for name in expected} == expected
 
 
-@pytest.mark.one_backend
 def test_inspect_names_the_variant_as_lines(convert, tmp_path, rng):
     checkpoint = random_checkpoint(layout("timm", "atto"), rng, "float16")
     safetensors.numpy.save_file(checkpoint, tmp_path / "atto.safetensors")
@@ -77,7 +78,6 @@ def test_inspect_names_the_variant_as_lines(convert, tmp_path, rng):
     assert shown["dtypes"] == f"float16 {len(checkpoint)}"
 
 
-@pytest.mark.one_backend
 def test_through_a_chain_of_formats_every_bit_comes_back(convert, official, tmp_path):
     source, checkpoint = official
     steps = [
@@ -103,7 +103,6 @@ def test_verify_runs_source_and_result_and_shows_the_difference(convert, officia
     assert shown["largest_relative_difference"] < 1e-5  # float32 through six blocks
 
 
-@pytest.mark.one_backend
 def test_the_entry_that_is_named_is_converted(convert, official, tmp_path):
     output = tmp_path / "ema.safetensors"
     words = (f"--weights={official[0]}", "--entry=model_ema", f"--output={output}")
@@ -225,7 +224,6 @@ def test_the_dtype_is_as_asked(convert, official, tmp_path, dtype):
     assert 0 < shown["largest_relative_difference"] < 5e-2  # 8 bits of mantissa
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("words", "part"),
     [
@@ -244,7 +242,6 @@ def test_what_cannot_be_is_one_line(convert, official, words, part):
     assert_refused(convert(f"--weights={official[0]}", *words), part)
 
 
-@pytest.mark.one_backend
 def test_a_damaged_file_is_one_line(convert, official):
     path = official[0]
     path.write_bytes(path.read_bytes()[:-2000])
@@ -260,7 +257,6 @@ runpy.run_module("tools.convert_weights", run_name="__main__", alter_sys=True)
 """
 
 
-@pytest.mark.one_backend
 def test_what_is_there_is_never_overwritten(convert, official, tmp_path):
     path = official[0]
     before = path.read_bytes()
@@ -270,7 +266,6 @@ def test_what_is_there_is_never_overwritten(convert, official, tmp_path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.one_backend
 def test_inspect_says_what_does_not_fit(convert, tmp_path, rng):
     checkpoint = random_checkpoint(custom_layout("official", DEPTHS, WIDTHS), rng)
     del checkpoint["stages.1.0.grn.beta"]
@@ -279,7 +274,6 @@ def test_inspect_says_what_does_not_fit(convert, tmp_path, rng):
     assert "1 missing: stage1_block0/response_norm/beta" in shown["problem"]
 
 
-@pytest.mark.one_backend
 def test_a_head_of_zeros_is_verified_too(convert, tmp_path, rng):
     checkpoint = random_checkpoint(custom_layout("official", DEPTHS, WIDTHS), rng)
     for key in ("head.weight", "head.bias"):
@@ -290,7 +284,6 @@ def test_a_head_of_zeros_is_verified_too(convert, tmp_path, rng):
     assert shown["largest_relative_difference"] == 0
 
 
-@pytest.mark.one_backend
 def test_integers_are_refused_before_anything_is_written(convert, tmp_path, rng):
     checkpoint = random_checkpoint(custom_layout("official", DEPTHS, WIDTHS), rng)
     checkpoint["head.bias"] = np.zeros(1000, "int8")
@@ -301,7 +294,6 @@ def test_integers_are_refused_before_anything_is_written(convert, tmp_path, rng)
 
 
 @pytest.mark.slow
-@pytest.mark.one_backend
 def test_the_largest_model_is_converted_in_memory_that_does_not_grow_with_it(tmp_path):
     source, output = tmp_path / "huge.safetensors", tmp_path / "huge.pt"
     num_bytes = _write_zeros(source, layout("timm", "huge"))

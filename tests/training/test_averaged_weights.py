@@ -10,7 +10,6 @@ from keras_convnextv2.training.averaged_weights import (
     averaged_weights,
     has_averages,
 )
-from keras_convnextv2.training.checkpoints import save_model
 from keras_convnextv2.training.optimizers import adamw
 from tests.reference.apply_gradients import apply_to
 from tests.reference.random_weights import randomize
@@ -139,7 +138,7 @@ def test_one_file_has_the_averages_and_one_the_models_own_with_them(tmp_path, rn
     assert_equal(weights_of(last), record.own[-1])
     with averaged_weights(last):
         assert_equal(weights_of(last), record.averages[-1])
-        save_model(last, tmp_path / "model.keras")
+        last.save(tmp_path / "model.keras")
     assert_equal(weights_of(last), record.own[-1])
     averaged = keras.saving.load_model(tmp_path / "model.keras")
     assert_equal(weights_of(averaged), record.averages[-1])
