@@ -7,7 +7,8 @@ import numpy as np
 from keras_convnextv2.analysis.figures import new_figure, plain, save
 
 NUM_CHANNELS = 64
-_COLUMNS = 8
+_COLUMNS = 8  # of a sheet
+_SHEETS_A_ROW = 4
 _TILE = 24  # least pixels of a channel's side before the picture is scaled
 _PERCENTILE = 99
 
@@ -17,9 +18,9 @@ def save_channel_maps(path, maps, count=NUM_CHANNELS, title=""):
 
     64 channels are shown, evenly from the first to the last. All channels of a sheet share one
     colour scale, from their smallest value to their 99th percentile (larger values have the same
-    colour): a dead channel is one dark colour, a saturated one a single bright one, and channels
-    that repeat each other look alike. Scales of different sheets differ, since GRN changes sizes.
-    The paper (arXiv 2301.00808, figure 3) does not say its scale.
+    colour). So a dead channel is an even square in the colour of 0, a saturated one an even bright
+    square, and channels that repeat each other look alike. Scales of different sheets differ, since
+    GRN changes sizes. Source: arXiv 2301.00808, figure 3, which does not say its scale.
 
     Args:
         path: of the file.
@@ -43,12 +44,15 @@ def save_channel_maps(path, maps, count=NUM_CHANNELS, title=""):
     if not maps:
         raise ValueError("There are no maps to draw.")
     sheets = {name: _sheet(of_model, count) for name, of_model in maps.items()}
-    figure = new_figure(4.4 * len(sheets), 4.6)
+    columns = min(len(sheets), _SHEETS_A_ROW)
+    rows = math.ceil(len(sheets) / columns)
+    figure = new_figure(4.4 * columns, 4.6 * rows)
     if title:
         figure.suptitle(plain(title, 80), fontsize=11)
-    for axes, (name, (sheet, high)) in zip(
-        np.atleast_1d(figure.subplots(1, len(sheets))), sheets.items(), strict=True
-    ):
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels[len(sheets) :]:
+        axes.remove()
+    for axes, (name, (sheet, high)) in zip(panels, sheets.items(), strict=False):
         low = np.nanmin(sheet)
         image = axes.imshow(sheet, vmin=low, vmax=max(high, low + 1e-12), interpolation="nearest")
         axes.set_axis_off()

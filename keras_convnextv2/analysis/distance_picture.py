@@ -1,5 +1,7 @@
 """The picture of feature collapse: channels' cosine distance over depth, of several models."""
 
+import math
+
 import numpy as np
 
 from keras_convnextv2.analysis.figures import new_figure, plain, save
@@ -43,13 +45,24 @@ def save_distance_curves(path, curves, where="response"):
         axes.plot(depth, shuffled, ls=":", **style)
     axes.plot([], [], ls=":", color="grey", label="channels shuffled")
     axes.set_xlim(-0.02, 1.02)
-    axes.set_ylim(0, 0.52)  # .5 is the most that it can be
+    axes.set_ylim(_bottom(curves), 0.51)  # .5 is the most that it can be
     axes.set_xlabel("depth of the block, 0 first, 1 last")
     axes.set_ylabel("mean cosine distance of channels")
     axes.set_title(f"How different channels are, {_WORDS.get(where, where)}", fontsize=11)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=9, loc="lower left")
+    axes.legend(fontsize=9, loc="best")
     save(figure, path)
+
+
+def _bottom(curves):
+    """The tenth below all that is drawn, with some room."""
+    lowest = min(
+        figures[key]
+        for blocks in curves.values()
+        for figures in blocks.values()
+        for key in ("cosine_distance", "shuffled_cosine_distance")
+    )
+    return max(math.floor((lowest - 0.02) * 10) / 10, 0)
 
 
 _WORDS = {
