@@ -5,7 +5,7 @@ import textwrap
 from recipes.printable import printable
 
 COLUMNS = 80
-_NAME = 20  # columns of the first one
+_NAME = 21  # columns of the first one
 _HEADS = {
     "channels": ("channels", "{:,}"),
     "cosine_distance": ("distance", "{:.4f}"),
@@ -44,10 +44,11 @@ def _of_model(name, model, where):
     for key, value in model["last_features"].items():
         head, form = _LAST[key]
         lines.append(f"  {head:<{_NAME}}{_figure(value, form)}")
-    place = {"gelu": "after GELU", "response": "after the response", "output": "output"}[where]
+    from keras_convnextv2.analysis.block_features import PLACES
+
     widths = [len(head) + 3 for head, _ in _HEADS.values()]
     heads = (f"{head:>{width}}" for (head, _), width in zip(_HEADS.values(), widths, strict=True))
-    lines += ["", f"{place:<{_NAME}}{''.join(heads)}"]
+    lines += ["", f"{PLACES[where]:<{_NAME}}{''.join(heads)}"]
     for block, figures in model["blocks"].items():
         row = (
             f"{_figure(figures[key], form):>{width}}"

@@ -268,6 +268,7 @@ def _alignments(measured):
 
 def _write(folder, result, measured):
     from keras_convnextv2.analysis import save_channel_maps, save_distance_curves
+    from keras_convnextv2.analysis.block_features import PLACES
     from keras_convnextv2.whole_files import whole_file
 
     with whole_file(folder / "measures.json") as unfinished:
@@ -280,7 +281,7 @@ def _write(folder, result, measured):
             f"{name}, {found.about['block_of_channels']}": found.channels
             for name, found in measured.items()
         }
-        save_channel_maps(unfinished, maps)
+        save_channel_maps(unfinished, maps, title=f"Channels {PLACES[FLAGS.where]}, one image")
 
 
 if __name__ == "__main__":

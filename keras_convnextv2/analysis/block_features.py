@@ -10,7 +10,12 @@ from keras_convnextv2.layers import ConvNeXtV2Block, ops
 from keras_convnextv2.layers.regions import WholeMap
 from keras_convnextv2.models import ConvNeXtV2Backbone
 
-PLACES = ("gelu", "response", "output")
+# Where in a block, and how pictures and tables say it.
+PLACES = {
+    "gelu": "after GELU",
+    "response": "after the response",
+    "output": "at the block's output",
+}
 
 
 class BlockFeatures:

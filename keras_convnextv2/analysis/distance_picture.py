@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from keras_convnextv2.analysis.block_features import PLACES
 from keras_convnextv2.analysis.figures import new_figure, plain, save
 
 
@@ -16,7 +17,7 @@ def save_distance_curves(path, curves, where="response"):
     Args:
         path: of the file.
         curves: {model's name: what `collapse_by_block` gives}.
-        where: str, where in the blocks it was measured, for the title.
+        where: where in the blocks it was measured, as of `BlockFeatures`.
 
     Raises:
         ValueError: there is no model.
@@ -48,7 +49,7 @@ def save_distance_curves(path, curves, where="response"):
     axes.set_ylim(_bottom(curves), 0.51)  # .5 is the most that it can be
     axes.set_xlabel("depth of the block, 0 first, 1 last")
     axes.set_ylabel("mean cosine distance of channels")
-    axes.set_title(f"How different channels are, {_WORDS.get(where, where)}", fontsize=11)
+    axes.set_title(f"How different channels are, {PLACES[where]}", fontsize=11)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9, loc="best")
     save(figure, path)
@@ -63,10 +64,3 @@ def _bottom(curves):
         for key in ("cosine_distance", "shuffled_cosine_distance")
     )
     return max(math.floor((lowest - 0.02) * 10) / 10, 0)
-
-
-_WORDS = {
-    "gelu": "after GELU",
-    "response": "after the response",
-    "output": "at the block's output",
-}

@@ -33,7 +33,9 @@ class Halved(keras.layers.Layer):
 def make_backbone(response="grn", layer_scale=None, dtype=None, seed=0):
     block = kc.BlockSpec(response=response, layer_scale=layer_scale)
     variant = kc.Variant((2, 1, 1, 1), (4, 6, 8, 12), block=block)
-    backbone = kc.ConvNeXtV2Backbone(variant, (16, 24, 3), stem_stride=1, dtype=dtype)
+    backbone = kc.ConvNeXtV2Backbone(
+        variant, (16, 24, 3), stem_stride=1, drop_path_rate=0.3, dtype=dtype
+    )
     randomize(backbone, np.random.default_rng(seed))
     return backbone
 
