@@ -17,7 +17,7 @@ def save_distance_curves(path, curves, where="response"):
     Args:
         path: of the file.
         curves: {model's name: what `collapse_by_block` gives}.
-        where: where in the blocks it was measured, as of `BlockFeatures`.
+        where: str, where in the blocks it was measured: as of `BlockFeatures`, or other words.
 
     Raises:
         ValueError: there is no model.
@@ -49,7 +49,7 @@ def save_distance_curves(path, curves, where="response"):
     axes.set_ylim(_bottom(curves), 0.51)  # .5 is the most that it can be
     axes.set_xlabel("depth of the block, 0 first, 1 last")
     axes.set_ylabel("mean cosine distance of channels")
-    axes.set_title(f"How different channels are, {PLACES[where]}", fontsize=11)
+    axes.set_title(f"How different channels are, {PLACES.get(where, where)}", fontsize=11)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9, loc="best")
     save(figure, path)
