@@ -20,7 +20,6 @@ last features.
 
 import contextlib
 import dataclasses
-import itertools
 import json
 
 import numpy as np
@@ -38,8 +37,7 @@ from recipes import (
     saved_models,
     training_flags,
 )
-from recipes.progress_line import ProgressLine
-from tools import collapse_table
+from tools import collapse_table, model_measures
 
 FLAGS = flags.FLAGS
 
@@ -83,23 +81,6 @@ normalisation.define_flags()
 for module in (training_flags, model_flags, normalisation):
     flags.adopt_module_key_flags(module)
 
-PRETRAINING_CROP = (0.2, 1.0)  # of the picture's area; the paper's table 8
-
-
-@dataclasses.dataclass
-class Measured:
-    """What was measured of a model; `features` (N, d) and `channels` (h, w, channels) are arrays.
-
-    `about` says what the model is, `blocks` is what `collapse_by_block` gives, `last` has the
-    measures of the last features.
-    """
-
-    about: dict
-    blocks: dict
-    last: dict
-    features: np.ndarray
-    channels: np.ndarray
-
 
 def main():
     folder = evaluation_report.new_folder(FLAGS.output_dir)
@@ -107,7 +88,7 @@ def main():
         raise ValueError("--lidar_views must be 2 or more, or 0 for no LiDAR. Received: 1")
     measured = {}
     for name, weights in _names(FLAGS.weights).items():
-        measured[name] = _measure_model(name, weights)
+        measured[name] = _measure(name, weights)
     result = {
         "where": FLAGS.where,
         "seed": FLAGS.seed,
@@ -115,7 +96,7 @@ def main():
             name: {**found.about, "last_features": found.last, "blocks": found.blocks}
             for name, found in measured.items()
         },
-        "cka": _alignments(measured),
+        "cka": model_measures.alignments(measured),
     }
     if folder is not None:
         _write(folder, result, measured)
@@ -137,41 +118,16 @@ def _names(weights):
     return named
 
 
-def _measure_model(name, weights):
-    from keras_convnextv2.analysis import (
-        BlockFeatures,
-        collapse_by_block,
-        compute_features,
-        feature_model,
-        representation_measures,
-    )
-    from keras_convnextv2.analysis.features import describe
-
+def _measure(name, weights):
     model, source, settings = _open(weights)
-    batches = images.evaluation_batches(source, settings, labelled=False)
-    blocks = BlockFeatures(model, where=FLAGS.where)
-    shown = BlockFeatures(model, [_shown_block(model, name)], FLAGS.where)
-
-    say = ProgressLine(f"{name}, {len(source):,} images")
-    by_block = collapse_by_block(blocks, batches, on_batch=say)
-    extractor = feature_model(model)
-    features = compute_features(extractor, batches).features
-    last = representation_measures(features)
-    say.end("measured")
+    block = _shown_block(model, name)
+    found = model_measures.measure(name, model, source, settings, FLAGS.where, block)
     if FLAGS.lidar_views:
-        last["lidar"] = _lidar(name, extractor, source, settings)
-    (first, *_) = batches[0]
-    (channels,) = shown(first[:1]).values()
-    about = {
-        "weights": weights or f"random, seed {FLAGS.seed}",
-        "images": source.description,
-        "num_images": len(source),
-        "image_size": list(settings.size),
-        "features": f"{features.shape[1]}, {describe(model)}",
-        "block_of_channels": shown.names[0],
-        **({"lidar_views": FLAGS.lidar_views} if FLAGS.lidar_views else {}),
-    }
-    return Measured(about, by_block, last, features, channels[0])
+        found.last["lidar"] = model_measures.lidar_of_crops(
+            name, model, source, settings, FLAGS.lidar_views, FLAGS.seed
+        )
+    found.about = {"weights": weights or f"random, seed {FLAGS.seed}", **found.about}
+    return found
 
 
 def _open(weights):
@@ -211,59 +167,17 @@ def _open_images(trained_with):
 
 def _shown_block(model, name):
     """The block of channels.png: --channels_of, or the last of the third stage."""
-    names = [layer.name for layer in saved_models.backbone_of(model).layers_of_stages()[2]]
+    from keras_convnextv2.analysis import BlockFeatures
+
+    blocks = BlockFeatures(model).names
     if FLAGS.channels_of is None:
-        return names[-1]
-    blocks = [
-        layer.name
-        for layers in saved_models.backbone_of(model).layers_of_stages()
-        for layer in layers[1:]
-    ]
+        return [block for block in blocks if block.startswith("stage2_")][-1]
     if FLAGS.channels_of not in blocks:
         raise ValueError(
             f"--channels_of: {name} has the blocks {', '.join(blocks)}. Received: "
             f"{FLAGS.channels_of!r}"
         )
     return FLAGS.channels_of
-
-
-def _lidar(name, extractor, source, settings):
-    """LiDAR of random crops and mirror images, as pretraining draws them."""
-    from keras_convnextv2.analysis import compute_features, lidar
-    from keras_convnextv2.data import Augmentation, ImageBatches
-
-    say = ProgressLine(f"{name}, {FLAGS.lidar_views} views of {len(source):,} images")
-    crops = Augmentation(crop_scale=PRETRAINING_CROP, horizontal_flip=0.5)
-    batches = ImageBatches(
-        source,
-        crops.framing(settings.size),
-        settings.batch_size,
-        labelled=False,
-        seed=FLAGS.seed,
-        workers=settings.workers,
-        **crops.stages(source.mean),
-    )
-    views = []
-    for view in range(FLAGS.lidar_views):
-        batches.epoch = view
-        views.append(compute_features(extractor, batches).features)
-        say(view + 1, FLAGS.lidar_views)
-    say.end("measured")
-    return lidar(np.stack(views, axis=1))
-
-
-def _alignments(measured):
-    """[{"models": [name, name], "linear_cka": float, None where there is none}, ...]"""
-    from keras_convnextv2.analysis import linear_cka
-
-    found = []
-    for one, other in itertools.combinations(measured, 2):
-        try:
-            value = linear_cka(measured[one].features, measured[other].features)
-        except ValueError:  # features that do not vary, or of too few images
-            value = None
-        found.append({"models": [one, other], "linear_cka": value})
-    return found
 
 
 def _write(folder, result, measured):
