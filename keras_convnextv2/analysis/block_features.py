@@ -108,7 +108,7 @@ class _Insides(keras.Model):
     """A model of images that gives a list of maps; it calls the layers of another one."""
 
     def __init__(self, backbone, names, where):
-        super().__init__()
+        super().__init__(name="insides")  # TensorFlow takes no name that begins with _
         self.backbone = backbone
         self.names, self.where = names, where
 
