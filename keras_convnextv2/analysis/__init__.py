@@ -20,7 +20,7 @@ from keras_convnextv2.analysis.classification import (
     top_k_accuracy,
 )
 from keras_convnextv2.analysis.collapse import collapse_by_block
-from keras_convnextv2.analysis.collapse_deviation import collapse_deviation, representation_measures
+from keras_convnextv2.analysis.collapse_deviation import collapse_deviation
 from keras_convnextv2.analysis.confusion_picture import save_confusion_matrix
 from keras_convnextv2.analysis.curves import DrawCurves, draw_curves
 from keras_convnextv2.analysis.distance_picture import save_distance_curves
@@ -40,6 +40,7 @@ from keras_convnextv2.analysis.nearest_neighbours import knn_probe
 from keras_convnextv2.analysis.predictions import Predictions, predict_labelled, with_flips
 from keras_convnextv2.analysis.probes import ProbeResult
 from keras_convnextv2.analysis.reliability_diagram import save_reliability_diagram
+from keras_convnextv2.analysis.representation_measures import representation_measures
 from keras_convnextv2.analysis.ridge import few_shot_probe, ridge_probe
 from keras_convnextv2.analysis.spectrum import alpha_req, participation_ratio, rankme
 from keras_convnextv2.analysis.summary import classification_summary

@@ -2,8 +2,8 @@
 
 from keras_convnextv2.analysis.block_features import BlockFeatures
 from keras_convnextv2.analysis.collapse import collapse_by_block
-from keras_convnextv2.analysis.collapse_deviation import representation_measures
 from keras_convnextv2.analysis.features import compute_features, feature_model
+from keras_convnextv2.analysis.representation_measures import representation_measures
 from keras_convnextv2.analysis.watching import Watching
 
 PREFIX = "measure_"

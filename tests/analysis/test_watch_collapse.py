@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from keras_convnextv2.analysis.collapse import collapse_by_block
-from keras_convnextv2.analysis.collapse_deviation import representation_measures
 from keras_convnextv2.analysis.curves import panels_of, read_metrics
 from keras_convnextv2.analysis.features import compute_features
+from keras_convnextv2.analysis.representation_measures import representation_measures
 from keras_convnextv2.analysis.watch_collapse import WatchCollapse
 from keras_convnextv2.training.callbacks import WriteMetrics
 
