@@ -11,10 +11,10 @@ def collapse_deviation(features):
         sqrt(d) * mean over features of std over images of z / \|z\|
 
     Where images point in all directions alike, each of the d values of a vector of length 1 has a
-    deviation of 1 / sqrt(d). Source: SimSiam (arXiv 2011.10566), section 4.1 and figure 2, which
-    draws it without the factor sqrt(d). It is never above 1. Images that share a large mean lower it, and so
+    deviation of 1 / sqrt(d). It is never above 1. Images that share a large mean lower it, and so
     do features of unequal size. A vector that is 0 stays 0. The standard deviation is that of the
-    population, divided by N.
+    population, divided by N. Source: SimSiam (arXiv 2011.10566), section 4.1 and figure 2, where
+    the factor sqrt(d) is left out.
 
     Args:
         features: (N, d).
