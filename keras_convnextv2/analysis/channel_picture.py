@@ -11,6 +11,7 @@ _COLUMNS = 8  # of a sheet
 _SHEETS_A_ROW = 4
 _TILE = 24  # least pixels of a channel's side before the picture is scaled
 _PERCENTILE = 99
+_TICKS = 4  # of a colour bar; more would run into each other
 
 
 def save_channel_maps(path, maps, count=NUM_CHANNELS, title=""):
@@ -47,6 +48,8 @@ def save_channel_maps(path, maps, count=NUM_CHANNELS, title=""):
     columns = min(len(sheets), _SHEETS_A_ROW)
     rows = math.ceil(len(sheets) / columns)
     figure = new_figure(4.4 * columns, 4.6 * rows)
+    from matplotlib.ticker import MaxNLocator  # after the error that names the extra
+
     if title:
         figure.suptitle(plain(title, 80), fontsize=11)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -57,7 +60,14 @@ def save_channel_maps(path, maps, count=NUM_CHANNELS, title=""):
         image = axes.imshow(sheet, vmin=low, vmax=max(high, low + 1e-12), interpolation="nearest")
         axes.set_axis_off()
         axes.set_title(plain(name, 40), fontsize=10)
-        bar = figure.colorbar(image, ax=axes, orientation="horizontal", shrink=0.8, extend="max")
+        bar = figure.colorbar(
+            image,
+            ax=axes,
+            orientation="horizontal",
+            shrink=0.8,
+            extend="max",
+            ticks=MaxNLocator(_TICKS),
+        )
         bar.ax.tick_params(labelsize=8)
     save(figure, path)
 
