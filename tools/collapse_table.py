@@ -1,4 +1,4 @@
-"""What `tools.measure_collapse` found, as a table of at most 80 columns."""
+"""What `tools.measure_collapse` found, as a table of 80 columns, but for longer names of files."""
 
 import textwrap
 
@@ -36,6 +36,8 @@ def as_text(result):
 
 
 def _of_model(name, model, where):
+    from keras_convnextv2.analysis.block_features import PLACES
+
     lines = [printable(name)]
     for key in ("weights", "images", "features"):
         lines += _wrapped(key, model[key])
@@ -44,8 +46,6 @@ def _of_model(name, model, where):
     for key, value in model["last_features"].items():
         head, form = _LAST[key]
         lines.append(f"  {head:<{_NAME}}{_figure(value, form)}")
-    from keras_convnextv2.analysis.block_features import PLACES
-
     widths = [len(head) + 3 for head, _ in _HEADS.values()]
     heads = (f"{head:>{width}}" for (head, _), width in zip(_HEADS.values(), widths, strict=True))
     lines += ["", f"{PLACES[where]:<{_NAME}}{''.join(heads)}"]
