@@ -198,6 +198,18 @@ def probe_batches(settings, split, backbone):
     return evaluation_batches(source, settings)
 
 
+def measured_batches(settings, train):
+    """Batches of the same images each time for --measure_every, of the test split or `train`."""
+    from keras_convnextv2.data.image_source import spread
+
+    source = _held_out_images(train)
+    places = spread(len(source), settings.measure_images)
+    source = dataclasses.replace(
+        source.taken(places, "spread over them"), mean=train.mean, std=train.std
+    )
+    return evaluation_batches(source, settings, labelled=False)
+
+
 @dataclasses.dataclass(frozen=True)
 class SomeImages:
     """Images to draw: normalised, float32 (N, H, W, C), and by what."""
@@ -209,16 +221,23 @@ class SomeImages:
 
 def some_images(settings, train, count=8):
     """`SomeImages` spread over the test split, or over `train` where there is no other."""
-    from keras_convnextv2.data import ImageSourceError, preprocess
+    from keras_convnextv2.data import preprocess
     from keras_convnextv2.data.image_source import spread
 
-    try:
-        source = open_images("test", train.pixel_range)
-    except ImageSourceError:
-        source = train
+    source = _held_out_images(train)
     pixels = source.read(spread(len(source), count), settings.size)
     mean, std = source.mean, source.std
     return SomeImages(preprocess(pixels, mean, std), mean, std)
+
+
+def _held_out_images(train):
+    """The test split, or `train` where there is no other."""
+    from keras_convnextv2.data import ImageSourceError
+
+    try:
+        return open_images("test", train.pixel_range)
+    except ImageSourceError:
+        return train
 
 
 def evaluate(model, batches):

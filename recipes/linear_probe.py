@@ -19,8 +19,6 @@ compare.
 import contextlib
 import importlib
 import os
-import sys
-import time
 from pathlib import Path
 
 from absl import flags
@@ -37,6 +35,7 @@ from . import (
     saved_models,
     training_flags,
 )
+from .progress_line import ProgressLine
 
 FLAGS = flags.FLAGS
 
@@ -94,7 +93,7 @@ def main():
     _check_labels(splits.values())
     if model is None:
         settings = model_flags.resolve(settings)
-        model = _random_backbone(train, settings)
+        model = model_flags.random_backbone(settings, train)
     backbone = saved_models.backbone_of(model)
     images.check_channels(train, backbone.image_shape[-1])
     normalisation.settle(backbone, FLAGS.weights, train)
@@ -162,23 +161,6 @@ def _check_labels(sources):
             )
 
 
-def _random_backbone(source, settings):
-    """A backbone by the flags of the model, with the weights of a run before its first step."""
-    import keras
-
-    import keras_convnextv2 as kc
-
-    keras.utils.set_random_seed(FLAGS.seed)
-    backbone = kc.ConvNeXtV2Backbone(
-        model_flags.variant_of(settings),
-        image_shape=(*settings.size, source.channels),
-        stem_stride=settings.stem_stride,
-        seed=FLAGS.seed,
-    )
-    backbone.normalisation = source.mean, source.std
-    return backbone
-
-
 def _features(model, source, settings, split):
     """The `Features` of a source, from the cache where it has them."""
     import dataclasses
@@ -190,7 +172,7 @@ def _features(model, source, settings, split):
     source = dataclasses.replace(source, mean=mean, std=std)
     batches = images.evaluation_batches(source, settings)
     extractor = feature_model(model, FLAGS.head_norm)
-    say = _Progress(f"features of {len(source):,} {split} images")
+    say = ProgressLine(f"features of {len(source):,} {split} images")
     folder = _cache_folder()
     if folder is None:
         found = compute_features(extractor, batches, say)
@@ -200,26 +182,6 @@ def _features(model, source, settings, split):
     way = "read from the cache" if found.from_cache else "computed"
     say.end(way)
     return found
-
-
-class _Progress:
-    """A line on standard error when a work begins, each half minute, and when it ends."""
-
-    def __init__(self, what):
-        self.what = what
-        self.begun = self.last = time.monotonic()
-        self._say("begun")
-
-    def __call__(self, done, total):
-        if time.monotonic() - self.last > 30:
-            self.last = time.monotonic()
-            self._say(f"{done / total:.0%}")
-
-    def end(self, way):
-        self._say(f"{way}, {time.monotonic() - self.begun:.1f} s")
-
-    def _say(self, words):
-        print(f"{self.what}: {words}", file=sys.stderr)
 
 
 def _cache_folder():
@@ -234,7 +196,7 @@ def _cache_folder():
 
 
 def _measure_aloud(name, pairs):
-    say = _Progress(f"probe {name} of {len(pairs['train'][1]):,} train images")
+    say = ProgressLine(f"probe {name} of {len(pairs['train'][1]):,} train images")
     result = _measure(name, pairs)
     say.end("measured")
     return result

@@ -100,3 +100,25 @@ def variant_of(settings):
                 f"--{name} is four whole numbers. Received: {','.join(words)!r}"
             ) from None
     return kc.Variant(**numbers)
+
+
+def random_backbone(settings, source):
+    """A backbone by the flags of the model, with the weights of a run before its first step.
+
+    Args:
+        settings: `Settings` that `resolve` gave; their `seed` is that of the weights.
+        source: `ImageSource` of the images that it is to take.
+    """
+    import keras
+
+    import keras_convnextv2 as kc
+
+    keras.utils.set_random_seed(settings.seed)
+    backbone = kc.ConvNeXtV2Backbone(
+        variant_of(settings),
+        image_shape=(*settings.size, source.channels),
+        stem_stride=settings.stem_stride,
+        seed=settings.seed,
+    )
+    backbone.normalisation = source.mean, source.std
+    return backbone

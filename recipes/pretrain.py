@@ -11,7 +11,7 @@ As the paper does it on ImageNet, of recipes/settings; flags after it count inst
         --batch_size=64 --accumulation_steps=64
 
 With labelled images beside it, --probe_dir, it is measured after each epoch how well the features
-tell those apart.
+tell those apart; with --measure_every, on images without labels, whether they collapse.
 
 Leaves in the output folder: model (the backbone, for recipes.finetune), settings.flags and
 run.json, metrics.jsonl, curves.png, board (for TensorBoard), checkpoints (of the whole FCMAE),
@@ -50,6 +50,14 @@ flags.DEFINE_integer("probe_every", 1, "Epochs from one measurement to the next.
 flags.DEFINE_integer(
     "probe_images", 2000, "Images of each split that are measured with at most.", lower_bound=1
 )
+flags.DEFINE_integer(
+    "measure_every",
+    0,
+    "Epochs from one measurement of the features' diversity to the next, on the same images each "
+    "time, of the test split or else of the training images. 0: none.",
+    lower_bound=0,
+)
+flags.DEFINE_integer("measure_images", 512, "Images that are measured with at most.", lower_bound=2)
 training_flags.define_data_flags()
 model_flags.define_flags()
 training_flags.define_training_flags()
@@ -79,6 +87,8 @@ FOLDER_RUN = {
     "flip": "horizontal",
 }
 training_flags.describe_defaults(EMBEDDED_RUN, FOLDER_RUN)
+
+_IN_THE_PROGRESS = {"probe_ridge", "probe_knn", "measure_rankme"}  # of what is measured
 
 
 def main():
@@ -158,13 +168,15 @@ def main():
 
     def train_and_draw(folder):
         shown = images.some_images(settings, source)
+        watchers = _watchers(fcmae, settings, source, folder)
         logs = training_run.train(
             fcmae,
             batches,
             folder,
             "pretraining",
             settings,
-            watchers=_probes(fcmae, settings, folder),
+            watchers=watchers,
+            hidden={name for watch in watchers for name in watch.before} - _IN_THE_PROGRESS,
             pictures=lambda: draw_reconstructions(fcmae, shown.images, shown.mean, shown.std),
         )
         kc.save_weights(backbone, folder / "model")
@@ -180,24 +192,39 @@ def main():
     program.print_result(run_folder.result(settings, train_and_draw), settings.json)
 
 
-def _probes(fcmae, settings, folder):
-    """What measures features by the images of --probe_dir; here they are before the first step."""
-    if not settings.probe_dir:
-        return []
-    from keras_convnextv2.analysis.watch_probes import WatchProbes
+def _watchers(fcmae, settings, source, folder):
+    """What measures features after epochs; here they are before the first step."""
+    watchers = []
+    if settings.probe_dir:
+        from keras_convnextv2.analysis.watch_probes import WatchProbes
 
-    train, test = (
-        images.probe_batches(settings, split, fcmae.backbone) for split in ("train", "test")
-    )
-    watch = WatchProbes(fcmae, train, test, settings.probe_every)
-    if run_folder.is_begun(folder):
-        watch.before = run_folder.logged_before(folder)
-        return [watch]
-    watch.before = watch.measure()
-    ridge, knn = (watch.before[f"probe_{name}"] for name in ("ridge", "knn"))
-    training_run.say(probes_before=f"ridge {ridge:.1%}, kNN {knn:.1%}")
-    run_folder.log_before(folder, watch.before)
-    return [watch]
+        train, test = (
+            images.probe_batches(settings, split, fcmae.backbone) for split in ("train", "test")
+        )
+        watchers.append(WatchProbes(fcmae, train, test, settings.probe_every))
+    if settings.measure_every:
+        from keras_convnextv2.analysis.watch_collapse import WatchCollapse
+
+        batches = images.measured_batches(settings, source)
+        watchers.append(WatchCollapse(fcmae, batches, settings.measure_every))
+    begun = run_folder.is_begun(folder)
+    before = run_folder.logged_before(folder) if begun else {}
+    for watch in watchers:
+        if not begun:
+            before |= watch.measure()
+        watch.before = before
+    if watchers and not begun:
+        _say_before(before)
+        run_folder.log_before(folder, before)
+    return watchers
+
+
+def _say_before(figures):
+    if "probe_ridge" in figures:
+        ridge, knn = (figures[f"probe_{name}"] for name in ("ridge", "knn"))
+        training_run.say(probes_before=f"ridge {ridge:.1%}, kNN {knn:.1%}")
+    if "measure_rankme" in figures:
+        training_run.say(rankme_before=f"{figures['measure_rankme']:.1f}")
 
 
 if __name__ == "__main__":

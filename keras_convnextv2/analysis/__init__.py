@@ -1,5 +1,6 @@
 """Looking at what a model has learned."""
 
+from keras_convnextv2.analysis.block_features import BlockFeatures
 from keras_convnextv2.analysis.calibration import (
     Reliability,
     brier_score,
@@ -7,17 +8,27 @@ from keras_convnextv2.analysis.calibration import (
     negative_log_likelihood,
     reliability,
 )
+from keras_convnextv2.analysis.channel_distance import (
+    channel_cosine_distance,
+    shuffled_cosine_distance,
+)
+from keras_convnextv2.analysis.channel_picture import save_channel_maps
 from keras_convnextv2.analysis.classification import (
     ClassScores,
     class_scores,
     confusion_matrix,
     top_k_accuracy,
 )
+from keras_convnextv2.analysis.collapse import collapse_by_block
+from keras_convnextv2.analysis.collapse_deviation import collapse_deviation
 from keras_convnextv2.analysis.confusion_picture import save_confusion_matrix
 from keras_convnextv2.analysis.curves import DrawCurves, draw_curves
+from keras_convnextv2.analysis.distance_picture import save_distance_curves
 from keras_convnextv2.analysis.feature_cache import cached_features, source_identity
 from keras_convnextv2.analysis.features import Features, compute_features, feature_model
+from keras_convnextv2.analysis.kernel_alignment import linear_cka
 from keras_convnextv2.analysis.lars import LarsSettings, lars_probe
+from keras_convnextv2.analysis.lidar import lidar
 from keras_convnextv2.analysis.logistic_regression import logistic_probe
 from keras_convnextv2.analysis.multi_label import (
     average_precisions,
@@ -29,12 +40,29 @@ from keras_convnextv2.analysis.nearest_neighbours import knn_probe
 from keras_convnextv2.analysis.predictions import Predictions, predict_labelled, with_flips
 from keras_convnextv2.analysis.probes import ProbeResult
 from keras_convnextv2.analysis.reliability_diagram import save_reliability_diagram
+from keras_convnextv2.analysis.representation_measures import representation_measures
 from keras_convnextv2.analysis.ridge import few_shot_probe, ridge_probe
+from keras_convnextv2.analysis.spectrum import alpha_req, participation_ratio, rankme
 from keras_convnextv2.analysis.summary import classification_summary
+from keras_convnextv2.analysis.watch_collapse import WatchCollapse
 from keras_convnextv2.analysis.watch_probes import WatchProbes
 from keras_convnextv2.analysis.worst_mistakes import Mistake, save_worst_mistakes, worst_mistakes
 
 __all__ = [
+    "BlockFeatures",
+    "WatchCollapse",
+    "channel_cosine_distance",
+    "shuffled_cosine_distance",
+    "save_channel_maps",
+    "collapse_by_block",
+    "collapse_deviation",
+    "representation_measures",
+    "save_distance_curves",
+    "linear_cka",
+    "lidar",
+    "alpha_req",
+    "participation_ratio",
+    "rankme",
     "ClassScores",
     "DrawCurves",
     "Features",

@@ -16,6 +16,9 @@ _TITLES = (
     "accuracy",
     "calibration",
     "probes",
+    "effective rank",
+    "channels' cosine distance",
+    "spectrum and deviation",
     "gradient norm",
     "learning rate",
     "images/s",
@@ -166,6 +169,8 @@ def _panel_of(name):
         return "calibration"
     if name.startswith("probe_"):
         return "probes"
+    if name.startswith("measure_"):
+        return _panel_of_measure(name)
     if name.endswith("gradient_norm"):
         return "gradient norm"
     if name == "learning_rate":
@@ -173,11 +178,31 @@ def _panel_of(name):
     return "images/s" if name == "images_per_second" else "accuracy"
 
 
+def _panel_of_measure(name):
+    if "cosine_distance" in name:
+        return "channels' cosine distance"
+    is_rank = name.endswith(("rankme", "participation_ratio"))
+    return "effective rank" if is_rank else "spectrum and deviation"
+
+
 def _draw_panel(panel, title, curves):
     values = [value for _, curve in curves.values() for value in curve]
+    colours = {}
     for name, (epochs, curve) in curves.items():
         is_sparse = len(epochs) <= 20
-        panel.plot(epochs, curve, marker="o" if is_sparse else None, ms=3, lw=1.5, label=name)
+        # What a curve is to be compared with has its colour, dotted, and no line in the legend.
+        is_baseline = "shuffled_" in name
+        colour = colours.setdefault(name.replace("shuffled_", ""), f"C{len(colours)}")
+        panel.plot(
+            epochs,
+            curve,
+            marker="o" if is_sparse and not is_baseline else None,
+            ms=3,
+            lw=1.5,
+            ls=":" if is_baseline else "-",
+            color=colour,
+            label=None if is_baseline else _label(name),
+        )
     if title in ("loss", "gradient norm") and _spans(values):
         panel.set_yscale("log")
     elif title in ("learning rate", "images/s"):
@@ -191,6 +216,11 @@ def _draw_panel(panel, title, curves):
     panel.grid(alpha=0.3)
     if len(curves) > 1:
         panel.legend(fontsize=8)
+
+
+def _label(name):
+    name = name.removeprefix("measure_").removeprefix("cosine_distance_")
+    return f"{name}, dotted: shuffled" if name == "stage0" else name
 
 
 def _spans(values):

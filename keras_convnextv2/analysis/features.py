@@ -113,15 +113,36 @@ def compute_features(extractor, batches, on_batch=None):
         >>> found.features.shape, found.labels.tolist()
         ((6, 64), [0, 1, 2, 3, 0, 1])
     """
-    features, labels, size = [], [], 0
+    features, labels = [], []
+    for found, of_batch in each_output(extractor, batches, on_batch):
+        features.append(found.astype("float32"))
+        labels += of_batch[:1]
+    return Features(np.concatenate(features), np.concatenate(labels) if labels else None)
+
+
+def each_output(model, batches, on_batch=None):
+    """What a model gives for each batch, with what stands beside its images.
+
+    Args:
+        model: `keras.Model` of images, with an output or a list of them.
+        batches: as of `compute_features`.
+        on_batch: the same; called when the next batch is asked for.
+
+    Yields:
+        (NumPy array or list of them, list of NumPy arrays).
+    """
+    size = 0
     for index in range(len(batches)):
         images, *rest = batches[index]
         images = keras.ops.convert_to_numpy(images)
         size = max(size, len(images))
         filled = np.pad(images, [(0, size - len(images))] + [(0, 0)] * (images.ndim - 1))
-        found = keras.ops.convert_to_numpy(extractor.predict_on_batch(filled))
-        features.append(found[: len(images)].astype("float32"))
-        labels += [np.asarray(labels_of_batch) for labels_of_batch in rest[:1]]
+        outputs = model.predict_on_batch(filled)
+        is_list = isinstance(outputs, (list, tuple))
+        found = [
+            keras.ops.convert_to_numpy(output)[: len(images)]
+            for output in (outputs if is_list else [outputs])
+        ]
+        yield found if is_list else found[0], [np.asarray(array) for array in rest]
         if on_batch is not None:
             on_batch(index + 1, len(batches))
-    return Features(np.concatenate(features), np.concatenate(labels) if labels else None)

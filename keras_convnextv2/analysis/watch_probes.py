@@ -1,13 +1,12 @@
 """Watching a pretraining by what its features tell of labelled images."""
 
-import keras
-
 from keras_convnextv2.analysis.features import compute_features, feature_model
 from keras_convnextv2.analysis.nearest_neighbours import knn_probe
 from keras_convnextv2.analysis.ridge import ridge_probe
+from keras_convnextv2.analysis.watching import Watching
 
 
-class WatchProbes(keras.callbacks.Callback):
+class WatchProbes(Watching):
     """Adds "probe_ridge" and "probe_knn" to an epoch's logs: accuracies on labelled images.
 
     The features are the global average pool and a LayerNorm without scale and shift
@@ -47,25 +46,12 @@ class WatchProbes(keras.callbacks.Callback):
     """
 
     def __init__(self, model, train, test, every=1):
-        super().__init__()
-        if not isinstance(every, int) or every < 1:
-            raise ValueError(f"`every` must be a positive int, of epochs. Received: {every!r}")
+        super().__init__(every)
         for name, batches in (("train", train), ("test", test)):
             if not getattr(batches, "labelled", True):
                 raise ValueError(f"A probe needs labels. `{name}` was given batches without.")
         self.extractor = feature_model(model)
         self.train, self.test = train, test
-        self.every = every
-        self.before = None
-
-    def on_train_begin(self, logs=None):
-        if self.before is None:
-            self.before = self.measure()
-
-    def on_epoch_end(self, epoch, logs=None):
-        is_last = epoch + 1 == (self.params or {}).get("epochs")
-        if logs is not None and (is_last or (epoch + 1) % self.every == 0):
-            logs.update(self.measure())
 
     def measure(self):
         """{"probe_ridge": accuracy, "probe_knn": accuracy} of the weights as they are now."""

@@ -129,3 +129,65 @@ def test_a_missing_matplotlib_is_named_with_its_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ModuleNotFoundError, match=r"matplotlib.*keras-convnextv2\[recipes\]"):
         analysis.save_worst_mistakes(tmp_path / "worst.png", [], [])
+
+
+def test_distances_are_drawn_over_depth_with_what_shuffled_channels_have(drawn, tmp_path, rng):
+    curves = {
+        name: {
+            f"block{place}": {"cosine_distance": low, "shuffled_cosine_distance": low + 0.1}
+            for place, low in enumerate(rng.uniform(0.25, 0.4, count))
+        }
+        for name, count in (("V1", 5), ("V2 of one block", 1))
+    }
+    analysis.save_distance_curves(tmp_path / "distances.png", curves, "gelu")
+    (axes,) = drawn[0].axes
+    own, shuffled, single, _, legend = axes.get_lines()
+    np.testing.assert_allclose(own.get_xdata(), [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(single.get_xdata(), [0.5])
+    expected = [figures["cosine_distance"] for figures in curves["V1"].values()]
+    np.testing.assert_allclose(own.get_ydata(), expected)
+    np.testing.assert_allclose(shuffled.get_ydata(), np.add(expected, 0.1))
+    assert own.get_color() == shuffled.get_color() != single.get_color()
+    assert shuffled.get_linestyle() == legend.get_linestyle() == ":"
+    words = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert words == ["V1", "V2 of one block", "channels shuffled"]
+    assert axes.get_ylim() == (0.2, 0.51) and "after GELU" in axes.get_title()
+    with pytest.raises(ValueError, match="no model"):
+        analysis.save_distance_curves(tmp_path / "distances.png", {})
+
+
+def test_channels_are_squares_side_by_side_of_one_colour_scale(drawn, tmp_path, rng):
+    maps = rng.normal(size=(2, 3, 70))
+    few = rng.normal(size=(30, 30, 9))  # less than two rows of eight
+    analysis.save_channel_maps(tmp_path / "channels.png", {"a": maps, "b": few})
+    sheets = [axes for axes in drawn[0].axes if axes.images]
+    assert [axes.get_title() for axes in sheets] == ["a", "b"]
+    shown = sheets[0].images[0].get_array().filled(np.nan)
+    side_y, side_x, gap = 24, 36, 3  # 12 pixels a position
+    places = np.round(np.linspace(0, 69, 64)).astype(int)
+    for number in (0, 7, 8, 63):
+        top, left = number // 8 * (side_y + gap), number % 8 * (side_x + gap)
+        square = shown[top : top + side_y, left : left + side_x]
+        np.testing.assert_array_equal(square[::12, ::12], maps[..., places[number]])
+    assert np.isnan(shown[side_y]).all() and np.isnan(shown[:, side_x]).all()
+    assert shown.shape == (8 * (side_y + gap) - gap, 8 * (side_x + gap) - gap)
+    low, high = sheets[0].images[0].get_clim()
+    chosen = maps[..., places]
+    assert (low, high) == (chosen.min(), np.percentile(chosen, 99))
+    of_few = sheets[1].images[0].get_array().filled(np.nan)
+    np.testing.assert_array_equal(of_few[32:62, :30], few[..., 8])
+    assert np.isnan(of_few[32:, 32:]).all()
+
+
+@pytest.mark.parametrize(
+    ("maps", "said"),
+    [
+        ({}, "no maps"),
+        ({"a": np.ones((4, 4))}, r"Received: shape \(4, 4\)"),
+        ({"a": np.full((2, 2, 2), np.nan)}, "NaN"),
+    ],
+)
+def test_maps_of_channels_that_are_refused(maps, said, tmp_path):
+    with pytest.raises(ValueError, match=said):
+        analysis.save_channel_maps(tmp_path / "channels.png", maps)
+    assert not (tmp_path / "channels.png").exists()

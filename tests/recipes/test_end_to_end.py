@@ -88,21 +88,27 @@ def test_the_order_of_each_epoch_follows_from_its_number(
 
 
 @pytest.mark.one_backend
-def test_probes_before_the_first_step_are_shown_and_drawn(run_recipe, tiny_run, tmp_path):
+def test_what_is_measured_before_the_first_step_is_shown_and_drawn(run_recipe, tiny_run, tmp_path):
     folder = tmp_path / "run"
     images_dir = next(word.partition("=")[2] for word in tiny_run if "data_dir" in word)
     words = (*tiny_run, "--epochs=1", f"--probe_dir={images_dir}", "--learning_rate=1e-20")
+    words = (*words, "--measure_every=1", "--measure_images=8")
     outcome = run_recipe("pretrain", *words, f"--output_dir={folder}", "--json")
     assert outcome.status == 0, outcome.err
     before, after = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
     assert (before["epoch"], before["step"], after["epoch"]) == (0, 0, 1)
     # At this rate no float32 weight moves.
-    for name in ("probe_ridge", "probe_knn"):
+    names = {name for name in before if name.startswith(("probe_", "measure_"))}
+    assert {"probe_ridge", "probe_knn", "measure_rankme"} < names and len(names) == 14
+    for name in names:
         assert before[name] == after[name] > 0
     ridge, knn = f"{before['probe_ridge']:.1%}", f"{before['probe_knn']:.1%}"
     assert f"\nprobes before    ridge {ridge}, kNN {knn}\n" in outcome.err
+    assert f"\nrankme before    {before['measure_rankme']:.1f}\n" in outcome.err
+    assert "measure_rankme" in outcome.err and "measure_participation" not in outcome.err
     curves = panels_of(read_metrics(folder / "metrics.jsonl"))
     assert curves["probes"]["probe_knn"][0] == [0, 1] and curves["loss"]["loss"][0] == [1]
+    assert curves["effective rank"]["measure_rankme"][0] == [0, 1]
 
 
 @pytest.mark.one_backend

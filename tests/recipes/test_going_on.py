@@ -50,7 +50,7 @@ def result_of(outcome, folder):
 @pytest.mark.parametrize(
     ("recipe", "words", "stops"),
     [
-        ("pretrain", (), [2, 2]),
+        ("pretrain", ("--measure_every=1", "--measure_images=8"), [2, 2]),
         # 2 epochs of the head alone, then 3 of all: 2 steps each. Stopped in either part, at its
         # last step, and at the first of the whole.
         ("finetune", (*FINETUNE, "--freeze_epochs=2"), [1, 3, 1, 3]),
