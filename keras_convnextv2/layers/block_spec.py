@@ -36,3 +36,4 @@ class BlockSpec:
 
 
 PAPER_BLOCK = BlockSpec()
+FIRST_VERSION_BLOCK = BlockSpec("none", layer_scale=1e-6)  # ConvNeXt V1, arXiv 2201.03545
