@@ -27,6 +27,7 @@ import keras
 from keras_convnextv2.layers import ops
 from keras_convnextv2.layers.global_response_normalization import GlobalResponseNormalization
 from keras_convnextv2.layers.region_layer import RegionLayer
+from keras_convnextv2.layers.registry import Registry
 from keras_convnextv2.layers.response_variants.batch_normalization import MaskedBatchNormalization
 from keras_convnextv2.layers.response_variants.cbam import ConvolutionalBlockAttention
 from keras_convnextv2.layers.response_variants.layer_normalization import ResponseLayerNormalization
@@ -42,42 +43,15 @@ from keras_convnextv2.layers.response_variants.squeeze_excite import SqueezeExci
 _GRN_VARIANTS = (
     "or grn[_l1|_average][_sum|_inverse_sum|_standardise][_no_residual][_no_affine], GRN's variants"
 )
-_known = {}  # name -> (class, options it is made with)
-
-
-def register(name, **options):
-    """Decorates a layer class that `BlockSpec(response=name)` then stands for.
-
-    Args:
-        name: str.
-        **options: arguments that the class is made with, beside `name` and `dtype`.
-
-    Raises:
-        ValueError: the name is another class's, or the same with other options.
-    """
-
-    def decorate(cls):
-        # A module that is loaded again makes its class again.
-        taken, taken_options = _known.setdefault(name, (cls, options))
-        if (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise ValueError(f"The response {name!r} is {taken.__name__} already.")
-        if taken_options != options:
-            raise ValueError(f"The response {name!r} is {taken.__name__}(**{taken_options}).")
-        _known[name] = cls, options
-        return cls
-
-    return decorate
-
-
-def names():
-    """The names of all responses there are."""
-    return tuple(_known)
+_registry = Registry("response")
+register = _registry.register
+names = _registry.names
 
 
 def described():
     """The names in a few words, for messages: GRN's variants by the rule of their names."""
     variants = {name for name, _ in named_options()}
-    return ", ".join(name for name in _known if name not in variants) + f"; {_GRN_VARIANTS}"
+    return ", ".join(name for name in names() if name not in variants) + f"; {_GRN_VARIANTS}"
 
 
 def make(response, **options):
@@ -86,13 +60,12 @@ def make(response, **options):
     Raises:
         ValueError: there is none of that name.
     """
-    if response not in _known:
+    if response not in names():
         raise ValueError(
             f"`response` must be one of {described()}. Received: {response!r}. A response "
             "of your own is registered by `keras_convnextv2.layers.responses.register`."
         )
-    cls, own = _known[response]
-    return cls(**own, **options)
+    return _registry.make(response, **options)
 
 
 def of_gelu(response, x, region):
