@@ -5,6 +5,7 @@ import keras
 from keras_convnextv2.fcmae import decoders
 from keras_convnextv2.fcmae.inputs import (
     NO_SAMPLE_WEIGHTS,
+    check_arguments,
     checked_hidden,
     checked_images,
     patch_grid,
@@ -25,7 +26,6 @@ from keras_convnextv2.fcmae.reconstruction import reconstruct
 from keras_convnextv2.insides import keep_variables
 from keras_convnextv2.layers.masked_input import MaskedInput
 from keras_convnextv2.layers.regions import MaskedMap, VisibleStrip
-from keras_convnextv2.models import ConvNeXtV2Backbone
 from keras_convnextv2.models.compile_config import portable_compile_config
 from keras_convnextv2.models.frozen_layers import freeze_again, frozen_layers
 from keras_convnextv2.training import resuming, steps
@@ -115,21 +115,7 @@ class FCMAE(keras.Model):
         name=None,
         trainable=True,
     ):
-        if not isinstance(backbone, ConvNeXtV2Backbone):
-            raise ValueError(f"`backbone` must be a ConvNeXtV2Backbone. Received: {backbone!r}")
-        if encoder_path not in ("visible", "dense"):
-            raise ValueError(
-                f"`encoder_path` must be 'visible' or 'dense'. Received: {encoder_path!r}"
-            )
-        if masking not in ("sparse", "input"):
-            raise ValueError(f"`masking` must be 'sparse' or 'input'. Received: {masking!r}")
-        if masking == "input" and encoder_path != "dense":
-            raise ValueError(
-                "With masking='input' the encoder computes whole maps: give encoder_path='dense'. "
-                f"Received: {encoder_path!r}"
-            )
-        if not isinstance(seed, int):
-            raise ValueError(f"`seed` must be an int. Received: {seed!r}")
+        check_arguments(backbone, encoder_path, masking, seed)
         is_named = decoder is None or isinstance(decoder, str)
         if not is_named and (decoder_width, decoder_depth) != (512, 1):
             raise ValueError(
