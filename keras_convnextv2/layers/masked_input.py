@@ -6,8 +6,8 @@ class MaskedInput(Region):
 
     Hidden patches are zeros where the images enter, and nothing else: the convolutions read and
     write hidden positions, and statistics count them, as where nothing is hidden. It is what the
-    paper calls "without sparse convolution" (arXiv 2301.00808, table 2 of its section 3: 79.3
-    against 83.7). What is hidden is still known, for decoders, which put their mask token there.
+    paper calls "without sparse convolution" (arXiv 2301.00808, section 3: 79.3 against 83.7). What
+    is hidden is still known, for decoders, which put their mask token there.
 
     Args:
         hidden: (B, h, w), any dtype, what is not 0 is hidden; h divides H and w divides W.
