@@ -21,7 +21,14 @@ from tests.reference.sparse_block import visible_positions
 
 GRN = dict(named_options())
 OTHERS = ("none", "lrn", "bn", "ln", "se", "cbam")
-SOME = (*OTHERS, "grn_l1_standardise", "grn_average_sum_no_residual", "grn_inverse_sum_no_affine")
+# Those that look at one position alone, or differ from another in arithmetic, on one backend.
+SOME = [
+    *("bn", "se", "cbam", "grn_l1_standardise"),
+    *(
+        pytest.param(name, marks=pytest.mark.one_backend)
+        for name in ("none", "lrn", "ln", "grn_average_sum_no_residual", "grn_inverse_sum")
+    ),
+]
 SHAPE = (3, 8, 12, 32)  # patches of 4 x 4, which a strip convolves by windows
 EVEN = np.array([[[1, 0, 1], [0, 1, 1]], [[0, 1, 1], [1, 1, 0]], [[1, 1, 0], [1, 0, 1]]], "int32")
 # Of different numbers; the last image has nothing visible.
@@ -168,7 +175,7 @@ def test_a_block_is_equal_on_both_paths_and_its_gradients_are_finite(name, rng):
         assert np.linalg.norm(one - other) <= 1e-5 * np.linalg.norm(other)
 
 
-@pytest.mark.parametrize("name", ["grn_l1", "grn_standardise", "bn", "cbam", "se"])
+@pytest.mark.parametrize("name", ["grn_l1_standardise", "bn", "cbam"])
 def test_silent_channels_and_an_image_that_is_hidden_have_finite_gradients(name, rng):
     layer = make(name, rng)
     values = features(rng)
@@ -187,7 +194,7 @@ def test_silent_channels_and_an_image_that_is_hidden_have_finite_gradients(name,
     assert np.abs(gradients[0]).max() > 0
 
 
-def test_batch_norm_in_a_model_counts_in_training_alone_and_is_saved(rng, tmp_path):
+def test_batch_norm_in_a_model_counts_in_training_alone(rng):
     variant = kc.Variant((1, 1, 1, 1), (4, 6, 8, 12), kc.BlockSpec("bn"))
     fcmae = kc.FCMAE(kc.ConvNeXtV2Backbone(variant, (16, 24, 3), stem_stride=1), decoder_width=8)
     images = rng.normal(size=(4, 16, 24, 3)).astype("float32")
@@ -198,7 +205,6 @@ def test_batch_norm_in_a_model_counts_in_training_alone_and_is_saved(rng, tmp_pa
         return [layer.moving_variance.numpy() for layer in layers]
 
     fcmae.evaluate(images, verbose=0)
-    fcmae.predict(images, verbose=0)
     assert all((average == 1).all() for average in averages())
     fcmae.fit(images, batch_size=4, epochs=2, verbose=0)
     counted = averages()
@@ -207,21 +213,14 @@ def test_batch_norm_in_a_model_counts_in_training_alone_and_is_saved(rng, tmp_pa
     for one, other in zip(counted, averages(), strict=True):
         np.testing.assert_array_equal(one, other)
 
-    fcmae.save(tmp_path / "model.keras")
-    copy = keras.saving.load_model(tmp_path / "model.keras")
-    kc.save_weights(fcmae.backbone, tmp_path / "weights.safetensors")
-    backbone = kc.from_preset(tmp_path / "weights.safetensors", image_size=(16, 24))
-    expected = compute(fcmae.backbone, images)
-    for other in (copy.backbone, backbone):
-        np.testing.assert_array_equal(compute(other, images), expected)
-
 
 @pytest.mark.one_backend
 @pytest.mark.parametrize("name", [*OTHERS, "grn_average_sum_no_residual_no_affine"])
 def test_each_is_saved_and_loaded_by_its_name(name, rng, tmp_path):
     variant = kc.Variant((1, 1, 1, 1), (4, 6, 8, 12), kc.BlockSpec(name))
     backbone = kc.ConvNeXtV2Backbone(variant, (16, 24, 3), stem_stride=1)
-    randomize(backbone, rng)
+    for weight in backbone.weights:  # moving averages too, which must not be below 0
+        weight.assign(rng.uniform(0.1, 0.5, size=weight.shape))
     images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
     for path in (tmp_path / "model.keras", tmp_path / "model.safetensors"):
         kc.save_weights(backbone, path)
