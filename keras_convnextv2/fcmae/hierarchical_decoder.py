@@ -50,54 +50,68 @@ class HierarchicalDecoder(keras.layers.Layer):
         self.widths = [width // 2**level for level in range(num_doublings + 1)]
 
     def build(self, features_shape):
-        dtype = self.dtype_policy
-
-        def convolution(kind, filters, side, name, **options):
-            options = {"padding": "same", "data_format": "channels_last", **options}
-            return kind(
-                filters,
-                side,
-                kernel_initializer=weight_initializer(),
-                dtype=dtype,
-                name=name,
-                **options,
-            )
-
-        conv, transposed = keras.layers.Conv2D, keras.layers.Conv2DTranspose
         shapes = list(reversed(features_shape))[: len(self.widths)]
+        self._build_stages(shapes)
+        _, height, width, _ = shapes[0]
+        self._build_doublings(height, width)
+
+    def _build_stages(self, shapes):
         self.norms, self.tokens, self.projections = [], [], []
         for level, (shape, size) in enumerate(zip(shapes, self.widths, strict=False)):
-            norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name=f"norm{level}")
+            norm = keras.layers.LayerNormalization(
+                epsilon=1e-6, dtype=self.dtype_policy, name=f"norm{level}"
+            )
+            norm.build(shape)
             token = self.add_weight(
                 shape=shape[-1:], initializer=weight_initializer(), name=f"mask_token{level}"
             )
-            projection = convolution(conv, size, 3 if level else 1, f"project{level}")
-            norm.build(shape)
-            projection.build(shape)
+            side = 3 if level else 1
             self.norms.append(norm)
             self.tokens.append(token)
-            self.projections.append(projection)
+            self.projections.append(self._convolution(shape, size, side, f"project{level}"))
 
+    def _build_doublings(self, height, width):
         self.enlarge, self.convolutions, self.batch_norms = [], [], []
-        _, height, width, _ = shapes[0]
         for level, (size, half) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
-            layer = convolution(transposed, size, 4, f"enlarge{level}", strides=2)
-            layer.build((None, height, width, size))
+            layer = self._convolution(
+                (None, height, width, size),
+                size,
+                4,
+                f"enlarge{level}",
+                keras.layers.Conv2DTranspose,
+                strides=2,
+            )
             self.enlarge.append(layer)
             height, width = height * 2, width * 2
             for pair in range(self.depth):
-                sizes = [half if pair else size, half]
-                sizes = [sizes[0], sizes[0], half]  # before, between and after the two
-                for place, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+                first = half if pair else size
+                for place, (before, after) in enumerate(((first, first), (first, half))):
                     name = f"{level}_{pair}_{place}"
-                    layer = convolution(conv, after, 3, f"conv{name}", use_bias=False)
-                    norm = MaskedBatchNormalization(dtype=dtype, name=f"batch_norm{name}")
-                    layer.build((None, height, width, before))
+                    shape = None, height, width, before
+                    layer = self._convolution(shape, after, 3, f"conv{name}", use_bias=False)
+                    norm = MaskedBatchNormalization(
+                        dtype=self.dtype_policy, name=f"batch_norm{name}"
+                    )
                     norm.build((None, height, width, after))
                     self.convolutions.append(layer)
                     self.batch_norms.append(norm)
-        self.predict_pixels = convolution(conv, self.channels, 1, "predict_pixels")
-        self.predict_pixels.build((None, height, width, self.widths[-1]))
+        shape = None, height, width, self.widths[-1]
+        self.predict_pixels = self._convolution(shape, self.channels, 1, "predict_pixels")
+
+    def _convolution(self, shape, filters, side, name, kind=keras.layers.Conv2D, **options):
+        """A new convolution, "same" padding, that is built for maps of a shape."""
+        layer = kind(
+            filters,
+            side,
+            padding="same",
+            data_format="channels_last",
+            kernel_initializer=weight_initializer(),
+            dtype=self.dtype_policy,
+            name=name,
+            **options,
+        )
+        layer.build(shape)
+        return layer
 
     def call(self, features, region, training=False):
         x = None
