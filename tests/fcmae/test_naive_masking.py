@@ -7,6 +7,7 @@ import pytest
 import keras_convnextv2 as kc
 from keras_convnextv2.layers.masked_input import MaskedInput
 from tests.reference.compute import compute
+from tests.reference.random_weights import randomize
 
 HIDDEN = np.array([[[1, 0, 1], [1, 1, 0]], [[0, 0, 1], [0, 0, 0]]], "int32")
 PIXELS = HIDDEN.repeat(8, axis=1).repeat(8, axis=2)[..., None] == 1  # (2, 16, 24, 1)
@@ -71,6 +72,8 @@ def test_statistics_count_hidden_positions(rng):
     x = rng.normal(size=(2, 4, 6, 5)).astype("float32")
     region = MaskedInput(HIDDEN)
     block = kc.ConvNeXtV2Block(5)
+    block.build(x.shape)
+    randomize(block, rng)
     np.testing.assert_array_equal(compute(block, x, region=region), compute(block, x))
     inside = keras.ops.convert_to_numpy(region.enter(x))
     hidden = keras.ops.convert_to_numpy(region.hidden_positions(x))
