@@ -39,6 +39,18 @@ def define_flags():
         "4 as in the paper; 2 or 1 for small images. A patch has 8 times as many pixels a side. "
         "Default: 4 with --data_dir, else 1.",
     )
+    flags.DEFINE_string(
+        "response",
+        None,
+        "What stands after GELU in a block: grn, none, lrn, bn, ln, se, cbam, or a variant of GRN "
+        "such as grn_l1. Default: grn, the paper's.",
+    )
+    flags.DEFINE_float(
+        "layer_scale",
+        None,
+        "Where a learned scale of each channel at the end of a block begins: ConvNeXt V1 is "
+        "--response=none --layer_scale=1e-6. Default: there is none.",
+    )
 
 
 def define_image_size(description):
@@ -83,7 +95,29 @@ def given_image_size():
 
 
 def variant_of(settings):
-    """The variant of --variant, or of --depths and --widths."""
+    """The variant of --variant, or of --depths and --widths, with the blocks that flags ask for."""
+    import dataclasses
+
+    import keras_convnextv2 as kc
+    from keras_convnextv2.layers import responses
+    from keras_convnextv2.models.variants import resolve_variant
+
+    block = {
+        name: getattr(settings, name)
+        for name in ("response", "layer_scale")
+        if name in settings and getattr(settings, name) is not None
+    }
+    if "response" in block and block["response"] not in responses.names():
+        raise ValueError(
+            f"--response is one of {responses.described()}. Received: {block['response']!r}"
+        )
+    variant = _size_of(settings)
+    if not block:
+        return variant
+    return dataclasses.replace(resolve_variant(variant), block=kc.BlockSpec(**block))
+
+
+def _size_of(settings):
     import keras_convnextv2 as kc
     from keras_convnextv2.models.variants import resolve_variant
 

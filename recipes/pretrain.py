@@ -36,6 +36,18 @@ FLAGS = flags.FLAGS
 flags.DEFINE_float("mask_ratio", 0.6, "Share of each image's patches that is hidden.")
 flags.DEFINE_integer("decoder_width", None, "Channels of the decoder.")
 flags.DEFINE_integer("decoder_depth", 1, "Blocks of the decoder.", lower_bound=1)
+flags.DEFINE_string(
+    "decoder",
+    "block",
+    "block, the paper's, unet, unet_without_skips, hierarchical (SparK's) or transformer (MAE's).",
+)
+flags.DEFINE_enum(
+    "masking",
+    "sparse",
+    ["sparse", "input"],
+    "Hidden positions are absent from every layer, or zeros in the images alone; the latter with "
+    "--encoder_path=dense.",
+)
 flags.DEFINE_bool("normalize_targets", True, "Predict patches less their mean, over their std.")
 flags.DEFINE_enum(
     "encoder_path",
@@ -130,6 +142,8 @@ def main():
         decoder_depth=settings.decoder_depth,
         normalize_targets=settings.normalize_targets,
         encoder_path=settings.encoder_path,
+        decoder=settings.decoder,
+        masking=settings.masking,
         seed=settings.seed,
     )
     num_updates, num_warmup = training_flags.num_updates(

@@ -97,6 +97,7 @@ def main():
 
 
 def _inspected(contents):
+    from keras_convnextv2.layers.block_spec import PAPER_BLOCK
     from keras_convnextv2.weights.errors import WeightsError
     from keras_convnextv2.weights.matching import check_whole
 
@@ -112,7 +113,8 @@ def _inspected(contents):
         "container": checkpoint.container,
         "format": contents.format.name,
         "keys_begin_with": contents.prefix,
-        "variant": sizes.variant.name or "custom",
+        "variant": sizes.variant.size_name or "custom",
+        "block": None if sizes.variant.block == PAPER_BLOCK else str(sizes.variant.block),
         "depths": list(sizes.variant.depths),
         "widths": list(sizes.variant.widths),
         "stem_stride": sizes.stem_stride,

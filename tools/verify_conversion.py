@@ -142,15 +142,16 @@ def _by_transformers(contents, sizes, images):
 
     write_config = format_named("transformers").write_config
     config = write_config(sizes, Description(image_size=USUAL_IMAGE_SIZE))
-    model = transformers.ConvNextV2ForImageClassification(transformers.ConvNextV2Config(**config))
-    base = "" if contents.format.name == "transformers" else "convnextv2."
+    config = transformers.AutoConfig.for_model(**config)
+    model = transformers.AutoModelForImageClassification.from_config(config)
+    base = "" if contents.format.name == "transformers" else f"{config.model_type}."
     state = {base + key: tensor for key, tensor in _torch_state(contents).items()}
     model.load_state_dict(state, strict=sizes.num_classes is not None)
     batch = torch.from_numpy(images).permute(0, 3, 1, 2)
     with torch.no_grad():
         if sizes.num_classes is not None:
             return model.eval()(batch).logits.numpy()
-        features = model.eval().convnextv2(batch).last_hidden_state
+        features = model.eval().base_model(batch).last_hidden_state
     return features.permute(0, 2, 3, 1).numpy()
 
 
@@ -158,10 +159,13 @@ def _by_timm(contents, sizes, images):
     import timm
     import torch
 
-    if sizes.variant.name is None or sizes.stem_stride != 4:
+    from keras_convnextv2.weights.timm import architecture
+
+    name = architecture(sizes.variant)
+    if name is None or sizes.stem_stride != 4:
         return None  # timm builds the sizes it has a name for
     model = timm.create_model(
-        f"convnextv2_{sizes.variant.name}",
+        name,
         in_chans=sizes.channels,
         num_classes=sizes.num_classes or 0,
     )

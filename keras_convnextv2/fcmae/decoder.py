@@ -1,5 +1,7 @@
 import keras
 
+from keras_convnextv2.fcmae.decoder_sizes import check_sizes
+from keras_convnextv2.fcmae.mask_tokens import with_mask_token
 from keras_convnextv2.layers import ConvNeXtV2Block
 from keras_convnextv2.layers.initializers import weight_initializer
 from keras_convnextv2.layers.pointwise import at_each_position
@@ -28,9 +30,7 @@ class FCMAEDecoder(keras.layers.Layer):
 
     def __init__(self, num_values, width=512, depth=1, **kwargs):
         super().__init__(**kwargs)
-        for name, value in (("width", width), ("depth", depth)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"The decoder's {name} must be a positive int. Received: {value}")
+        check_sizes(width, depth)
         self.num_values = num_values
         self.width = width
         self.depth = depth
@@ -57,9 +57,8 @@ class FCMAEDecoder(keras.layers.Layer):
         self.predict_pixels.build(decoded_shape)
 
     def call(self, features, region):
-        x = region.to_map(at_each_position(self.project, features[-1]))
-        token = keras.ops.cast(self.mask_token, x.dtype)
-        x = keras.ops.where(region.hidden_positions(x), token, x)
+        x = at_each_position(self.project, features[-1])
+        x = with_mask_token(x, region, self.mask_token)
         for block in self.blocks:
             x = block(x)
         return at_each_position(self.predict_pixels, x)

@@ -3,7 +3,30 @@
 import keras
 import numpy as np
 
+from keras_convnextv2.models import ConvNeXtV2Backbone
+
 NO_SAMPLE_WEIGHTS = "FCMAE takes no sample weights: its loss is a mean over hidden patches."
+
+
+def check_arguments(backbone, encoder_path, masking, seed):
+    """Raises a ValueError for arguments of `FCMAE` that it cannot have."""
+    if not isinstance(backbone, ConvNeXtV2Backbone):
+        raise ValueError(f"`backbone` must be a ConvNeXtV2Backbone. Received: {backbone!r}")
+    for name, value, known in (
+        ("encoder_path", encoder_path, ("visible", "dense")),
+        ("masking", masking, ("sparse", "input")),
+    ):
+        if value not in known:
+            raise ValueError(
+                f"`{name}` must be {' or '.join(map(repr, known))}. Received: {value!r}"
+            )
+    if masking == "input" and encoder_path != "dense":
+        raise ValueError(
+            "With masking='input' the encoder computes whole maps: give encoder_path='dense'. "
+            f"Received: {encoder_path!r}"
+        )
+    if not isinstance(seed, int):
+        raise ValueError(f"`seed` must be an int. Received: {seed!r}")
 
 
 def checked_images(images, image_shape):

@@ -2,10 +2,10 @@ import functools
 
 import keras
 
-from keras_convnextv2.fcmae import masking
-from keras_convnextv2.fcmae.decoder import FCMAEDecoder
+from keras_convnextv2.fcmae import decoders
 from keras_convnextv2.fcmae.inputs import (
     NO_SAMPLE_WEIGHTS,
+    check_arguments,
     checked_hidden,
     checked_images,
     patch_grid,
@@ -14,11 +14,18 @@ from keras_convnextv2.fcmae.inputs import (
     unpack,
 )
 from keras_convnextv2.fcmae.loss import hidden_patch_loss, normalize_patches
+from keras_convnextv2.fcmae.masking import (
+    count_visible,
+    draw_noise,
+    hide_all_but,
+    num_visible_patches,
+    stream_seed,
+)
 from keras_convnextv2.fcmae.patches import patchify, unpatchify
 from keras_convnextv2.fcmae.reconstruction import reconstruct
 from keras_convnextv2.insides import keep_variables
+from keras_convnextv2.layers.masked_input import MaskedInput
 from keras_convnextv2.layers.regions import MaskedMap, VisibleStrip
-from keras_convnextv2.models import ConvNeXtV2Backbone
 from keras_convnextv2.models.compile_config import portable_compile_config
 from keras_convnextv2.models.frozen_layers import freeze_again, frozen_layers
 from keras_convnextv2.training import resuming, steps
@@ -26,6 +33,8 @@ from keras_convnextv2.training.callback_list import watched
 from keras_convnextv2.training.gradient_norm import GradientNorm
 from keras_convnextv2.training.optimizers import adamw
 from keras_convnextv2.training.raw_pixels import look_at_images
+
+_PAPER_DECODER = "block"
 
 
 @keep_variables
@@ -50,8 +59,8 @@ class FCMAE(keras.Model):
         backbone: a `ConvNeXtV2Backbone` of known image height and width, multiples of its total
             stride. It is shared, not copied.
         mask_ratio: float in (0, 1), the share of patches to hide.
-        decoder_width: int, channels of the decoder.
-        decoder_depth: int, blocks of the decoder.
+        decoder_width: int, channels of the decoder, of one of several sizes those at its smallest.
+        decoder_depth: int, blocks of the decoder, of one of several sizes those at each.
         normalize_targets: bool, whether the target is each patch's pixels minus their mean over
             their standard deviation, or the pixels as they are.
         encoder_path: "visible" computes the visible patches alone, "dense" the whole map with
@@ -61,12 +70,17 @@ class FCMAE(keras.Model):
         seed: int, of the masks.
         patch_size: optional int, the side of a patch in pixels, a multiple of the backbone's total
             stride, which it is by default.
-        decoder: optional layer in place of the paper's decoder (`fcmae.decoder.FCMAEDecoder`).
+        decoder: a name of `fcmae.decoders`: "block", the paper's and the default, "unet",
+            "unet_without_skips", "hierarchical" (SparK's) or "transformer" (MAE's); or a layer.
             It is built by `build(shapes)` with the shapes of the stage outputs' maps, called as
             `decoder(features, region=region, training=training)` with the list of the stage
             outputs and the region of the last (`layers.regions`; `region.at(x)` is that of
             another stage), and returns a map (B, H / S, W / S, S * S * C) of any S: at each
             position its square of pixels.
+        masking: "sparse", hidden positions are absent from every layer of the encoder; or "input",
+            hidden patches are zeros in the images, and the encoder is that of whole images: what
+            the paper calls "without sparse convolution". The decoder puts its mask token at hidden
+            positions all the same. It takes encoder_path="dense".
         name: optional name of the model.
         trainable: bool.
 
@@ -97,21 +111,16 @@ class FCMAE(keras.Model):
         seed=0,
         patch_size=None,
         decoder=None,
+        masking="sparse",
         name=None,
         trainable=True,
     ):
-        if not isinstance(backbone, ConvNeXtV2Backbone):
-            raise ValueError(f"`backbone` must be a ConvNeXtV2Backbone. Received: {backbone!r}")
-        if encoder_path not in ("visible", "dense"):
+        check_arguments(backbone, encoder_path, masking, seed)
+        is_named = decoder is None or isinstance(decoder, str)
+        if not is_named and (decoder_width, decoder_depth) != (512, 1):
             raise ValueError(
-                f"`encoder_path` must be 'visible' or 'dense'. Received: {encoder_path!r}"
-            )
-        if not isinstance(seed, int):
-            raise ValueError(f"`seed` must be an int. Received: {seed!r}")
-        if decoder is not None and (decoder_width, decoder_depth) != (512, 1):
-            raise ValueError(
-                "`decoder_width` and `decoder_depth` are those of the paper's decoder. Received "
-                f"them beside decoder={decoder!r}"
+                "`decoder_width` and `decoder_depth` are those of the paper's decoder, or of one "
+                f"given by name. Received them beside decoder={decoder!r}"
             )
         super().__init__(name=name, trainable=trainable)
         self.dtype_policy = backbone.dtype_policy
@@ -121,18 +130,21 @@ class FCMAE(keras.Model):
         self.decoder_depth = decoder_depth
         self.normalize_targets = normalize_targets
         self.encoder_path = encoder_path
+        self.masking = masking
         self.seed = seed
         self.patch_size = backbone.total_stride if patch_size is None else patch_size
         self.grid = patch_grid(backbone, self.patch_size)
         self.num_patches = self.grid[0] * self.grid[1]
-        self.num_visible = masking.num_visible_patches(self.num_patches, mask_ratio)
-        self._train_seed = masking.stream_seed(seed, "train")
-        self._evaluate_seed = masking.stream_seed(seed, "evaluate")
+        self.num_visible = num_visible_patches(self.num_patches, mask_ratio)
+        self._train_seed = stream_seed(seed, "train")
+        self._evaluate_seed = stream_seed(seed, "evaluate")
 
-        self._has_paper_decoder = decoder is None
-        if decoder is None:
-            decoder = FCMAEDecoder(
-                backbone.total_stride**2 * backbone.image_shape[-1],
+        self._decoder_name = (decoder or _PAPER_DECODER) if is_named else None
+        if is_named:
+            decoder = decoders.make(
+                self._decoder_name,
+                total_stride=backbone.total_stride,
+                channels=backbone.image_shape[-1],
                 width=decoder_width,
                 depth=decoder_depth,
                 dtype=self.dtype_policy,
@@ -177,7 +189,8 @@ class FCMAE(keras.Model):
             training: bool, for stochastic depth.
 
         Returns:
-            (B, H / S, W / S, C_last), S being the total stride; zero where hidden.
+            (B, H / S, W / S, C_last), S being the total stride; zero where hidden, unless masks
+            are of the input alone.
         """
         features, region = self._encode(images, self.region_for(hidden), training)
         return region.to_map(features[-1])
@@ -330,19 +343,24 @@ class FCMAE(keras.Model):
             "encoder_path": self.encoder_path,
             "seed": self.seed,
             "patch_size": self.patch_size,
-            "decoder": None
-            if self._has_paper_decoder
-            else keras.saving.serialize_keras_object(self.decoder),
+            "decoder": self._decoder_config(),
+            "masking": self.masking,
             "name": self.name,
             "trainable": self.trainable,
         }
+
+    def _decoder_config(self):
+        """None for the paper's decoder, else its name, or what Keras makes of a layer."""
+        if self._decoder_name == _PAPER_DECODER:
+            return None
+        return self._decoder_name or keras.saving.serialize_keras_object(self.decoder)
 
     @classmethod
     def from_config(cls, config):
         parts = {
             name: keras.saving.deserialize_keras_object(config[name])
             for name in ("backbone", "decoder")
-            if config.get(name) is not None
+            if config.get(name) is not None and not isinstance(config[name], str)
         }
         config = {**config, **parts}
         frozen = config.pop("frozen", [])
@@ -362,17 +380,21 @@ class FCMAE(keras.Model):
         hidden = checked_hidden(hidden, self.grid)
         num_visible = None
         if self.encoder_path == "visible":
-            num_visible = masking.count_visible(hidden)
-        return MaskedMap(hidden) if num_visible is None else VisibleStrip(hidden, num_visible)
+            num_visible = count_visible(hidden)
+        return self._region(hidden, num_visible)
 
     def _region_in_step(self, images, hidden, draw=None):
         """The region of masks from outside, by the dense path, or of those that are drawn."""
         if hidden is not None:
-            return MaskedMap(checked_hidden(hidden, self.grid))
+            return self._region(checked_hidden(hidden, self.grid))
         hidden = (draw or self.draw_fixed)(keras.ops.shape(images)[0])
-        if self.encoder_path == "dense":
-            return MaskedMap(hidden)
-        return VisibleStrip(hidden, self.num_visible)
+        return self._region(hidden, self.num_visible if self.encoder_path == "visible" else None)
+
+    def _region(self, hidden, num_visible=None):
+        """The region of masks, of visible patches alone where their number is given."""
+        if self.masking == "input":
+            return MaskedInput(hidden)
+        return MaskedMap(hidden) if num_visible is None else VisibleStrip(hidden, num_visible)
 
     def _encode(self, images, region, training):
         """The stage outputs, and the region of the last."""
@@ -397,5 +419,5 @@ class FCMAE(keras.Model):
         return hidden_patch_loss(targets, prediction, region.hidden)
 
     def _draw(self, num_images, seed, step=0, first_image=0):
-        noise = masking.draw_noise(seed, step, first_image, num_images, self.num_patches)
-        return keras.ops.reshape(masking.hide_all_but(self.num_visible, noise), (-1, *self.grid))
+        noise = draw_noise(seed, step, first_image, num_images, self.num_patches)
+        return keras.ops.reshape(hide_all_but(self.num_visible, noise), (-1, *self.grid))

@@ -6,7 +6,9 @@ class BlockSpec:
     """What the blocks of a model are made of, where they may differ from the paper's.
 
     Args:
-        response: str, what stands after GELU: a name of `layers.responses`, "grn" in the paper.
+        response: str, what stands after GELU: a name of `layers.responses`, "grn" in the paper;
+            "none", "lrn", "bn", "ln", "se" and "cbam"; and variants of GRN, such as "grn_l1",
+            "grn_standardise", "grn_no_residual", or several at once, "grn_average_sum_no_affine".
         layer_scale: optional float, the initial value of a learned scale of each channel at the
             end of the block, as ConvNeXt V1 has it with 1e-6; None for none.
 
@@ -34,3 +36,4 @@ class BlockSpec:
 
 
 PAPER_BLOCK = BlockSpec()
+FIRST_VERSION_BLOCK = BlockSpec("none", layer_scale=1e-6)  # ConvNeXt V1, arXiv 2201.03545

@@ -14,7 +14,12 @@ writes at hidden positions is not read, but must be finite. It is made as
 `Mine(name=..., dtype=...)`, and builds the layers within it in its own `build`. A model's
 configuration keeps the name, so whoever loads the model registers the class first.
 
-A response may have a method `of_gelu(x, region)` that computes itself of GELU at once.
+A response may have a method `of_gelu(x, region)` that computes itself of GELU at once. One whose
+`call` takes `training` is told it by Keras.
+
+Those there are: "grn", the paper's; "none", as in ConvNeXt V1; what the paper compares GRN with,
+"lrn", "bn", "ln", "se" and "cbam"; and GRN with other parts, named after what differs from it,
+"grn[_l1|_average][_sum|_inverse_sum|_standardise][_no_residual][_no_affine]".
 """
 
 import keras
@@ -22,31 +27,31 @@ import keras
 from keras_convnextv2.layers import ops
 from keras_convnextv2.layers.global_response_normalization import GlobalResponseNormalization
 from keras_convnextv2.layers.region_layer import RegionLayer
+from keras_convnextv2.layers.registry import Registry
+from keras_convnextv2.layers.response_variants.batch_normalization import MaskedBatchNormalization
+from keras_convnextv2.layers.response_variants.cbam import ConvolutionalBlockAttention
+from keras_convnextv2.layers.response_variants.layer_normalization import ResponseLayerNormalization
+from keras_convnextv2.layers.response_variants.local_response_normalization import (
+    LocalResponseNormalization,
+)
+from keras_convnextv2.layers.response_variants.response_normalization import (
+    ResponseNormalization,
+    named_options,
+)
+from keras_convnextv2.layers.response_variants.squeeze_excite import SqueezeExcite
 
-_classes = {}
+_GRN_VARIANTS = (
+    "or grn[_l1|_average][_sum|_inverse_sum|_standardise][_no_residual][_no_affine], GRN's variants"
+)
+_registry = Registry("response")
+register = _registry.register
+names = _registry.names
 
 
-def register(name):
-    """Decorates a layer class that `BlockSpec(response=name)` then stands for.
-
-    Raises:
-        ValueError: the name is another class's.
-    """
-
-    def decorate(cls):
-        # A module that is loaded again makes its class again.
-        taken = _classes.setdefault(name, cls)
-        if (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise ValueError(f"The response {name!r} is {taken.__name__} already.")
-        _classes[name] = cls
-        return cls
-
-    return decorate
-
-
-def names():
-    """The names of all responses there are."""
-    return tuple(_classes)
+def described():
+    """The names in a few words, for messages: GRN's variants by the rule of their names."""
+    variants = {name for name, _ in named_options()}
+    return ", ".join(name for name in names() if name not in variants) + f"; {_GRN_VARIANTS}"
 
 
 def make(response, **options):
@@ -55,12 +60,12 @@ def make(response, **options):
     Raises:
         ValueError: there is none of that name.
     """
-    if response not in _classes:
+    if response not in names():
         raise ValueError(
-            f"`response` must be one of {', '.join(_classes)}. Received: {response!r}. A response "
+            f"`response` must be one of {described()}. Received: {response!r}. A response "
             "of your own is registered by `keras_convnextv2.layers.responses.register`."
         )
-    return _classes[response](**options)
+    return _registry.make(response, **options)
 
 
 def of_gelu(response, x, region):
@@ -81,3 +86,12 @@ class NoResponse(RegionLayer):
 
     def call(self, x, region=None):
         return x
+
+
+register("lrn")(LocalResponseNormalization)
+register("bn")(MaskedBatchNormalization)
+register("ln")(ResponseLayerNormalization)
+register("se")(SqueezeExcite)
+register("cbam")(ConvolutionalBlockAttention)
+for _name, _options in named_options():
+    register(_name, **_options)(ResponseNormalization)

@@ -46,7 +46,14 @@ class Variant:
     @property
     def name(self):
         """The name in `VARIANTS`, or None."""
-        return next((name for name, row in VARIANTS.items() if row == self), None)
+        return self.size_name if self.block == PAPER_BLOCK else None
+
+    @property
+    def size_name(self):
+        """The name in `VARIANTS` of these depths and widths, whatever the blocks, or None."""
+        size = self.depths, self.widths
+        rows = VARIANTS.items()
+        return next((name for name, row in rows if (row.depths, row.widths) == size), None)
 
     def get_config(self):
         """The fields as JSON holds them, for `resolve_variant`; the block only if it differs."""

@@ -29,8 +29,10 @@ def from_preset(
         model = from_preset("hf://timm/convnextv2_atto.fcmae_ft_in1k")
         backbone = from_preset("convnextv2_tiny_1k_224_fcmae.pt")
         of_parts = from_preset("hf://timm/convnextv2_atto.fcmae", channels=1, num_classes=7)
+        first_version = from_preset("hf://timm/convnext_tiny.fb_in1k")
 
-    Sizes, stem, channels and classes follow from the weights. Formats are those of `load_weights`.
+    Sizes, stem, channels, classes and whether the blocks are ConvNeXt V2's or V1's follow from the
+    weights. Formats are those of `load_weights`.
     `PRESETS` lists the public weights. Their licence is printed once.
 
     Args:

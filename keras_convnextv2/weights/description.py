@@ -174,7 +174,7 @@ def checked_block(fields):
     if block.response not in responses.names():
         raise WeightsError(
             f"its blocks have the response {block.response[:100]!r}; registered are "
-            f"{', '.join(responses.names())}. Import the module that registers it first"
+            f"{responses.described()}. Import the module that registers it first"
         )
     if block.layer_scale is not None and not math.isfinite(block.layer_scale):
         raise WeightsError(f"its layer scale begins at {block.layer_scale}")

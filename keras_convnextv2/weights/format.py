@@ -4,9 +4,12 @@ import dataclasses
 import re
 from collections.abc import Callable
 
-from keras_convnextv2.models.variants import NUM_STAGES, PAPER_BLOCK, Variant
+from keras_convnextv2.layers.block_spec import FIRST_VERSION_BLOCK, PAPER_BLOCK
+from keras_convnextv2.models.variants import NUM_STAGES, Variant
 from keras_convnextv2.weights.layouts import PYTORCH_KINDS
 from keras_convnextv2.weights.sizes import Decoder, Sizes
+
+_GRN, _LAYER_SCALE = "stage{}_block{}/response_norm/gamma", "stage{}_block{}/layer_scale/gamma"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Format:
         read_config: optional function of a folder's `config.json` to a `Description`, or None
             where it is another library's.
         beside: optional regular expression of keys that its training leaves beside a model's.
+        first_version: optional `Format` of the library's models of ConvNeXt V1, where these have
+            other names.
     """
 
     name: str
@@ -36,10 +41,23 @@ class Format:
     write_config: Callable | None = None
     read_config: Callable | None = None
     beside: str | None = None
+    first_version: "Format | None" = None
 
     def has(self, weight):
         """Whether the format has a place for a weight."""
         return _layer_of(weight)[0] in self.names
+
+    def for_block(self, block):
+        """The library's format for models of such blocks, or None where it has no place for them.
+
+        Args:
+            block: a `BlockSpec`: the paper's, or ConvNeXt V1's whatever its layer scale began at.
+        """
+        if block == PAPER_BLOCK:
+            return self
+        is_first_version = block.response == "none" and block.layer_scale is not None
+        format = self.first_version or self
+        return format if is_first_version and format.has(_LAYER_SCALE.format(0, 0)) else None
 
     def key(self, weight):
         """The name in a checkpoint of `stage0_block0/norm/gamma`."""
@@ -76,6 +94,37 @@ def block_names(theirs, parts, ours="stage{}_block{}"):
     return {f"{ours}/{part}": f"{theirs}.{name}" for part, name in pairs}
 
 
+def read_block(format, shapes):
+    """The `BlockSpec` of another library's checkpoint, ConvNeXt V2's or V1's.
+
+    Args:
+        format: a `Format`.
+        shapes: {key without prefix: shape} of the checkpoint.
+
+    Returns:
+        BlockSpec, or a string that says why it is neither.
+    """
+
+    def count(weight):
+        places = (
+            (stage, block)
+            for stage in range(NUM_STAGES)
+            for block in range(_count(format, shapes, f"stage{stage}_block{{}}/depthwise/bias"))
+        )
+        keys = (format.key(weight.format(*place)) for place in places if format.has(weight))
+        return sum(key in shapes for key in keys)
+
+    num_with_grn, num_with_scale = count(_GRN), count(_LAYER_SCALE)
+    if num_with_grn and num_with_scale:
+        return (
+            f"GRN is in {num_with_grn} of its blocks and a layer scale in {num_with_scale}; in all "
+            "blocks ConvNeXt V2 has the one alone, V1 the other"
+        )
+    if num_with_scale or not format.has(_GRN):
+        return FIRST_VERSION_BLOCK
+    return PAPER_BLOCK
+
+
 def read_sizes(format, shapes, block=PAPER_BLOCK):
     """The `Sizes` of the model whose weights a checkpoint holds.
 
@@ -94,10 +143,7 @@ def read_sizes(format, shapes, block=PAPER_BLOCK):
         return format.layout(weight).measure(shapes.get(format.key(weight), ())).get(letter)
 
     def count(weight):
-        number = 0
-        while format.has(weight) and format.key(weight.format(number)) in shapes:
-            number += 1
-        return number
+        return _count(format, shapes, weight)
 
     depths = [count(f"stage{stage}_block{{}}/depthwise/bias") for stage in range(NUM_STAGES)]
     widths = [size(f"stage{stage}_block0/depthwise/bias", "c") for stage in range(NUM_STAGES)]
@@ -125,3 +171,11 @@ def read_sizes(format, shapes, block=PAPER_BLOCK):
         num_classes=num_classes,
         decoder=decoder,
     )
+
+
+def _count(format, shapes, weight):
+    """How many there are in a row of a weight whose name has a "{}"."""
+    number = 0
+    while format.has(weight) and format.key(weight.format(number)) in shapes:
+        number += 1
+    return number

@@ -7,7 +7,11 @@ from keras_convnextv2.weights.minkowski import MINKOWSKI
 from keras_convnextv2.weights.mmpretrain import MMPRETRAIN
 from keras_convnextv2.weights.official import OFFICIAL
 from keras_convnextv2.weights.timm import TIMM
-from keras_convnextv2.weights.transformers import TRANSFORMERS, TRANSFORMERS_BASE
+from keras_convnextv2.weights.transformers import (
+    TRANSFORMERS,
+    TRANSFORMERS_BASE,
+    TRANSFORMERS_FIRST_VERSION,
+)
 
 
 class _KerasFormat(Format):
@@ -15,6 +19,9 @@ class _KerasFormat(Format):
 
     def has(self, weight):
         return True
+
+    def for_block(self, block):
+        return self
 
     def key(self, weight):
         return weight
@@ -26,8 +33,19 @@ class _KerasFormat(Format):
 KERAS = _KerasFormat(name="keras", names={}, kinds={})
 
 # A format whose keys end as another's do stands before it.
-FORMATS = (OFFICIAL, MINKOWSKI, TIMM, TRANSFORMERS, TRANSFORMERS_BASE, MMPRETRAIN, KERAS)
-WRITTEN = {format.name: format for format in FORMATS if format is not TRANSFORMERS_BASE}
+FORMATS = (
+    OFFICIAL,
+    MINKOWSKI,
+    TIMM,
+    TRANSFORMERS,
+    TRANSFORMERS_FIRST_VERSION,
+    TRANSFORMERS_BASE,
+    MMPRETRAIN,
+    KERAS,
+)
+# By their names; one of them may have another for models of ConvNeXt V1.
+_READ_ALONE = (TRANSFORMERS_FIRST_VERSION, TRANSFORMERS_BASE)
+WRITTEN = {format.name: format for format in FORMATS if format not in _READ_ALONE}
 _EVERY_MODEL_HAS = "stage0_block0/depthwise/kernel"
 
 

@@ -114,6 +114,11 @@ PYTORCH_KINDS = {
 }
 
 
+def layer_scale(gamma):
+    """The weight of a LayerScale under this name."""
+    return {"gamma": (gamma, _VECTOR)}
+
+
 def response_norm(gamma, beta, *axes):
     """GRN's weights under these names, written with the first of `axes`; any rank is read."""
     layout = Layout("c", *axes, *(form for form in ("c", "1 c", "1 1 1 c") if form not in axes))

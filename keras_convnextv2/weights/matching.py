@@ -5,7 +5,7 @@ import dataclasses
 from keras_convnextv2.models.variants import PAPER_BLOCK
 from keras_convnextv2.weights.checkpoint import Checkpoint, cast, demand_floats, read_finite
 from keras_convnextv2.weights.errors import WeightsError
-from keras_convnextv2.weights.format import Format, read_sizes
+from keras_convnextv2.weights.format import Format, read_block, read_sizes
 from keras_convnextv2.weights.formats import recognise
 from keras_convnextv2.weights.sizes import Sizes, part_of
 
@@ -54,7 +54,7 @@ def identify(checkpoint):
     """The `Contents` of a checkpoint.
 
     Raises:
-        WeightsError: no format known here, or no whole model.
+        WeightsError: no format known here, no whole model, or blocks of no version of ConvNeXt.
     """
     format, prefix = recognise(checkpoint.tensors, checkpoint.path)
     shapes = {
@@ -62,9 +62,12 @@ def identify(checkpoint):
         for key, tensor in checkpoint.tensors.items()
         if key.startswith(prefix)
     }
-    block = PAPER_BLOCK
-    if format.name == "keras":  # other libraries know no other
+    if format.name == "keras":
         block = checkpoint.description.block or PAPER_BLOCK
+    else:  # other libraries know no others than the two that can be told apart
+        block = read_block(format, shapes)
+    if isinstance(block, str):
+        raise WeightsError(f"{checkpoint.path} ({format.name}) is of no known model: {block}.")
     sizes = read_sizes(format, shapes, block)
     if isinstance(sizes, str):
         raise WeightsError(f"{checkpoint.path} ({format.name}) is not a whole model: {sizes}.")
@@ -188,10 +191,6 @@ def _with_key(contents, weight):
 
 
 def _way_out(contents, result):
-    if any("response_norm" in weight for weight in result.missing) and any(
-        key.endswith(".gamma") for key in result.left
-    ):
-        return " It has a layer scale and no GRN: a ConvNeXt V1, for which there is no model here."
     missing = sorted({part_of(weight) for weight in result.missing})
     if result.wrong or "backbone" in missing:
         return ""

@@ -57,7 +57,7 @@ class Sizes:
         depths, widths = (
             ",".join(map(str, row)) for row in (self.variant.depths, self.variant.widths)
         )
-        text = self.variant.name or f"depths {depths}, widths {widths}"
+        text = self.variant.size_name or f"depths {depths}, widths {widths}"
         if self.variant.block != PAPER_BLOCK:
             text += f", {self.variant.block}"
         if self.stem_stride != _USUAL_STEM_STRIDE:

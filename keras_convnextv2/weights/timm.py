@@ -1,5 +1,9 @@
-"""timm's checkpoints, and the folders its `local-dir:` loads and its hub holds."""
+"""timm's checkpoints, and the folders its `local-dir:` loads and its hub holds.
 
+Those of ConvNeXt V1 (`convnext_*`) differ in what a block has: a layer scale, `gamma`, for GRN.
+"""
+
+from keras_convnextv2.layers.block_spec import PAPER_BLOCK
 from keras_convnextv2.weights.description import (
     Description,
     checked_names,
@@ -7,24 +11,35 @@ from keras_convnextv2.weights.description import (
     normalisation_of,
 )
 from keras_convnextv2.weights.format import Format, block_names
-from keras_convnextv2.weights.layouts import POINTWISE, response_norm
+from keras_convnextv2.weights.layouts import POINTWISE, layer_scale, response_norm
 
 # Of these sizes timm computes the linear layers of a block as convolutions.
 _CONVOLUTIONAL = ("atto", "femto", "pico", "nano")
+_XLARGE = (3, 3, 27, 3), (256, 512, 1024, 2048)  # of ConvNeXt V1 alone, which has no huge one
+
+
+def architecture(variant):
+    """timm's name of a size, as "convnextv2_atto" or, of ConvNeXt V1, "convnext_tiny"; or None."""
+    name = variant.size_name
+    if variant.block == PAPER_BLOCK:
+        return name and f"convnextv2_{name}"
+    if (variant.depths, variant.widths) == _XLARGE:
+        return "convnext_xlarge"
+    return None if name in (None, "huge") else f"convnext_{name}"
 
 
 def _kinds_for(sizes):
-    if sizes.variant.name not in _CONVOLUTIONAL:
+    if sizes.variant.size_name not in _CONVOLUTIONAL:
         return {}
     return {"expand": POINTWISE, "project": POINTWISE}
 
 
 def _write_config(sizes, description):
-    if sizes.variant.name is None:
+    if architecture(sizes.variant) is None:
         return None  # timm builds the sizes it has a name for
     height, width = description.image_size
     config = {
-        "architecture": f"convnextv2_{sizes.variant.name}",
+        "architecture": architecture(sizes.variant),
         "num_classes": sizes.num_classes or 0,
         "num_features": sizes.variant.widths[-1],
         "pretrained_cfg": {
@@ -71,10 +86,14 @@ TIMM = Format(
         "stage{}_downsample/norm": "stages.{}.downsample.0",
         "stage{}_downsample/conv": "stages.{}.downsample.1",
         **block_names("stages.{}.blocks.{}", "conv_dw norm mlp.fc1 mlp.grn mlp.fc2"),
+        "stage{}_block{}/layer_scale": "stages.{}.blocks.{}",
         "norm": "head.norm",
         "head": "head.fc",
     },
-    kinds={"response_norm": response_norm("weight", "bias", "c")},
+    kinds={
+        "response_norm": response_norm("weight", "bias", "c"),
+        "layer_scale": layer_scale("gamma"),
+    },
     kinds_for=_kinds_for,
     write_config=_write_config,
     read_config=_read_config,

@@ -72,7 +72,8 @@ def load_weights(model, source, strict=True, entry=None):
     """Loads weights of any known format into a model.
 
     The format is told by the keys in the file: the official code's (dense, or the MinkowskiEngine
-    ones of its pretraining), timm's, transformers', mmpretrain's or Keras's. Nothing that a file
+    ones of its pretraining), timm's, transformers', mmpretrain's or Keras's. All but the ones of
+    MinkowskiEngine are those of ConvNeXt V1 too, for a model of its blocks. Nothing that a file
     pickles is run. Either all is loaded or, with an error, nothing. The backbone's `licence`,
     `normalisation` and `pixel_range` are afterwards what the file says of its weights, None where
     it says nothing; a classifier's `temperature` is that of the file's head, else 1. One that has
@@ -222,8 +223,9 @@ def save_weights(model, path, format="keras", dtype=None):
     `.keras` files, a pixel range, a temperature and whether images have several labels into
     safetensors and `.keras` files and our own folders.
     Other libraries' models give logits: an activation of the head is left out, with a warning.
-    What LoRA adds to a kernel is merged into it. Blocks that are not the paper's go into the
-    format "keras" alone, as a folder, .safetensors, .keras or .weights.h5.
+    What LoRA adds to a kernel is merged into it. ConvNeXt V1's blocks go into the formats of
+    other libraries as V1's weights, but for "minkowski". Blocks that are neither go into the format
+    "keras" alone, as a folder, .safetensors, .keras or .weights.h5.
 
     Args:
         model: a `ConvNeXtV2Backbone`, a `ConvNeXtV2Classifier` or an `FCMAE`.

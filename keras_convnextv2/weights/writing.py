@@ -4,7 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from keras_convnextv2.models.variants import PAPER_BLOCK
+from keras_convnextv2.layers.block_spec import FIRST_VERSION_BLOCK, PAPER_BLOCK
 from keras_convnextv2.weights import pytorch_writer, safetensors_file
 from keras_convnextv2.weights.checkpoint import StoredTensor, cast
 from keras_convnextv2.weights.description import USUAL_IMAGE_SIZE
@@ -39,8 +39,10 @@ def write_weights(path, format, sizes, tensors, description, dtype=None):
     path = Path(path)
     if dtype not in (None, *DTYPES):
         raise WeightsError(f"`dtype` must be one of {', '.join(DTYPES)}. Received: {dtype!r}")
-    if sizes.variant.block != PAPER_BLOCK:
-        _demand_place_for_block(path, format, sizes.variant.block)
+    block = sizes.variant.block
+    format = _format_for_block(path, format, block)
+    told = format.name == "keras" and block != PAPER_BLOCK  # others tell it by their keys
+    description = dataclasses.replace(description, block=block if told else None)
     homeless = [weight for weight in tensors if not format.has(weight)]
     if homeless:
         raise WeightsError(
@@ -70,15 +72,22 @@ def write_weights(path, format, sizes, tensors, description, dtype=None):
         )
 
 
-def _demand_place_for_block(path, format, block):
-    """Only our own names can mean another block than the paper's, where the file says which."""
-    if format.name != "keras" or path.suffix in PYTORCH_SUFFIXES:
+def _format_for_block(path, format, block):
+    """The format that has a place for a block.
+
+    Only our own names can mean another than ConvNeXt V2's and V1's, where the file says which.
+    """
+    is_ours = format.name == "keras"
+    chosen = format.for_block(block)
+    if chosen is None or (is_ours and block != PAPER_BLOCK and path.suffix in PYTORCH_SUFFIXES):
         kind = f"The format {format.name}"
-        kind += f" in a {path.suffix} file" if format.name == "keras" else ""
+        kind += f" in a {path.suffix} file" if is_ours else ""
+        others = "" if is_ours or format.for_block(FIRST_VERSION_BLOCK) is None else " and V1's"
         raise WeightsError(
-            f"{kind} can hold the paper's block alone; the model has {block}. "
+            f"{kind} can hold the paper's block{others} alone; the model has {block}. "
             "Save it in the format 'keras', to .safetensors or from save_weights to .keras."
         )
+    return chosen
 
 
 def _laid_out(weight, tensor, layout, dtype):

@@ -10,6 +10,14 @@ import keras_convnextv2 as kc
 from keras_convnextv2.fcmae.decoder import FCMAEDecoder
 from keras_convnextv2.layers.layer_scale import LayerScale
 from keras_convnextv2.layers.regions import MaskedMap
+from keras_convnextv2.layers.response_variants.batch_normalization import MaskedBatchNormalization
+from keras_convnextv2.layers.response_variants.cbam import ConvolutionalBlockAttention
+from keras_convnextv2.layers.response_variants.layer_normalization import ResponseLayerNormalization
+from keras_convnextv2.layers.response_variants.local_response_normalization import (
+    LocalResponseNormalization,
+)
+from keras_convnextv2.layers.response_variants.response_normalization import ResponseNormalization
+from keras_convnextv2.layers.response_variants.squeeze_excite import SqueezeExcite
 from tests.reference.random_weights import randomize
 
 # No value is its argument's default.
@@ -24,6 +32,18 @@ LAYERS = {
         "spec": kc.BlockSpec("none", layer_scale=0.5),
     },
     LayerScale: {"initial": 0.5},
+    ResponseNormalization: {
+        "aggregation": "l1",
+        "normalisation": "standardise",
+        "residual": False,
+        "affine": False,
+        "epsilon": 0.3,
+    },
+    LocalResponseNormalization: {"radius": 1, "bias": 1.5, "alpha": 0.5, "beta": 0.6},
+    ResponseLayerNormalization: {"epsilon": 0.3},
+    MaskedBatchNormalization: {"momentum": 0.5, "epsilon": 0.3},
+    SqueezeExcite: {"reduction": 2},
+    ConvolutionalBlockAttention: {"reduction": 2, "kernel_size": 3},
     FCMAEDecoder: {"num_values": 7, "width": 5, "depth": 2},
 }
 HIDDEN = np.array([[[1, 0, 1], [0, 1, 1]]] * 8, "int32")

@@ -19,7 +19,12 @@ def make_reference(variant, num_classes, **options):
         # As the official code; transformers' own default is 1e-12.
         **{"layer_norm_eps": 1e-6, **options},
     )
-    model = transformers.ConvNextV2ForImageClassification(config).eval()
+    return set_random_weights(transformers.ConvNextV2ForImageClassification(config))
+
+
+def set_random_weights(model):
+    """The model, in evaluation, with random weights; layer scales and GRN are far from 0."""
+    model.eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for key, weight in model.named_parameters():

@@ -103,6 +103,24 @@ def test_verify_runs_source_and_result_and_shows_the_difference(convert, officia
     assert shown["largest_relative_difference"] < 1e-5  # float32 through six blocks
 
 
+def test_weights_of_the_first_version_are_converted_and_verified(convert, tmp_path):
+    variant = kc.Variant(DEPTHS, WIDTHS, kc.BlockSpec("none", layer_scale=0.5))
+    model = kc.ConvNeXtV2Classifier(kc.ConvNeXtV2Backbone(variant, (64, 96, 3)), 3)
+    randomize(model, np.random.default_rng(0))
+    kc.save_weights(model, tmp_path / "official.pt", "official")
+    words = (f"--weights={tmp_path / 'official.pt'}", "--format=transformers", "--verify", "--json")
+    shown = result_of(convert(*words, f"--output={tmp_path / 'folder'}"))
+    assert shown["result_run_by"] == "transformers"
+    assert shown["largest_relative_difference"] < 1e-5  # float32 through six blocks
+    words = (f"--weights={tmp_path / 'folder'}", "--format=keras")
+    assert convert(*words, f"--output={tmp_path / 'ours.safetensors'}").status == 0
+    shown = result_of(convert(f"--weights={tmp_path / 'ours.safetensors'}", "--inspect", "--json"))
+    assert shown["block"] == "a block with the response 'none' and a layer scale"
+    copy = kc.from_preset(tmp_path / "ours.safetensors")
+    for name, weight in named_weights(model).items():
+        np.testing.assert_array_equal(named_weights(copy)[name].numpy(), weight.numpy())
+
+
 def test_the_entry_that_is_named_is_converted(convert, official, tmp_path):
     output = tmp_path / "ema.safetensors"
     words = (f"--weights={official[0]}", "--entry=model_ema", f"--output={output}")

@@ -169,19 +169,6 @@ def test_counters_are_no_weights(checkpoint, save, recwarn):
     assert not recwarn.list
 
 
-def test_convnext_v1_is_told_apart(checkpoint, save):
-    for key in [key for key in checkpoint if "grn" in key]:
-        del checkpoint[key]
-    for stage, depth in enumerate(DEPTHS):
-        for block in range(depth):
-            checkpoint[f"stages.{stage}.{block}.gamma"] = np.ones(WIDTHS[stage], "float32")
-    for strict in (True, False):
-        parts = ("layer scale and no GRN", "ConvNeXt V1")
-        assert_refused(make_classifier(), save(checkpoint), *parts, strict=strict)
-    with pytest.raises(kc.WeightsError, match="ConvNeXt V1"):
-        kc.from_preset(save(checkpoint))
-
-
 def test_two_keys_of_one_weight_are_an_error(checkpoint, save):
     checkpoint["module.stages.0.0.dwconv.weight"] = checkpoint["stages.0.0.dwconv.weight"]
     assert_refused(make_classifier(), save(checkpoint), "holds 2 models")

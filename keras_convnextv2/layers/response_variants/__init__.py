@@ -1,0 +1,1 @@
+"""Responses that the paper compares GRN with; `layers.responses` has their names."""
