@@ -81,12 +81,17 @@ def backbone_of(model):
 
 def model_flags(backbone):
     """What the flags of the model must be for the weights of `backbone`."""
+    from keras_convnextv2.layers.block_spec import PAPER_BLOCK
+
     height, width, _ = backbone.image_shape
     size = {} if None in (height, width) else {"image_size": f"{height}x{width}"}
+    block = backbone.variant.block
+    others = {"response": block.response, "layer_scale": block.layer_scale}
     return {
         "depths": [str(number) for number in backbone.variant.depths],
         "widths": [str(number) for number in backbone.variant.widths],
         "stem_stride": backbone.stem_stride,
+        **(others if block != PAPER_BLOCK else {}),
         **size,
     }
 
@@ -109,9 +114,11 @@ def copy_weights(source, target):
 
     own, wanted = sizes_of(source), sizes_of(target)
     if dataclasses.replace(own, channels=wanted.channels) != wanted:
+        blocks = [sizes.variant.block for sizes in (own, wanted)]
+        told = "" if blocks[0] == blocks[1] else f" Its blocks: {blocks[0]}, not {blocks[1]}."
         raise ValueError(
             f"--weights holds a model of {own.describe()}; the flags and images ask for one of "
-            f"{wanted.describe()}. Leave the model's flags out, or name other weights."
+            f"{wanted.describe()}.{told} Leave the model's flags out, or name other weights."
         )
     if own.channels != wanted.channels:
         print(
