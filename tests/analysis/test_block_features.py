@@ -215,7 +215,7 @@ def test_other_models_are_refused():
 
 
 @pytest.mark.one_backend
-@pytest.mark.parametrize("response", responses.names())
+@pytest.mark.parametrize("response", ["lrn", "bn", "ln", "se", "cbam", "grn_l1_standardise"])
 def test_what_follows_any_response_is_the_block_s_output(response, images):
     backbone = make_backbone(response)
     block = backbone.get_layer("stage0_block0")
