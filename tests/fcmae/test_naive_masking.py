@@ -34,7 +34,7 @@ def test_the_decoder_puts_its_token_where_it_is_hidden(rng, make_fcmae):
 
     def predictions():
         features = fcmae.backbone.encode(images, MaskedInput(HIDDEN))
-        other = features[-1] + 5.0 * HIDDEN[..., None].astype("float32")
+        other = keras.ops.add(features[-1], 5.0 * HIDDEN[..., None].astype("float32"))
         region = MaskedInput(HIDDEN)
         return [fcmae.decoder([x], region=region) for x in (features[-1], other)]
 
