@@ -238,11 +238,15 @@ class ImageBatches(keras.utils.PyDataset):
                 f"The state is of other batches: {', '.join(others)}. Make the batches as those "
                 "were made that it was taken of."
             )
+        epoch, batch, bad = (state.get(name) for name in ("epoch", "batch", "bad_images"))
+        is_place = type(epoch) is int and type(batch) is int and epoch >= 0
+        if not is_place or not 0 <= batch < self._epoch_length or not isinstance(bad, dict):
+            raise ValueError(f"The state is of no batch: epoch {epoch!r}, batch {batch!r}")
         with self._lock:
-            self.epoch = state["epoch"]
-            self.resumed = (state["epoch"], state["batch"])
-            self._next = self.epoch * self._epoch_length + state["batch"]
-            self.bad_images = dict(state["bad_images"])
+            self.epoch = epoch
+            self.resumed = (epoch, batch)
+            self._next = epoch * self._epoch_length + batch
+            self.bad_images = dict(bad)
 
     def begin_anew(self):
         """Forgets what `restore` was told: the epochs are whole again."""

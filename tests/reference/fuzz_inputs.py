@@ -9,10 +9,20 @@ file kept in FOLDER. Prints JSON: {"counts": {kind: [taken, refused, seconds]}, 
 import sys
 from pathlib import Path
 
-from tests.reference import hostile_pictures, hostile_tables
+from tests.reference import (
+    hostile_checkpoints,
+    hostile_pictures,
+    hostile_settings,
+    hostile_tables,
+)
 from tests.reference.fuzzing import fuzz_all
 
-SUBJECTS = {**hostile_pictures.SUBJECTS, **hostile_tables.SUBJECTS}
+SUBJECTS = {
+    **hostile_pictures.SUBJECTS,
+    **hostile_tables.SUBJECTS,
+    **hostile_settings.SUBJECTS,
+    **hostile_checkpoints.SUBJECTS,
+}
 
 
 def main(folder, seed, num_files, kinds):
