@@ -102,9 +102,12 @@ def _place(state, batches, allow_changes):
         return epoch, 0, bool(batch)
     try:
         batches.restore({**state["data"], "epoch": epoch, "batch": batch})
-    except ValueError:
+    except ValueError as error:
         if not allow_changes:
-            raise
+            raise CheckpointError(
+                f"{error} Or give allow_changes=True (--allow_changed_settings of the recipes), "
+                "which begins the epoch anew with these"
+            ) from error
         return epoch, 0, True
     return epoch, batch, False
 

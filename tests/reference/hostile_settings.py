@@ -6,7 +6,14 @@ import shutil
 from absl import flags
 from absl.testing import flagsaver
 
-from recipes import flag_files, model_flags, pretrain, run_folder, run_settings, training_flags
+from recipes import (
+    augmentation_flags,
+    finetune,
+    flag_files,
+    model_flags,
+    run_folder,
+    training_flags,
+)
 from tests.reference.fuzzing import Subject
 from tests.reference.mutations import mutated_bytes, mutated_json
 
@@ -16,16 +23,18 @@ _VALUES = ("", "-1", "0", "1e999", "nan", "x", "9" * 400, "1,2", "[]", "true", "
 
 
 def _settings(*words):
-    """The `Settings` of a pretraining with these words."""
+    """The `Settings` of a fine-tuning with these words, after all that is made of flags alone."""
     with flagsaver.flagsaver():
-        flags.FLAGS(flag_files.expand(["pretrain", *words]))
-        settings = training_flags.resolve(pretrain.EMBEDDED_RUN, pretrain.FOLDER_RUN)
+        flags.FLAGS(flag_files.expand(["finetune", *words]))
+        settings = training_flags.resolve(finetune.EMBEDDED_RUN, finetune.FOLDER_RUN)
         model_flags.variant_of(settings)
+        augmentation_flags.augmentation(settings, channels=3).stages((0.5,) * 3)
+        training_flags.num_updates(settings, 5, settings.epochs, settings.warmup_epochs)
         return settings
 
 
 def _flags(folder):
-    shutil.copy(flag_files.SETTINGS / "pretrain.flags", folder / "paper.flags")
+    shutil.copy(flag_files.SETTINGS / "finetune_1k.flags", folder / "paper.flags")
     words = ("--output_dir=run", "--data_dir=pictures", "--crop_scale=0.2,1", "--image_size=32x48")
     (folder / "run.flags").write_text(_settings(*words).lines())
     return [folder / "paper.flags", folder / "run.flags"]
@@ -41,7 +50,7 @@ def _mutated_flags(content, rng, path):
         lines[place] += rng.choice((b"x", b",1", b"0", b"=")) * rng.choice((30, 300_000))
     elif kind == 2:
         lines[place] = b"--flagfile=" + rng.choice(
-            (bytes(path), path.name.encode(), b"/dev/zero", b".", b"pretrain", b"\xff", b"x\0y")
+            (bytes(path), path.name.encode(), b"/dev/zero", b".", b"small_data", b"\xff", b"x\0y")
         )
     elif kind < 6:
         lines[place] = lines[place].partition(b"=")[0] + b"=" + rng.choice(_VALUES).encode()
@@ -54,7 +63,6 @@ def _read_flags(path):
     """What --flagfile, and a program that is given the run's model, read of it."""
     settings = _settings(f"--flagfile={path}", "--output_dir=run")
     assert settings.output_dir == "run" and settings.batch_size > 0
-    run_settings.from_file(path)
     flag_files.lines_of(path)
 
 
