@@ -1,6 +1,6 @@
 r"""Opens damaged inputs, in a process of its own: a crash ends it and no more.
 
-    python -m tests.reference.fuzz_inputs FOLDER SEED FILES_PER_KIND [KIND ...]
+    python -m tests.reference.fuzz_inputs FOLDER SEED KIND=FILES [KIND=FILES ...]
 
 Each file ends in success or the error that is documented; what else happens is reported, with the
 file kept in FOLDER. Prints JSON: {"counts": {kind: [taken, refused, seconds]}, "failures": [...]}.
@@ -25,11 +25,11 @@ SUBJECTS = {
 }
 
 
-def main(folder, seed, num_files, kinds):
+def main(folder, seed, *words):
+    pairs = (word.split("=") for word in words)
     # Decoders write what they think of a file to standard error.
-    subjects = {kind: SUBJECTS[kind] for kind in kinds or SUBJECTS}
-    fuzz_all(subjects, folder, seed, num_files, is_silent=False)
+    fuzz_all({kind: (SUBJECTS[kind], int(number)) for kind, number in pairs}, folder, seed, False)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4:])
+    main(Path(sys.argv[1]), *sys.argv[2:])

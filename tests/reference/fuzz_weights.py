@@ -70,22 +70,19 @@ def read_each(checkpoint, keys):
 
 
 def main(folder, seed, num_files, kinds):
-    subjects = {
-        kind: Subject(
-            lambda made, kind=kind: _copies(folder / kind, made),
-            lambda content, rng, path, mutate=MUTATIONS[kind]: mutate(content, rng),
-            read_all,
-            WeightsError,
-        )
-        for kind in kinds or MUTATIONS
-    }
+    subjects = {kind: (_subject(folder, kind), num_files) for kind in kinds or MUTATIONS}
     # What a library writes to standard error is a failure too; the imports' own words are over.
-    fuzz_all(subjects, folder / "damaged", seed, num_files, is_silent=True)
+    fuzz_all(subjects, folder / "damaged", seed, is_silent=True)
 
 
-def _copies(originals, folder):
-    paths = sorted(originals.iterdir())
-    return [Path(shutil.copy(path, folder)) for path in paths]
+def _subject(folder, kind):
+    def make(made):
+        return [Path(shutil.copy(path, made)) for path in sorted((folder / kind).iterdir())]
+
+    def mutate(content, rng, path):
+        return MUTATIONS[kind](content, rng)
+
+    return Subject(make, mutate, read_all, WeightsError)
 
 
 if __name__ == "__main__":

@@ -109,19 +109,20 @@ def fuzz(kind, subject, folder, seed, num_files):
     return [*counts.values(), round(time.perf_counter() - started, 1)], failures
 
 
-def fuzz_all(subjects, folder, seed, num_files, is_silent):
+def fuzz_all(subjects, folder, seed, is_silent):
     """Fuzzes each kind, and prints {"counts": {kind: [...]}, "failures": [...]} as JSON.
 
     Args:
-        subjects: {kind: `Subject`}.
-        folder, seed, num_files: as of `fuzz`.
+        subjects: {kind: (`Subject`, number of files)}.
+        folder: as of `fuzz`.
+        seed: as of `fuzz`.
         is_silent: bool, whether what a library writes to standard error is a failure.
     """
     folder.mkdir(parents=True, exist_ok=True)
     said = folder / f"stderr-{os.getpid()}.txt"
     os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     counts, failures = {}, []
-    for kind, subject in subjects.items():
+    for kind, (subject, num_files) in subjects.items():
         limit_memory(subject.memory)
         counts[kind], failed = fuzz(kind, subject, folder, seed, num_files)
         failures += failed

@@ -1,7 +1,9 @@
 """Pictures that go, change or fail while a training runs or is stopped: a clear end, no loss."""
 
+import json
 import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import keras_convnextv2 as kc
 from keras_convnextv2.data import ImageSourceError
 from keras_convnextv2.data.image_source import UnreadableImageError
 from keras_convnextv2.runs import CheckpointError, checkpoint_folder
+from tests.reference.processes import run_python
 from tests.runs.picture_training import (
     STEPS,
     AtStep,
@@ -118,8 +121,8 @@ CHANGES = {
         lambda folder: (folder / "bolt" / "2.png").rename(folder / "nut" / "2.png"),
         "images of other names and labels and contents",
     ),
-    "one more": (
-        lambda folder: write_picture(folder / "nut" / "a.png", 9),
+    "two more": (  # every fifth of a class is not trained on
+        lambda folder: [write_picture(folder / "nut" / f"{n}.png", n) for n in (8, 9)],
         r"num_images \d+ instead of \d+",
     ),
 }
@@ -184,3 +187,20 @@ def test_pictures_that_go_during_a_training_may_be_passed_over(pictures, tmp_pat
         os.unlink(path)
     with pytest.raises(ImageSourceError, match="2 of 8 images cannot be read, more than the 1"):
         fit(batches, tmp_path / "other")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it gives up rights as Linux has them")
+def test_rights_that_are_taken_away_end_the_training_and_cost_nothing_saved(straight, tmp_path):
+    done = run_python("tests/reference/without_rights.py", tmp_path, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    picture, read_only, again, new = json.loads(done.stdout.splitlines()[-1]).values()
+    assert picture.startswith("UnreadableImageError: ") and "PermissionError" in picture
+    assert ".png cannot be read" in picture
+    assert read_only.startswith("PermissionError: ") and str(tmp_path / "run") in read_only
+    assert new.startswith("PermissionError: ") and str(tmp_path / "new") in new
+    # With its rights again, the folder that could not be written to is gone on in.
+    assert again is None
+    (_, path), *_ = checkpoint_folder.checkpoints_in(tmp_path / "run")
+    weights = kc.from_preset(path).trainable_weights
+    for weight, expected in zip(weights, straight[0], strict=False):
+        np.testing.assert_array_equal(weight.numpy(), expected)
