@@ -24,11 +24,15 @@ def give_up_privileges():
         raise OSError(ctypes.get_errno(), "capset")
 
 
-def ended_with(function):
+def ended_with(training, pictures, folder, what, mode):
+    """The error that a training ended with in which the mode of a path was changed."""
+    batches = training.make_batches(pictures)
     try:
-        function()
+        training.fit(batches, folder, training.AtStep(2, lambda: os.chmod(what, mode)))
     except Exception as error:
         return f"{type(error).__name__}: {error}"
+    finally:
+        os.chmod(what, 0o755)
     return None
 
 
@@ -40,15 +44,14 @@ def main(folder):
     batches = training.make_batches(pictures)
     batches.epoch = 1
     path = Path(batches.names(training.STEPS - 1)[0])
-    told = {}
-    for what, mode in ((path, 0), (folder / "run", 0o555), (folder / "run", 0o755)):
-        take_away = training.AtStep(2, lambda what=what, mode=mode: os.chmod(what, mode))
-        batches = training.make_batches(pictures)
-        run = folder / "picture" if what is path else folder / "run"
-        told[f"{what.name} {mode:o}"] = ended_with(lambda: training.fit(batches, run, take_away))
-        os.chmod(what, 0o755)
     (folder / "new").mkdir(mode=0o555)
-    told["new 555"] = ended_with(lambda: training.fit(batches, folder / "new"))
+    run, new = folder / "run", folder / "new"
+    told = {
+        "picture": ended_with(training, pictures, folder / "picture", path, 0),
+        "run": ended_with(training, pictures, run, run, 0o555),
+        "run again": ended_with(training, pictures, run, run, 0o755),
+        "new": ended_with(training, pictures, new, new, 0o755),
+    }
     print(json.dumps(told))
 
 
