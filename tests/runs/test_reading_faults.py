@@ -6,8 +6,9 @@ import threading
 import numpy as np
 import pytest
 
+import keras_convnextv2 as kc
 from tests.runs.picture_training import (
-    STEPS,
+    AtStep,
     fit,
     make_batches,
     values_of,
@@ -29,19 +30,19 @@ def no_hang():
 @pytest.mark.parametrize("kind", [MemoryError, OSError, Broken])
 def test_a_thread_that_fails_ends_the_training_with_its_error(tmp_path, no_hang, kind):
     pictures = write_pictures(tmp_path / "pictures")
-    error, lock, num_left = kind("a word of its own"), threading.Lock(), [2 * STEPS + 3]
+    error, fails = kind("a word of its own"), threading.Event()
 
     def fail(image, rng):
-        with lock:
-            num_left[0] -= 1
-            if num_left[0] == 0:
-                raise error
+        if fails.is_set():
+            raise error
         return image
 
     batches = make_batches(pictures, transforms=[fail])
     with pytest.raises(Exception) as caught:
-        fit(batches, tmp_path / "run")
+        fit(batches, tmp_path / "run", AtStep(2, fails.set))
     assert batches.error is error and "a word of its own" in str(caught.value)
+    assert kc.runs.newest_checkpoint(tmp_path / "run").name >= "step-00000002"
+    fails.clear()
     # The folder is free again, and what was saved is gone on from.
     found = values_of(fit(make_batches(pictures, transforms=[fail]), tmp_path / "run"))
     expected = values_of(fit(make_batches(pictures), tmp_path / "straight"))
