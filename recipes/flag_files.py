@@ -56,7 +56,8 @@ def _expanded(words, opened, numbers):
             if os.path.realpath(path) in map(os.path.realpath, opened):
                 raise FlagFileError(f"--flagfile: {path} names itself")
             if next(numbers) > _MOST_FILES:
-                raise FlagFileError(f"--flagfile: {opened[0]} leads to more than {_MOST_FILES}")
+                first = (*opened, path)[0]
+                raise FlagFileError(f"--flagfile: {first} leads to more than {_MOST_FILES} files")
             yield from _expanded(lines_of(path), (*opened, path), numbers)
 
 

@@ -10,6 +10,7 @@ from keras_convnextv2.data.stored_bytes import open_bytes
 
 NUM_SIZES, NUM_READ = 20_000, 100  # files whose size is looked at, and that are read
 _MOST_BYTES = 1 << 20  # that are read of each
+_MOST_IN_MEMORY = 1 << 26  # bytes of images that are in memory
 
 
 def fingerprint(source):
@@ -17,7 +18,7 @@ def fingerprint(source):
 
     Names and labels are those of all images, names without the folder that all are in: a folder
     that was moved has the same. Of their contents the sizes of 20,000 files are looked at, and the
-    beginnings of 100 are read, spread from first to last; of images in memory 100 are taken.
+    beginnings of 100 are read, spread from first to last; of images in memory 64 MB are taken.
 
     Args:
         source: `ImageSource`.
@@ -47,7 +48,8 @@ def _digest(parts):
 def _contents(source):
     stored = getattr(source, "stored", None)
     if stored is None:  # images in memory
-        for place in spread(len(source), NUM_READ):
+        num_taken = max(_MOST_IN_MEMORY // max(source.records[0].nbytes, 1), 1)
+        for place in spread(len(source), num_taken):
             yield np.ascontiguousarray(source.records[place]).tobytes()
         return
     if isinstance(source.records[0], str | os.PathLike):

@@ -221,8 +221,8 @@ class ImageBatches(keras.utils.PyDataset):
     def restore(self, state):
         """Goes on where `state` was taken, with any number of workers and of shards.
 
-        Other images are noticed by their number, names and labels, by the sizes of 20,000 of their
-        files, and by the first megabyte of 100.
+        Other images are noticed by their number, names and labels, and by their contents as far as
+        `fingerprint` looks at them: the sizes of 20,000 files, the first megabyte of 100.
 
         `epoch` is that of the state. As long as it is, `batches[0]` is the first batch that was not
         done, and `len(batches)` the number of those; the next epoch is whole. Keras counts the

@@ -69,12 +69,8 @@ def prepare(found, model, batches, callbacks, settings, allow_changes):
     except ValueError as error:
         _forget_place(batches)
         raise CheckpointError(f"{found.path} cannot be gone on from: {error}") from error
-    except (
-        TypeError,
-        LookupError,
-        AttributeError,
-        RecursionError,
-    ) as error:  # it was written by somebody else
+    except (TypeError, LookupError, AttributeError, RecursionError) as error:
+        # It was written by somebody else.
         _forget_place(batches)
         raise CheckpointError(f"{found.path}: its state.json is damaged: {error!r}") from error
     if begins_anew:
