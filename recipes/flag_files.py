@@ -5,6 +5,8 @@ import os
 import re
 from pathlib import Path
 
+from absl import flags
+
 # Settings that come with the recipes; --flagfile knows them by name.
 SETTINGS = Path(__file__).parent / "settings"
 
@@ -32,6 +34,11 @@ def expand(words):
         FlagFileError: naming the file.
     """
     given = list(_expanded(words, (), itertools.count(1)))
+    for word, from_file in given:
+        name = _name(word)
+        if from_file and "=" not in word and name in flags.FLAGS and not flags.FLAGS[name].boolean:
+            # absl would take the next word as its value, be it a flag or not.
+            raise FlagFileError(f"--flagfile: a file has --{name} without a value")
     for one, other in (*_ALTERNATIVES, *(pair[::-1] for pair in _ALTERNATIVES)):
         last = max(
             (place for place, (word, _) in enumerate(given) if _name(word) in one), default=0

@@ -159,3 +159,10 @@ def test_a_file_that_is_too_long_or_has_such_names_is_refused(tmp_path, path, co
         flag_files.FlagFileError, match="more than 1,048,576 bytes|is no file of fl"
     ):
         flag_files.expand([f"--flagfile={path}"])
+
+
+def test_a_flag_of_a_file_does_not_take_the_next_word_as_its_value(run_recipe, tmp_path):
+    (tmp_path / "cut.flags").write_text("--json\n--data_dir")
+    words = (f"--flagfile={tmp_path / 'cut.flags'}", f"--output_dir={tmp_path / 'run'}")
+    outcome = run_recipe("pretrain", *words)
+    assert_one_line(outcome, "pretrain", "a file has --data_dir without a value")
