@@ -65,12 +65,12 @@ def test_a_picture_that_goes_during_a_run_is_named_and_the_run_goes_on_when_it_i
     run_recipe, tmp_path, monkeypatch
 ):
     pictures = tmp_path / "pictures"
-    for number in range(8):
+    for number in range(16):
         pixels = np.random.default_rng(number).integers(0, 256, (20, 30, 3), "uint8")
         (pictures / "train").mkdir(parents=True, exist_ok=True)
         PIL.Image.fromarray(pixels).save(pictures / "train" / f"{number}.png")
     words = ["--depths=1,1,1,1", "--widths=4,6,8,12", "--stem_stride=1", "--decoder_width=8"]
-    words += [f"--data_dir={pictures}", "--image_size=16x24", "--batch_size=4", "--epochs=2"]
+    words += [f"--data_dir={pictures}", "--image_size=16x24", "--batch_size=2", "--epochs=2"]
     words += ["--save_every=1", f"--output_dir={tmp_path / 'run'}", "--json"]
     real = kc.training.Checkpoints.on_epoch_end
 
