@@ -33,7 +33,7 @@ def straight(tmp_path_factory):
     folder = tmp_path_factory.mktemp("straight")
     pictures = write_pictures(folder / "pictures")
     model = fit(make_batches(pictures), folder / "run")
-    return values_of(model), pictures, model.get_weights()
+    return values_of(model), pictures, [weight.numpy() for weight in model.trainable_weights]
 
 
 @pytest.fixture
@@ -202,6 +202,6 @@ def test_rights_that_are_taken_away_end_the_training_and_cost_nothing_saved(stra
     # With its rights again, the folder that could not be written to is gone on in.
     assert again is None
     (_, path), *_ = checkpoint_folder.checkpoints_in(tmp_path / "run")
-    weights = kc.from_preset(path).get_weights()
+    weights = kc.from_preset(path).trainable_weights
     for weight, expected in zip(weights, straight[2], strict=True):
-        np.testing.assert_array_equal(weight, expected)
+        np.testing.assert_array_equal(weight.numpy(), expected)
