@@ -1,0 +1,129 @@
+import keras
+import numpy as np
+import pytest
+
+import keras_convnextv2 as kc
+from keras_convnextv2.training.optimizers import adamw
+from tests.reference.compute import compute
+from tests.reference.gradients import gradients_of
+from tests.reference.random_weights import randomize
+
+
+def values_of(model):
+    return [np.array(keras.ops.convert_to_numpy(w.value), copy=True) for w in model.weights]
+
+
+def test_the_teacher_is_the_moving_average_of_the_student(make_latent, images):
+    latent = make_latent(momentum=0.5, num_updates=4)
+    latent.compile(keras.optimizers.SGD(0.5))
+    student = latent.backbone
+    randomize(student, np.random.default_rng(5))  # after the model was made: the copy is of fit
+    averages = values_of(student)
+    # 1 - (1 - .5) * (1 + cos(pi * k / 4)) / 2 for the updates k = 0, 1, 2
+    for momentum in (0.5, 1 - 0.25 * (1 + np.sqrt(0.5)), 0.75):
+        history = latent.fit(images, batch_size=6, verbose=0).history
+        averages = [
+            momentum * average + (1 - momentum) * weight
+            for average, weight in zip(averages, values_of(student), strict=True)
+        ]
+    assert np.isfinite(list(history.values())).all()
+    assert set(history) == {"loss", "teacher_deviation", "gradient_norm"}
+    assert int(latent.step.numpy()) == 3
+    begun = make_latent()
+    randomize(begun.backbone, np.random.default_rng(5))
+    for average, weight, value, first in zip(
+        averages, latent.teacher.weights, values_of(student), values_of(begun.backbone), strict=True
+    ):
+        # float32, after three sums of two
+        np.testing.assert_allclose(weight.numpy(), average, rtol=1e-5, atol=1e-6)
+        assert np.any(value != first), weight.path  # all of the student learns
+
+
+def test_the_teacher_waits_for_the_updates_of_accumulated_gradients(make_latent, images):
+    latent = make_latent(momentum=0.5)
+    latent.compile(adamw(latent, 0.1, 0.0, accumulation_steps=2))
+    before = values_of(latent.backbone)
+    teachers = []
+    for _ in range(3):
+        latent.fit(images, batch_size=6, verbose=0)
+        teachers.append(values_of(latent.teacher))
+    for first, one, two, three, weight in zip(
+        before, *teachers, values_of(latent.backbone), strict=True
+    ):
+        np.testing.assert_array_equal(one, first)  # nothing is computed
+        np.testing.assert_allclose(two, (first + weight) / 2, rtol=1e-5, atol=1e-6)  # float32
+        np.testing.assert_array_equal(three, two)
+
+
+def test_no_gradient_reaches_the_teacher_and_one_reaches_all_else(make_latent, images, rng):
+    latent = make_latent()
+    randomize(latent, rng)
+    latent.trainable = True  # Keras gives it to all layers
+    teachers = {id(weight) for weight in latent.teacher.weights}
+    assert not teachers & {id(weight) for weight in latent.trainable_weights}
+    others = len(latent.backbone.weights) + len(latent.predictor.weights)
+    assert len(latent.trainable_weights) == others
+    latent.teacher.trainable = True  # so that what stops gradients is the loss alone
+    gradients = gradients_of(
+        lambda: latent.loss_and_outputs((images,))[0], latent.trainable_weights
+    )
+    for weight, gradient in zip(latent.trainable_weights, gradients, strict=True):
+        reached = gradient is not None and np.abs(gradient).max() > 0
+        assert reached == (id(weight) not in teachers), weight.path
+
+
+def test_visible_patches_alone_give_loss_and_gradients_of_the_dense_path(images, rng):
+    sizes = kc.Variant((1, 1, 2, 1), (4, 6, 8, 12))
+    backbone = kc.ConvNeXtV2Backbone(sizes, (16, 24, 3), stem_stride=1)
+    visible, dense = (
+        kc.LatentPrediction(backbone, encoder_path=path) for path in ("visible", "dense")
+    )
+    randomize(visible, rng)
+    dense.set_weights(visible.get_weights())
+    losses, gradients = [], []
+    for latent in (visible, dense):
+        losses.append(compute(lambda x, model=latent: model.loss_and_outputs((x,))[0], images))
+        gradients.append(
+            gradients_of(
+                lambda model=latent: model.loss_and_outputs((images,))[0], latent.trainable_weights
+            )
+        )
+    # float32; the sums run over the same numbers in another order.
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    for weight, one, other in zip(visible.trainable_weights, *gradients, strict=True):
+        assert np.linalg.norm(one - other) <= 1e-4 * np.linalg.norm(other), weight.path
+
+
+def test_evaluate_repeats_whatever_the_batch_size_and_takes_masks(make_latent, images):
+    latent = make_latent()
+    latent.compile()
+    figures = latent.evaluate(images, batch_size=3, verbose=0, return_dict=True)
+    assert set(figures) == {"loss", "teacher_deviation"} and 0 < figures["teacher_deviation"] < 1
+    hidden = compute(latent.draw_fixed, 6)
+    for given, size in ((images, 2), ({"images": images, "hidden": hidden}, 6)):
+        again = latent.evaluate(given, batch_size=size, verbose=0, return_dict=True)["loss"]
+        np.testing.assert_allclose(
+            again, figures["loss"], rtol=1e-5
+        )  # float32 sums in another order
+
+
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        ({"momentum": 1.5}, r"`momentum` must be in \[0, 1\]. Received: 1.5"),
+        ({"num_updates": 0}, "`num_updates` must be a positive int. Received: 0"),
+        ({"predictor_depth": 0}, "predictor's depth must be a positive int. Received: 0"),
+        ({"mask_ratio": 0.95}, "leaves 0 of 6 patches visible"),
+        ({"dtype": "bfloat16"}, "dtype='mixed_bfloat16'. Received weights in bfloat16"),
+    ],
+)
+@pytest.mark.one_backend
+def test_a_bad_argument_is_refused(make_latent, options, text):
+    with pytest.raises(ValueError, match=text):
+        make_latent(**options)
+
+
+@pytest.mark.one_backend
+def test_another_loss_is_refused(make_latent):
+    with pytest.raises(ValueError, match="LatentPrediction brings its own loss.*loss='mse'"):
+        make_latent().compile(loss="mse")
