@@ -49,10 +49,12 @@ def test_checkpoints_and_files_go_on_as_if_nothing_had_stopped(make_latent, imag
     assert history.epoch == [1]
     for value, other in zip(values_of(again), expected, strict=True):
         np.testing.assert_array_equal(value, other)  # equal programs on equal numbers
-    backbone = kc.from_preset(tmp_path / "half/step-00000006")
-    assert isinstance(backbone, kc.ConvNeXtV2Backbone)
-    for one, other in zip(backbone.weights, whole.backbone.weights, strict=True):
-        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    whole.save(tmp_path / "whole.keras")
+    for saved in ("half/step-00000006", "whole.keras"):
+        backbone = kc.from_preset(tmp_path / saved)
+        assert isinstance(backbone, kc.ConvNeXtV2Backbone)
+        for one, other in zip(backbone.weights, whole.backbone.weights, strict=True):
+            np.testing.assert_array_equal(one.numpy(), other.numpy())
 
     half = compiled(make_latent(**ARGUMENTS))
     fit(half, images, 1)
