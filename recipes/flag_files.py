@@ -1,13 +1,17 @@
 """Files of flags, as --flagfile names them: alike in every locale, or named if they are none."""
 
+import itertools
 import os
 import re
 from pathlib import Path
 
+from absl import flags
+
 # Settings that come with the recipes; --flagfile knows them by name.
 SETTINGS = Path(__file__).parent / "settings"
 
-_FLAG = re.compile(r"--?[A-Za-z]\w*(=.*)?", re.ASCII)
+_FLAG = re.compile(r"--?[A-Za-z]\w{0,60}(=.*)?", re.ASCII)
+_MOST_BYTES, _MOST_FILES = 1 << 20, 100
 # Flags that say one thing in two ways.
 _ALTERNATIVES = (({"variant"}, {"depths", "widths"}), ({"learning_rate"}, {"base_learning_rate"}))
 
@@ -29,7 +33,12 @@ def expand(words):
     Raises:
         FlagFileError: naming the file.
     """
-    given = list(_expanded(words, ()))
+    given = list(_expanded(words, (), itertools.count(1)))
+    for word, from_file in given:
+        name = _name(word)
+        if from_file and "=" not in word and name in flags.FLAGS and not flags.FLAGS[name].boolean:
+            # absl would take the next word as its value, be it a flag or not.
+            raise FlagFileError(f"--flagfile: a file has --{name} without a value")
     for one, other in (*_ALTERNATIVES, *(pair[::-1] for pair in _ALTERNATIVES)):
         last = max(
             (place for place, (word, _) in enumerate(given) if _name(word) in one), default=0
@@ -42,8 +51,8 @@ def expand(words):
     return [word for word, _ in given]
 
 
-def _expanded(words, opened):
-    """Pairs of a word and whether it stood in a file."""
+def _expanded(words, opened, numbers):
+    """Pairs of a word and whether it stood in a file; the files are numbered by `numbers`."""
     words = iter(words)
     for word in words:
         name, equals, path = word.partition("=")
@@ -51,9 +60,12 @@ def _expanded(words, opened):
             yield word, bool(opened)
         elif path := path if equals else next(words, ""):
             path = _find(path.strip(), opened)
-            if path in opened:
+            if os.path.realpath(path) in map(os.path.realpath, opened):
                 raise FlagFileError(f"--flagfile: {path} names itself")
-            yield from _expanded(lines_of(path), (*opened, path))
+            if next(numbers) > _MOST_FILES:
+                first = (*opened, path)[0]
+                raise FlagFileError(f"--flagfile: {first} leads to more than {_MOST_FILES} files")
+            yield from _expanded(lines_of(path), (*opened, path), numbers)
 
 
 def _find(name, opened):
@@ -87,7 +99,11 @@ def lines_of(path):
     """
     try:
         # As names of files come from the system: the same bytes will be looked for.
-        text = os.fsdecode(path.read_bytes())
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
+        text = os.fsdecode(content)
     except (OSError, ValueError) as error:
         raise FlagFileError(f"{path} cannot be read as a file of flags ({error})") from error
     lines = [line.strip() for line in text.split("\n")]

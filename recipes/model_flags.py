@@ -127,6 +127,8 @@ def _size_of(settings):
     numbers = {}
     for name in ("depths", "widths"):
         words = getattr(settings, name)
+        if words is None:  # --variant= with nothing behind it
+            raise ValueError("Give --variant, or --depths and --widths. Received: --variant=''")
         try:
             numbers[name] = tuple(int(number) for number in words)
         except ValueError:

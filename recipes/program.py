@@ -107,9 +107,9 @@ def _what_went_wrong(main):
         main()
     except BrokenPipeError:
         raise
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
         _show_traceback()
-        return one_line(error), EXIT_STATUS
+        return one_line(error) or "there is no memory left", EXIT_STATUS
     except ModuleNotFoundError as error:
         if error.name not in _EXTRAS:
             raise

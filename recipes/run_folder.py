@@ -95,12 +95,40 @@ def _last_epoch(folder):
     if not metrics.exists():
         return 0
     try:
-        *lines, _ = metrics.read_text().split("\n")
-        if not lines and metrics.stat().st_size:
+        text = metrics.read_text()
+        if text and "\n" not in text:
             return None
-        return max((json.loads(line)["epoch"] for line in lines), default=0)
-    except (ValueError, TypeError, KeyError):
+        return max((line["epoch"] for line in _lines_in(text)), default=0)
+    except ValueError:
         return None
+
+
+def _lines_in(text):
+    """The lines of a metrics.jsonl, a dict each; what is behind the last line's end is none.
+
+    Raises:
+        ValueError: one is something else.
+    """
+    *lines, _ = text.split("\n")
+    read = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict) or type(found.get("epoch")) is not int:
+            raise ValueError(f"line {number} tells of no epoch")
+        read.append(found)
+    return read
+
+
+def _metrics(folder):
+    """As `_lines_in`, of a run's file."""
+    path = folder / "metrics.jsonl"
+    try:
+        return _lines_in(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}). Mend it, or remove that line.") from error
 
 
 def _put_aside(path):
@@ -176,7 +204,7 @@ def _differences(folder, settings):
     try:
         before = json.loads((folder / "run.json").read_text())["settings"]
         before = {name: value for name, value in before.items() if name not in _FREE}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if settings.allow_changed_settings:
             return ["unknown"]
         raise ValueError(
@@ -221,7 +249,7 @@ def result(settings, run):
 def _read(path):
     try:
         found = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}). Remove it, and it is made anew.") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} is damaged. Remove it, and it is made anew.")
@@ -236,14 +264,14 @@ def log_before(folder, figures):
 
 def logged_before(folder):
     """What `log_before` wrote; an empty dict where it did not."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    first = json.loads(lines[0]) if lines else {"epoch": _FIRST_EPOCH}
-    return _figures(first) if first["epoch"] < _FIRST_EPOCH else {}
+    lines = _metrics(folder)
+    return _figures(lines[0]) if lines and lines[0]["epoch"] < _FIRST_EPOCH else {}
 
 
 def last_logs(folder):
-    """The figures of the last epoch in metrics.jsonl, a dict."""
-    return _figures(json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1]))
+    """The figures of the last epoch in metrics.jsonl, a dict; an empty one without any."""
+    lines = _metrics(folder)
+    return _figures(lines[-1]) if lines else {}
 
 
 def _figures(line):

@@ -6,6 +6,7 @@ from . import flag_files, image_memory, model_flags, pixel_range, run_folder, ru
 
 FLAGS = flags.FLAGS
 
+_TOO_LARGE = 2**63  # numbers that no run has, and some are computed with as floats
 _RATES = ("learning_rate", "base_learning_rate")
 
 
@@ -172,6 +173,9 @@ def resolve(of_embedded, of_folder, of_model=None):
         ValueError: flags that do not go together.
     """
     settings = run_settings.from_flags()
+    for name, value in settings.as_dict().items():
+        if type(value) is int and abs(value) >= _TOO_LARGE:
+            raise ValueError(f"--{name} must be less than 2**63. Received: {str(value)[:20]}...")
     if settings.learning_rate is not None and settings.base_learning_rate is not None:
         raise ValueError("Give --learning_rate or --base_learning_rate, not both.")
     defaults = dict(of_folder if settings.data_dir else of_embedded)

@@ -1,5 +1,6 @@
 """One training run: its folder, its callbacks and its call of `fit`."""
 
+import contextlib
 import itertools
 import json
 import shutil
@@ -221,7 +222,8 @@ def train(
         raise
     finally:
         progress.close()
-        board.close()
+        with contextlib.suppress(OSError):  # after an error, which is told; `fit` closes it itself
+            board.close()
     if not history.history:  # all epochs were done before
         return run_folder.last_logs(folder)
     return {name: values[-1] for name, values in history.history.items()}

@@ -72,8 +72,16 @@ class Validation(keras.callbacks.Callback):
         return [self.best, self.best_epoch, self.num_since, self.num_measured]
 
     def set_state(self, state):
-        """Goes on where the training was saved."""
-        self.best, self.best_epoch, self.num_since, self.num_measured = state
+        """Goes on where the training was saved.
+
+        Raises:
+            ValueError: it is no state.
+        """
+        best, best_epoch, *counts = state
+        is_pair = best is best_epoch is None or (type(best) is float and type(best_epoch) is int)
+        if not is_pair or [type(count) for count in counts] != [int, int]:
+            raise ValueError(f"these are no figures of a validation: {str(state)[:60]}")
+        self.best, self.best_epoch, (self.num_since, self.num_measured) = best, best_epoch, counts
         if self.best_epoch is not None and not self._path_of(self.best_epoch).is_file():
             print(
                 f"{self._path_of(self.best_epoch)}, the best epoch before, is missing: the best "

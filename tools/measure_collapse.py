@@ -46,7 +46,7 @@ flags.DEFINE_multi_string(
     [],
     "A run's folder or .keras file, or weights of the official code, timm, transformers or "
     "mmpretrain, as file, folder or hf://owner/name. Give it several times to compare. With "
-    "--variant, or without any, random weights are measured too.",
+    "--variant, --depths or --response, or without any, random weights are measured too.",
 )
 flags.DEFINE_enum(
     "split",
@@ -109,7 +109,7 @@ def main():
 def _names(weights):
     """{short name: what to load}, None for random weights; they come first."""
     named = {}
-    if FLAGS.variant or FLAGS.depths or not weights:
+    if FLAGS.variant or FLAGS.depths or FLAGS.response or not weights:
         named["random"] = None
     for source in dict.fromkeys(weights):
         parts = source.rstrip("/").split("/")

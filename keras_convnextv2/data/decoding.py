@@ -10,7 +10,6 @@ from keras_convnextv2.data.image_source import ImageSourceError
 from keras_convnextv2.data.orientation import stored_box, turned, upright_size
 from keras_convnextv2.data.packages import require
 from keras_convnextv2.data.pillow_image import open_image
-from keras_convnextv2.data.regular_file import demand_regular_file
 
 # Whatever a file is named, only these decoders see it; HEIC's too where there is one.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
@@ -53,7 +52,6 @@ def read_image(
             what has too many pixels, is refused before it is read.
     """
     framing = as_framing(framing)
-    demand_regular_file(path)
     head = read_head(path)
     if not head:
         raise ValueError("the file is empty")

@@ -2,9 +2,8 @@
 
 import dataclasses
 import os
-import stat
 
-from keras_convnextv2.data.stored_bytes import StoredBytes, open_bytes
+from keras_convnextv2.data.stored_bytes import open_bytes
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0")  # the last is BigTIFF
@@ -75,9 +74,7 @@ class FileFields:
 
 
 def read_head(path):
-    """The first 64 bytes of a file; none of a pipe or the like, which would be waited for."""
-    if not isinstance(path, StoredBytes) and not stat.S_ISREG(os.stat(path).st_mode):
-        return b""
+    """The first 64 bytes of a file."""
     with open_bytes(path) as file:
         return file.read(64)
 

@@ -41,6 +41,8 @@ class FileSource(ImageSource):
             )
         except ImageSourceError:  # says already what is missing
             raise
+        except MemoryError as error:  # not the file's fault, and another would not fit either
+            raise MemoryError(f"There is no memory left to read {stored}") from error
         except ImportError as error:  # not the file's fault
             raise ImageSourceError(
                 f"Image files are read with Pillow, which cannot be imported ({error}). "

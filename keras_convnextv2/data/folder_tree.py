@@ -10,6 +10,7 @@ ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
     *(".avif", ".heic", ".heif", ".hif"),
 )
+_MOST_DEEP, _MOST_LINKS = 100, 100
 # What systems and file servers leave beside one's own folders: copies, thumbnails, waste.
 SYSTEM_FOLDERS = {
     *("__macosx", "@eadir", "__pycache__", "lost+found", "system volume information"),
@@ -23,6 +24,8 @@ class Folder:
     Args:
         path: str or Path.
         above: what the folders above are, so that a link to one of them is not followed.
+        linked: how often each folder was reached by a link so far; links that lead to one another
+            would otherwise make more ways than can be gone.
 
     Attributes:
         name: str.
@@ -32,13 +35,15 @@ class Folder:
         left_out: sorted paths of its hidden and system folders.
 
     Raises:
-        ImageSourceError: when it is looked into and cannot be read.
+        ImageSourceError: when it is looked into and cannot be read, lies too deep, or links lead
+            to one folder too often.
     """
 
-    def __init__(self, path, above=frozenset()):
+    def __init__(self, path, above=frozenset(), linked=None):
         self.path = os.fspath(path)
         self.name = os.path.basename(os.path.abspath(self.path))
         self._above = above
+        self._linked = collections.Counter() if linked is None else linked
 
     @property
     def folders(self):
@@ -80,6 +85,10 @@ class Folder:
     @functools.cached_property
     def _content(self):
         folders, images, others, left_out = {}, [], collections.Counter(), []
+        if len(self._above) > _MOST_DEEP:
+            raise ImageSourceError(
+                f"{self.path} lies more than {_MOST_DEEP} folders deep. Name one nearer to it."
+            )
         try:
             status = os.stat(self.path)
             above = self._above | {(status.st_dev, status.st_ino)}
@@ -89,8 +98,8 @@ class Folder:
                     if entry.is_dir():
                         if hidden or entry.name.lower() in SYSTEM_FOLDERS:
                             left_out.append(entry.path)
-                        elif not entry.is_symlink() or _identity(entry.path) not in above:
-                            folders[entry.name] = Folder(entry.path, above)
+                        elif not entry.is_symlink() or self._follows(entry.path, above):
+                            folders[entry.name] = Folder(entry.path, above, self._linked)
                     elif not hidden and entry.name.lower().endswith(ENDINGS):
                         images.append(entry.path)
                     elif not hidden:
@@ -100,6 +109,19 @@ class Folder:
                 f"{error.filename or self.path} cannot be read ({error}). Check its rights."
             ) from error
         return folders, images, others, left_out
+
+    def _follows(self, link, above):
+        status = os.stat(link)
+        identity = status.st_dev, status.st_ino
+        if identity in above:
+            return False
+        self._linked[identity] += 1
+        if self._linked[identity] > _MOST_LINKS:
+            raise ImageSourceError(
+                f"Links lead to one folder in more than {_MOST_LINKS} ways, such as {link}. Remove "
+                "those that lead in circles."
+            )
+        return True
 
 
 def describe_passed_over(folder):
@@ -136,11 +158,6 @@ def _ending(name):
 
 def _counted(number, noun):
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _identity(path):
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
 
 
 def _count_images(folder):

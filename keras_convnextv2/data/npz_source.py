@@ -1,7 +1,10 @@
 """Images in `train.npz` and `test.npz`."""
 
+import zipfile
+
 import numpy as np
 
+from keras_convnextv2.data.array_file import demand_room
 from keras_convnextv2.data.decoding import frame_array
 from keras_convnextv2.data.image_source import (
     ImageSource,
@@ -23,6 +26,7 @@ _ARRAYS = {
     "labels": ("iu", "integer", 1),
     "class_names": ("U", "strings", 1),
 }
+_MOST_INFLATED = 1032  # times as large as in the file, by deflate
 _SAME_IN_BOTH = ("class_names", "mean", "std")
 
 
@@ -66,6 +70,7 @@ def open_npz(folder, split):
 
 def _load(path, keys):
     try:
+        _demand_room(path, keys)
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in keys if key in archive}
     except Exception as error:  # zipfile, zlib and numpy raise anything on damaged bytes
@@ -73,6 +78,17 @@ def _load(path, keys):
             f"{path} cannot be read as an npz file without pickled objects "
             f"({type(error).__name__}: {error}). Write it with numpy.savez_compressed."
         ) from error
+
+
+def _demand_room(path, keys):
+    """Raises where one of the arrays says that it is larger than what is stored of it."""
+    file_bytes = path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.filename.removesuffix(".npy") not in keys:
+                continue
+            with archive.open(entry) as file:
+                demand_room(file, min(entry.file_size, _MOST_INFLATED * file_bytes))
 
 
 def _check(path, arrays):

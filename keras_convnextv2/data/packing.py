@@ -113,7 +113,7 @@ def _content(source, record):
     try:
         with open_bytes(source.stored(record)) as file:
             return file.read()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ImageSourceError(
             f"{record} cannot be opened ({error}). Replace the file or delete it."
         ) from error

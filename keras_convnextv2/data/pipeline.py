@@ -7,6 +7,7 @@ import keras
 from keras_convnextv2.data.batch_reader import BatchReader, error_of
 from keras_convnextv2.data.batch_settings import check_batch_settings
 from keras_convnextv2.data.epoch_order import batch_plans
+from keras_convnextv2.data.fingerprint import fingerprint
 from keras_convnextv2.data.framing import as_framing
 from keras_convnextv2.data.preprocessing import preprocess
 from keras_convnextv2.data.reading_ahead import ReadingAhead
@@ -115,6 +116,7 @@ class ImageBatches(keras.utils.PyDataset):
         self.error = None
         self.bad_images = {}
         self.resumed = (None, 0)
+        self._images = None  # their fingerprint
         check_batch_settings(self, workers, tuple(batch_transforms))
         plans = batch_plans(
             len(source),
@@ -212,11 +214,15 @@ class ImageBatches(keras.utils.PyDataset):
             "epoch": epoch,
             "batch": batch,
             "bad_images": dict(self.bad_images),
+            "images": self._known_images(),
             **self._identity(),
         }
 
     def restore(self, state):
         """Goes on where `state` was taken, with any number of workers and of shards.
+
+        Other images are noticed by their number, names and labels, and by their contents as far as
+        `fingerprint` looks at them: the sizes of 20,000 files, the first megabyte of 100.
 
         `epoch` is that of the state. As long as it is, `batches[0]` is the first batch that was not
         done, and `len(batches)` the number of those; the next epoch is whole. Keras counts the
@@ -233,20 +239,27 @@ class ImageBatches(keras.utils.PyDataset):
             for name, value in self._identity().items()
             if state.get(name) != value
         ]
+        if changed := self._changed(state):
+            others.append(f"images of other {' and '.join(changed)}")
         if others:
             raise ValueError(
                 f"The state is of other batches: {', '.join(others)}. Make the batches as those "
                 "were made that it was taken of."
             )
+        epoch, batch, bad = (state.get(name) for name in ("epoch", "batch", "bad_images"))
+        is_place = type(epoch) is int and type(batch) is int and epoch >= 0
+        if not is_place or not 0 <= batch < self._epoch_length or not isinstance(bad, dict):
+            raise ValueError(f"The state is of no batch: epoch {epoch!r}, batch {batch!r}")
         with self._lock:
-            self.epoch = state["epoch"]
-            self.resumed = (state["epoch"], state["batch"])
-            self._next = self.epoch * self._epoch_length + state["batch"]
-            self.bad_images = dict(state["bad_images"])
+            self.epoch = epoch
+            self.resumed = (epoch, batch)
+            self._next = epoch * self._epoch_length + batch
+            self.bad_images = dict(bad)
 
     def begin_anew(self):
-        """Forgets what `restore` was told: the epochs are whole again."""
+        """Forgets what `restore` was told: the epochs are whole again, of the images of now."""
         self.resumed = (None, 0)
+        self._images = fingerprint(self.source)
 
     def _identity(self):
         """What batches with the same state must have in common."""
@@ -258,6 +271,18 @@ class ImageBatches(keras.utils.PyDataset):
             "sampling": self.sampling,
             "drop_remainder": self.drop_remainder,
         }
+
+    def _known_images(self):
+        if self._images is None:
+            self._images = fingerprint(self.source)
+        return self._images
+
+    def _changed(self, state):
+        """What of the images has changed since a state was taken, a list of words."""
+        saved = state.get("images")  # that of a version before has none
+        saved = saved if isinstance(saved, dict) else {}
+        now = self._known_images()
+        return [what for what in now if saved.get(what, now[what]) != now[what]]
 
     def _num_left_out(self):
         epoch, count = self.resumed

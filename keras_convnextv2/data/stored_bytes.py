@@ -3,6 +3,8 @@
 import dataclasses
 import io
 
+from keras_convnextv2.data.regular_file import RegularFile
+
 
 @dataclasses.dataclass(frozen=True)
 class StoredBytes:
@@ -21,5 +23,10 @@ class StoredBytes:
 
 
 def open_bytes(stored):
-    """A binary file to read from, of a path or of `StoredBytes`."""
-    return io.BytesIO(stored.content) if isinstance(stored, StoredBytes) else open(stored, "rb")
+    """A binary file to read from, of a path or of `StoredBytes`.
+
+    Raises:
+        ValueError: what is there is no file.
+        OSError: nothing is there, or it cannot be opened.
+    """
+    return io.BytesIO(stored.content) if isinstance(stored, StoredBytes) else RegularFile(stored)

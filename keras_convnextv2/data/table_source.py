@@ -17,6 +17,7 @@ from keras_convnextv2.data.image_source import (
     name_some,
 )
 from keras_convnextv2.data.pixel_survey import demand_decoders, survey_pixels
+from keras_convnextv2.data.regular_file import demand_regular_file
 
 TABLE_ENDINGS = (".csv", ".jsonl", ".ndjson")
 _COLUMNS = ("path", "label", "split")
@@ -89,10 +90,13 @@ def open_table(path, split, pixel_range=None):
 def _rows_of(path):
     """(rows, whether an image may have several labels)."""
     try:
+        demand_regular_file(path)
         with open(path, encoding="utf-8-sig", newline="") as file:
             read = _read_csv if path.suffix.lower() == ".csv" else _read_json_lines
             found = list(read(path, file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except ImageSourceError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
         raise ImageSourceError(
             f"{path} cannot be read as a table ({type(error).__name__}: {error}). Write it as "
             "UTF-8 text with a header path,label."
@@ -147,7 +151,7 @@ def _read_json_lines(path, file):
             continue
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             values = {"problem": f"is no JSON ({error})"}
         if not isinstance(values, dict):
             values = {"problem": "is no JSON object"}

@@ -12,6 +12,8 @@ import struct
 
 import numpy as np
 
+from keras_convnextv2.data.regular_file import RegularFile
+
 _LENGTH = struct.Struct("<Q")
 _BEFORE, _AFTER = 12, 4  # bytes around the content of a record
 
@@ -27,13 +29,13 @@ class TfRecords:
 
     Raises:
         OSError: a file cannot be opened.
-        ValueError: a file is cut off, or is none of records.
+        ValueError: a file is cut off, or is none, or none of records.
     """
 
     def __init__(self, paths):
         self._files, self._starts = [], []
         for path in paths:
-            with open(path, "rb") as file:
+            with RegularFile(path) as file:
                 content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             self._files.append(memoryview(content))
             self._starts.append(_starts_of(path, self._files[-1]))

@@ -157,7 +157,9 @@ def _file_name(template, dataset, split, file_format, number, count):
         "NUM_SHARDS": f"{count:05d}",
         "SHARD_X_OF_Y": f"{number:05d}-of-{count:05d}",
     }
-    return template.format(**values)
+    for key, value in values.items():  # `format` would heed more that a template may say
+        template = template.replace(f"{{{key}}}", value)
+    return template
 
 
 def _open(folder, info, entry):

@@ -49,8 +49,8 @@ class FCMAE(MaskedPretraining):
         backbone: a `ConvNeXtV2Backbone` of known image height and width, multiples of its total
             stride. It is shared, not copied.
         mask_ratio: float in (0, 1), the share of patches to hide.
-        decoder_width: int, channels of the decoder, of one of several sizes those at its smallest.
-        decoder_depth: int, blocks of the decoder, of one of several sizes those at each.
+        decoder_width: int, channels of the decoder; of one whose map grows, those before it does.
+        decoder_depth: int, blocks of the decoder; of one whose map grows, those at each size.
         normalize_targets: bool, whether the target is each patch's pixels minus their mean over
             their standard deviation, or the pixels as they are.
         encoder_path: "visible" computes the visible patches alone, "dense" the whole map with

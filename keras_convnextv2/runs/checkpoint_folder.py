@@ -27,7 +27,7 @@ from keras_convnextv2.weights import own_folder, safetensors_file
 from keras_convnextv2.weights.checkpoint import StoredTensor
 from keras_convnextv2.weights.description import Description, description_of
 from keras_convnextv2.weights.errors import WeightsError
-from keras_convnextv2.weights.folders import CONFIG_NAME, SAFETENSORS_NAME
+from keras_convnextv2.weights.folders import CONFIG_NAME, SAFETENSORS_NAME, read_json
 from keras_convnextv2.whole_files import whole_folder
 
 TRAINING_NAME, STATE_NAME = "training.safetensors", "state.json"
@@ -286,9 +286,9 @@ def open_checkpoint(path):
     Raises:
         CheckpointError: what is wrong with it, without its name.
     """
-    manifest.check(path)
+    manifest.check(path, demanded=(CONFIG_NAME, STATE_NAME, TRAINING_NAME))
     try:
-        json.loads((path / CONFIG_NAME).read_bytes())  # that `from_preset` can read it
+        read_json(path / CONFIG_NAME)  # that `from_preset` can
         state = state_of(path)
         weights = path / SAFETENSORS_NAME
         weights = safetensors_file.read(weights).tensors if weights.is_file() else {}

@@ -69,7 +69,8 @@ def prepare(found, model, batches, callbacks, settings, allow_changes):
     except ValueError as error:
         _forget_place(batches)
         raise CheckpointError(f"{found.path} cannot be gone on from: {error}") from error
-    except (TypeError, KeyError, AttributeError) as error:  # it was written by somebody else
+    except (TypeError, LookupError, AttributeError, RecursionError) as error:
+        # It was written by somebody else.
         _forget_place(batches)
         raise CheckpointError(f"{found.path}: its state.json is damaged: {error!r}") from error
     if begins_anew:
@@ -97,9 +98,12 @@ def _place(state, batches, allow_changes):
         return epoch, 0, bool(batch)
     try:
         batches.restore({**state["data"], "epoch": epoch, "batch": batch})
-    except ValueError:
+    except ValueError as error:
         if not allow_changes:
-            raise
+            raise CheckpointError(
+                f"{error} Or give allow_changes=True (--allow_changed_settings of the recipes), "
+                "which begins the epoch anew with these"
+            ) from error
         return epoch, 0, True
     return epoch, batch, False
 

@@ -23,16 +23,20 @@ def write(folder):
     (folder / NAME).write_text(json.dumps({"version": VERSION, "files": files}, indent=1) + "\n")
 
 
-def check(folder):
+def check(folder, demanded=()):
     """Compares a folder with its manifest.
 
     Args:
         folder: Path.
+        demanded: names of files that it must list.
 
     Raises:
         CheckpointError: saying what is wrong, without the folder's name.
     """
     files = _read(folder / NAME)
+    for name in demanded:
+        if name not in files:
+            raise CheckpointError(f"its {NAME} does not list {name}")
     for name, wanted in files.items():
         path = folder / name
         try:

@@ -5,6 +5,8 @@ import time
 import keras
 import numpy as np
 
+from keras_convnextv2.training.event_file import EventFile
+
 _MEANS_OF_EPOCH = ("loss", "gradient_norm")  # of which the mean since the last time is told
 
 
@@ -29,6 +31,7 @@ class WriteBoard(keras.callbacks.Callback):
 
     Raises:
         ModuleNotFoundError: when training begins, tensorboardX is not installed; names the extra.
+        OSError: in training, its file cannot be written.
 
     Examples:
         >>> from pathlib import Path
@@ -60,15 +63,14 @@ class WriteBoard(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         try:
-            from tensorboardX import SummaryWriter
+            if self.writer is None:
+                self.writer = EventFile(self.folder)
         except ImportError as error:
             raise ModuleNotFoundError(
                 "TensorBoard's files are written by tensorboardX, which is not installed: "
                 "pip install 'keras-convnextv2[recipes]'",
                 name="tensorboardX",
             ) from error
-        if self.writer is None:
-            self.writer = SummaryWriter(str(self.folder))
         self._num_steps, self._sums, self._seconds = 0, {}, 0.0  # the last two since the last time
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -101,7 +103,7 @@ class WriteBoard(keras.callbacks.Callback):
         if self.pictures is not None and (is_last or (epoch + 1) % self.pictures_every == 0):
             for name, images in self.pictures().items():
                 row = np.concatenate(list(images), axis=1)  # (H, N * W, 3)
-                self.writer.add_image(name, row, epoch + 1, dataformats="HWC")
+                self.writer.add_image(name, row, epoch + 1)
         self.writer.flush()
 
     def on_train_end(self, logs=None):
@@ -109,9 +111,9 @@ class WriteBoard(keras.callbacks.Callback):
 
     def close(self):
         """Ends the event file; safe to call again, and after a run that failed."""
-        if self.writer is not None:
-            self.writer.close()
-            self.writer = None
+        writer, self.writer = self.writer, None
+        if writer is not None:
+            writer.close()
 
     def _look(self, logs):
         """Adds what came since the last look, of the same epoch, to what will be told."""

@@ -94,15 +94,29 @@ class WriteMetrics(keras.callbacks.Callback):
         self.path = Path(path)
         self.images_per_epoch = images_per_epoch
         self.first_step = first_step
+        self._goes_on_after = None
 
     def get_state(self):
         """How many bytes are written."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def set_state(self, state):
-        """Goes on after so many bytes: what a training wrote that it is to do again goes."""
-        if self.path.exists() and self.path.stat().st_size > state:
-            os.truncate(self.path, state)
+        """Goes on after so many bytes: what a training wrote that it is to do again goes.
+
+        Raises:
+            ValueError: it is no number of bytes.
+        """
+        if type(state) is not int or state < 0:
+            raise ValueError(
+                f"bytes of {self.path.name} were expected. Received: {str(state)[:60]}"
+            )
+        self._goes_on_after = state
+
+    def on_train_begin(self, logs=None):
+        # Not before: the training may be refused for another reason.
+        size, self._goes_on_after = self._goes_on_after, None
+        if size is not None and self.path.exists() and self.path.stat().st_size > size:
+            os.truncate(self.path, size)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.monotonic()
@@ -113,7 +127,7 @@ class WriteMetrics(keras.callbacks.Callback):
             self._num_left_out = batch
 
     def on_epoch_end(self, epoch, logs=None):
-        seconds = time.monotonic() - self.started
+        seconds = max(time.monotonic() - self.started, 1e-6)  # a coarse clock may stand still
         num_batches = (self.params or {}).get("steps") or 1
         images = self.images_per_epoch * (1 - (self._num_left_out or 0) / num_batches)
         optimizer = self.model.optimizer

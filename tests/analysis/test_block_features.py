@@ -212,3 +212,15 @@ def test_what_is_refused(backbone, arguments, said):
 def test_other_models_are_refused():
     with pytest.raises(ValueError, match="those of a ConvNeXtV2Backbone. Received"):
         BlockFeatures(keras.Sequential())
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("response", ["lrn", "bn", "ln", "se", "cbam", "grn_l1_standardise"])
+def test_what_follows_any_response_is_the_block_s_output(response, images):
+    backbone = make_backbone(response)
+    block = backbone.get_layer("stage0_block0")
+    before = keras.ops.convert_to_numpy(backbone.get_layer("stem")(images))
+    found = BlockFeatures(backbone, [block.name])(images)[block.name]
+    projected = found @ value(block.project.kernel) + value(block.project.bias)
+    output = BlockFeatures(backbone, [block.name], "output")(images)[block.name]
+    np.testing.assert_allclose(before + projected, output, **TOLERANCE)

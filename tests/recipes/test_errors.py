@@ -107,6 +107,7 @@ def test_size_that_the_stride_does_not_divide(run_recipe, tiny_run, tmp_path):
         ("--warmup_epochs=2", ["--warmup_epochs", "2 of 2"]),
         ("--learning_rate=-1", ["positive", "-1"]),
         ("--stem_stride=3", ["stem_stride", "3"]),
+        (f"--epochs={'9' * 400}", ["--epochs", "less than 2**63"]),
     ],
 )
 def test_flags_that_cannot_be(run_recipe, tiny_run, tmp_path, flag, parts):

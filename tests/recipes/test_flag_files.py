@@ -132,3 +132,37 @@ def test_the_defaults_for_a_folder_are_those_of_its_settings_file(tmp_path):
     )
     done = run_python("-c", lines)
     assert done.returncode == 0 and "'epochs': 50" in done.stdout, done.stderr
+
+
+def test_files_that_lead_to_ever_more_files_are_refused(tmp_path):
+    for number in range(9):  # the last would be read 10**9 times
+        lines = f"--flagfile={tmp_path / str(number + 1)}\n" * 10
+        (tmp_path / str(number)).write_text(lines)
+    (tmp_path / "9").write_text("--seed=3\n")
+    with pytest.raises(flag_files.FlagFileError, match="leads to more than 100"):
+        flag_files.expand([f"--flagfile={tmp_path / '0'}"])
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "circle").write_text("--flagfile=sub/../circle\n")
+    with pytest.raises(flag_files.FlagFileError, match="names itself"):
+        flag_files.expand([f"--flagfile={tmp_path / 'circle'}"])
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [("/dev/zero", None), (None, "#" * (1 << 20) + "\n"), (None, "--" + "x" * 99)],
+)
+def test_a_file_that_is_too_long_or_has_such_names_is_refused(tmp_path, path, content):
+    if path is None:
+        path = tmp_path / "long.flags"
+        path.write_text(content)
+    with pytest.raises(
+        flag_files.FlagFileError, match="more than 1,048,576 bytes|is no file of fl"
+    ):
+        flag_files.expand([f"--flagfile={path}"])
+
+
+def test_a_flag_of_a_file_does_not_take_the_next_word_as_its_value(run_recipe, tmp_path):
+    (tmp_path / "cut.flags").write_text("--json\n--data_dir")
+    words = (f"--flagfile={tmp_path / 'cut.flags'}", f"--output_dir={tmp_path / 'run'}")
+    outcome = run_recipe("pretrain", *words)
+    assert_one_line(outcome, "pretrain", "a file has --data_dir without a value")

@@ -158,10 +158,21 @@ def test_a_signal_behind_the_last_step_ends_the_run_before_what_follows(
     assert not (tmp_path / "run" / "model").exists()
 
 
-def test_a_damaged_record_is_said(run_recipe, of_pretrained):
+@pytest.mark.parametrize("content", ["{", "[" * 100_000])
+def test_a_damaged_record_is_said(run_recipe, of_pretrained, content):
     folder, words = of_pretrained
-    (folder / "run.json").write_text("{")
-    assert_one_line(run_recipe("pretrain", *words), "pretrain", "run.json is damaged")
+    for name in ("result.json", "run.json"):
+        (folder / name).write_text(content)
+        assert_one_line(run_recipe("pretrain", *words), "pretrain", f"{name} is damaged")
+
+
+def test_damaged_metrics_are_said_with_their_line(run_recipe, of_pretrained):
+    folder, words = of_pretrained
+    (folder / "result.json").unlink()
+    first, second = (folder / "metrics.jsonl").read_text().splitlines()
+    (folder / "metrics.jsonl").write_text(f"{first}\n{second[:-9]}\n")
+    said = run_recipe("pretrain", *words)
+    assert_one_line(said, "pretrain", "metrics.jsonl is damaged (line 2 tells of no epoch)")
 
 
 def test_a_folder_is_of_one_program_at_a_time(run_recipe, of_pretrained):

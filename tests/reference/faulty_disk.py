@@ -23,7 +23,8 @@ class FaultyDisk:
     """Counts what is asked of it, and fails at one place from then on or once.
 
     Args:
-        fails_at: the place of the first operation that fails, from 0; None: none does.
+        fails_at: the place of the first operation that fails, from 0, or a word that is in it, as
+            a file's name; None: none does.
         number: the error's number.
         once: bool, whether the next operation works again; a full disk stays full.
 
@@ -38,6 +39,10 @@ class FaultyDisk:
     def ask(self, operation):
         place = len(self.operations)
         self.operations.append(operation)
+        if isinstance(self.fails_at, str) and self.fails_at in operation:
+            self.fails_at = place
+        if isinstance(self.fails_at, str):
+            return
         if self.fails_at is None or place < self.fails_at:
             return
         if place == self.fails_at or not self.once:

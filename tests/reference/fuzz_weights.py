@@ -3,26 +3,18 @@
     python tests/reference/fuzz_weights.py FOLDER SEED FILES_PER_KIND [KIND ...]
 
 FOLDER holds what `write_small_files` wrote. Each file ends in success or a WeightsError; what else
-happens is reported, with the file kept. Prints JSON: {"counts": {kind: [loaded, refused,
-seconds]}, "failures": [...]}.
+happens is reported, with the file kept. Prints what `fuzzing.fuzz_all` does.
 """
 
-import json
-import os
-import random
-import resource
 import shutil
-import signal
 import sys
-import time
-import traceback
-import warnings
 from pathlib import Path
 
 from keras_convnextv2.weights.checkpoint import read_finite
 from keras_convnextv2.weights.errors import WeightsError
 from keras_convnextv2.weights.files import open_weights
 from keras_convnextv2.weights.matching import identify, match
+from tests.reference.fuzzing import Subject, fuzz_all
 from tests.reference.mutations import (
     mutated_bytes,
     mutated_hdf5,
@@ -31,10 +23,6 @@ from tests.reference.mutations import (
     mutated_safetensors,
     mutated_zip,
 )
-
-MEMORY = 1 << 30  # bytes more than the process has after its imports
-MAX_SECONDS = 10  # for one file; each takes some milliseconds
-MAX_FAILURES = 5
 
 
 def mutated_pytorch(content, rng):
@@ -81,61 +69,20 @@ def read_each(checkpoint, keys):
         read_finite(checkpoint, key)
 
 
-def outcome(path):
-    """ "loaded", "refused", or what should not have happened."""
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        signal.alarm(MAX_SECONDS)  # ends the process
-        try:
-            read_all(path)
-            result = "loaded"
-        except WeightsError as error:
-            wanted_memory = isinstance(error.__cause__, MemoryError)
-            result = traceback.format_exc() if wanted_memory else "refused"
-        except BaseException:
-            result = traceback.format_exc()
-        signal.alarm(0)
-    return f"warned: {warned[0].message}" if warned else result
-
-
-def limit_memory():
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
-
-def fuzz(kind, folder, seed, num_files):
-    """[loaded, refused, seconds] and a list of failures."""
-    rng = random.Random(f"{kind} {seed}")
-    sources = [(path.suffix, path.read_bytes()) for path in sorted((folder / kind).iterdir())]
-    counts, failures, started = {"loaded": 0, "refused": 0}, [], time.perf_counter()
-    for index in range(num_files):
-        suffix, content = rng.choice(sources)
-        path = folder / f"{kind}{suffix}"  # after a crash it is there to be looked at
-        path.write_bytes(MUTATIONS[kind](content, rng))
-        result = outcome(path)
-        if result in counts:
-            counts[result] += 1
-            continue
-        shutil.copy(path, folder / f"{kind}-{index}{suffix}")
-        failures.append(f"{kind}-{index}{suffix}: {result}")
-        if len(failures) == MAX_FAILURES:
-            break
-    return [*counts.values(), round(time.perf_counter() - started, 1)], failures
-
-
 def main(folder, seed, num_files, kinds):
+    subjects = {kind: (_subject(folder, kind), num_files) for kind in kinds or MUTATIONS}
     # What a library writes to standard error is a failure too; the imports' own words are over.
-    said = folder / f"stderr-{os.getpid()}.txt"
-    os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-    limit_memory()
-    counts, failures = {}, []
-    for kind in kinds or MUTATIONS:
-        counts[kind], failed = fuzz(kind, folder, seed, num_files)
-        failures += failed
-    if said.stat().st_size:
-        failures.append(f"said: {said.read_text(errors='replace')[-2000:]}")
-    print(json.dumps({"counts": counts, "failures": failures}))
+    fuzz_all(subjects, folder / "damaged", seed, is_silent=True)
+
+
+def _subject(folder, kind):
+    def make(made):
+        return [Path(shutil.copy(path, made)) for path in sorted((folder / kind).iterdir())]
+
+    def mutate(content, rng, path):
+        return MUTATIONS[kind](content, rng)
+
+    return Subject(make, mutate, read_all, WeightsError)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from keras_convnextv2.weights.errors import WeightsError
 from keras_convnextv2.weights.files import open_weights
-from tests.reference.fuzz_weights import limit_memory
+from tests.reference.fuzzing import limit_memory
 
 MAX_SECONDS = 20  # of any of them; then the process ends
 

@@ -95,6 +95,12 @@ def add_a_path(path):
     path.write_text(json.dumps(content))
 
 
+def forget_the_state(path):
+    content = json.loads(path.read_text())
+    del content["files"]["state.json"]
+    path.write_text(json.dumps(content))
+
+
 DAMAGES = {
     "no manifest": ("manifest.json", lambda path: path.unlink(), "has no manifest.json"),
     "half a manifest": (
@@ -103,6 +109,7 @@ DAMAGES = {
         "its manifest.json is damaged",
     ),
     "a path in the manifest": ("manifest.json", add_a_path, "its manifest.json is damaged"),
+    "a file that is not listed": ("manifest.json", forget_the_state, "does not list state.json"),
     "a later format": (
         "manifest.json",
         lambda path: path.write_text(path.read_text().replace('"version": 1', '"version": 2')),
