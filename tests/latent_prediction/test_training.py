@@ -14,45 +14,31 @@ def values_of(model):
 
 
 def test_the_teacher_is_the_moving_average_of_the_student(make_latent, images):
+    """After each update, of the gradients of two batches, and not between updates."""
     latent = make_latent(momentum=0.5, num_updates=4)
-    latent.compile(keras.optimizers.SGD(0.5))
-    student = latent.backbone
-    randomize(student, np.random.default_rng(5))  # after the model was made: the copy is of fit
-    averages = values_of(student)
+    latent.compile(adamw(latent, 0.1, 0.0, accumulation_steps=2))
+    student, teacher = latent.backbone, latent.teacher
+    randomize(student, np.random.default_rng(5))  # after the model was made: `fit` copies
+    begun = averages = values_of(student)
     # 1 - (1 - .5) * (1 + cos(pi * k / 4)) / 2 for the updates k = 0, 1, 2
     for momentum in (0.5, 1 - 0.25 * (1 + np.sqrt(0.5)), 0.75):
-        history = latent.fit(images, batch_size=6, verbose=0).history
+        for batch in range(2):
+            before = values_of(teacher) if momentum != 0.5 or batch else averages
+            history = latent.fit(images, batch_size=6, verbose=0).history
+            if batch == 0:
+                for value, other in zip(values_of(teacher), before, strict=True):
+                    np.testing.assert_array_equal(value, other)  # nothing is computed
         averages = [
             momentum * average + (1 - momentum) * weight
             for average, weight in zip(averages, values_of(student), strict=True)
         ]
+        for value, average in zip(values_of(teacher), averages, strict=True):
+            np.testing.assert_allclose(value, average, rtol=1e-5, atol=1e-6)  # float32
     assert np.isfinite(list(history.values())).all()
     assert set(history) == {"loss", "teacher_deviation", "gradient_norm"}
-    assert int(latent.step.numpy()) == 3
-    begun = make_latent()
-    randomize(begun.backbone, np.random.default_rng(5))
-    for average, weight, value, first in zip(
-        averages, latent.teacher.weights, values_of(student), values_of(begun.backbone), strict=True
-    ):
-        # float32, after three sums of two
-        np.testing.assert_allclose(weight.numpy(), average, rtol=1e-5, atol=1e-6)
+    assert int(latent.step.numpy()) == 6
+    for weight, value, first in zip(student.weights, values_of(student), begun, strict=True):
         assert np.any(value != first), weight.path  # all of the student learns
-
-
-def test_the_teacher_waits_for_the_updates_of_accumulated_gradients(make_latent, images):
-    latent = make_latent(momentum=0.5)
-    latent.compile(adamw(latent, 0.1, 0.0, accumulation_steps=2))
-    before = values_of(latent.backbone)
-    teachers = []
-    for _ in range(3):
-        latent.fit(images, batch_size=6, verbose=0)
-        teachers.append(values_of(latent.teacher))
-    for first, one, two, three, weight in zip(
-        before, *teachers, values_of(latent.backbone), strict=True
-    ):
-        np.testing.assert_array_equal(one, first)  # nothing is computed
-        np.testing.assert_allclose(two, (first + weight) / 2, rtol=1e-5, atol=1e-6)  # float32
-        np.testing.assert_array_equal(three, two)
 
 
 def test_no_gradient_reaches_the_teacher_and_one_reaches_all_else(make_latent, images, rng):
@@ -99,12 +85,9 @@ def test_evaluate_repeats_whatever_the_batch_size_and_takes_masks(make_latent, i
     latent.compile()
     figures = latent.evaluate(images, batch_size=3, verbose=0, return_dict=True)
     assert set(figures) == {"loss", "teacher_deviation"} and 0 < figures["teacher_deviation"] < 1
-    hidden = compute(latent.draw_fixed, 6)
-    for given, size in ((images, 2), ({"images": images, "hidden": hidden}, 6)):
-        again = latent.evaluate(given, batch_size=size, verbose=0, return_dict=True)["loss"]
-        np.testing.assert_allclose(
-            again, figures["loss"], rtol=1e-5
-        )  # float32 sums in another order
+    given = {"images": images, "hidden": compute(latent.draw_fixed, 6)}
+    again = latent.evaluate(given, batch_size=6, verbose=0, return_dict=True)
+    np.testing.assert_allclose(again["loss"], figures["loss"], rtol=1e-5)  # another order of sums
 
 
 @pytest.mark.parametrize(
