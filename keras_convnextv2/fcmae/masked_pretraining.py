@@ -17,14 +17,15 @@ class MaskedPretraining(keras.Model):
 
     A subclass has `backbone`, `encoder_path`, `grid` and `num_visible`; `draw_hidden(batch_size)`,
     the masks of a training step, and `draw_fixed(num_images, first_image=0)`, those that follow
-    from an image's place; `make_default_optimizer()`; `loss_and_outputs(data)` and
-    `evaluate_step(data)`, as `training.steps` asks for them; and `loss_in_words`.
+    from an image's place; `loss_and_outputs(data)` and `evaluate_step(data)`, as `training.steps`
+    asks for them; `_loss_in_words` and `_default_optimizer()`. It calls `_count_steps()` last when
+    it is made.
     """
 
-    loss_in_words = ""
+    _loss_in_words = ""
 
-    def count_steps(self):
-        """Makes what counts steps and their figures, the last of what a subclass makes."""
+    def _count_steps(self):
+        """Makes what counts steps and their figures."""
         # Own count of training steps: an optimizer that accumulates gradients counts fewer.
         self.step = self.add_weight(
             shape=(), dtype="int32", initializer="zeros", trainable=False, name="step"
@@ -38,19 +39,17 @@ class MaskedPretraining(keras.Model):
         return [self.loss_tracker, self.gradient_norm_tracker]
 
     def compile(self, optimizer=None, **options):
-        """As `keras.Model.compile`, without losses and metrics, which the model brings.
-
-        The default optimizer is that of `make_default_optimizer`.
-        """
+        """As `keras.Model.compile`, without losses and metrics, which the model brings."""
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             value = options.pop(name, None)
             if value is not None:
+                own = ", ".join(metric.name for metric in self.metrics)
                 raise ValueError(
-                    f"{type(self).__name__} brings its own loss ({self.loss_in_words}) and metrics "
-                    f"({', '.join(m.name for m in self.metrics)}). Received: {name}={value!r}"
+                    f"{type(self).__name__} brings its own loss ({self._loss_in_words}) and "
+                    f"metrics ({own}). Received: {name}={value!r}"
                 )
         if optimizer is None:
-            optimizer = self.make_default_optimizer()
+            optimizer = self._default_optimizer()
         super().compile(optimizer=optimizer, **options)
 
     def get_compile_config(self):
@@ -117,15 +116,15 @@ class MaskedPretraining(keras.Model):
         num_visible = None
         if self.encoder_path == "visible":
             num_visible = count_visible(hidden)
-        return self.region_of(hidden, num_visible)
+        return self._region(hidden, num_visible)
 
-    def region_in_step(self, images, hidden, draw=None):
+    def _region_in_step(self, images, hidden, draw=None):
         """The region of masks from outside, by the dense path, or of those that are drawn."""
         if hidden is not None:
-            return self.region_of(checked_hidden(hidden, self.grid))
+            return self._region(checked_hidden(hidden, self.grid))
         hidden = (draw or self.draw_fixed)(keras.ops.shape(images)[0])
-        return self.region_of(hidden, self.num_visible if self.encoder_path == "visible" else None)
+        return self._region(hidden, self.num_visible if self.encoder_path == "visible" else None)
 
-    def region_of(self, hidden, num_visible=None):
+    def _region(self, hidden, num_visible=None):
         """The region of masks, of visible patches alone where their number is given."""
         return MaskedMap(hidden) if num_visible is None else VisibleStrip(hidden, num_visible)

@@ -45,6 +45,9 @@ class FCMAE(MaskedPretraining):
     those of an image from its place in the data, so that it repeats exactly; `predict` and a call
     draw from the place in the batch.
 
+    The default optimizer of `compile` is the paper's: `training.optimizers.adamw` with rate 1.5e-4,
+    decay .05 and beta_2 .95. Keras's own "adamw" decays GRN and the mask token as well.
+
     Args:
         backbone: a `ConvNeXtV2Backbone` of known image height and width, multiples of its total
             stride. It is shared, not copied.
@@ -90,7 +93,7 @@ class FCMAE(MaskedPretraining):
         (4, 32, 48, 3)
     """
 
-    loss_in_words = "hidden patches' mean squared error"
+    _loss_in_words = "hidden patches' mean squared error"
 
     def __init__(
         self,
@@ -145,7 +148,7 @@ class FCMAE(MaskedPretraining):
         self.decoder = decoder
         if not self.decoder.built:
             self.decoder.build([tuple(x.shape) for x in backbone.pyramid_outputs.values()])
-        self.count_steps()
+        self._count_steps()
 
     def draw_hidden(self, batch_size, step=None):
         """The masks of a batch of a training step.
@@ -198,9 +201,9 @@ class FCMAE(MaskedPretraining):
             if hidden is not None:
                 raise ValueError("Give masks in the dict or as `hidden`, not both.")
             images, hidden = split_dict(images)
-            region = self.region_in_step(images, hidden)
+            region = self._region_in_step(images, hidden)
         elif hidden is None:
-            region = self.region_in_step(images, None)
+            region = self._region_in_step(images, None)
         else:
             region = self.region_for(hidden)
         prediction = self._predict(images, region, training)
@@ -225,17 +228,10 @@ class FCMAE(MaskedPretraining):
         """
         return reconstruct(self, images, hidden)
 
-    def make_default_optimizer(self):
-        """The paper's: rate 1.5e-4, decay .05, beta_2 .95.
-
-        Keras's own "adamw" decays GRN and the mask token as well.
-        """
-        return adamw(self, 1.5e-4, weight_decay=0.05, beta_2=0.95)
-
     def step_loss(self, data):
         """The loss of one training step; a pure function of the weights, the step and the data."""
         images, hidden = unpack(data)
-        region = self.region_in_step(images, hidden, self.draw_hidden)
+        region = self._region_in_step(images, hidden, self.draw_hidden)
         return self._loss(images, region, training=True)
 
     def loss_and_outputs(self, data):
@@ -247,7 +243,7 @@ class FCMAE(MaskedPretraining):
         images, hidden = unpack(data)
         # The tracker has counted the images of the batches before this one.
         draw = functools.partial(self.draw_fixed, first_image=self.loss_tracker.count)
-        loss = self._loss(images, self.region_in_step(images, hidden, draw), training=False)
+        loss = self._loss(images, self._region_in_step(images, hidden, draw), training=False)
         batch_size = keras.ops.shape(images)[0]
         self.loss_tracker.update_state(loss, sample_weight=batch_size)
         return {"loss": self.loss_tracker.result()}
@@ -289,10 +285,14 @@ class FCMAE(MaskedPretraining):
         freeze_again([fcmae.decoder], frozen)
         return fcmae
 
-    def region_of(self, hidden, num_visible=None):
+    def _region(self, hidden, num_visible=None):
         if self.masking == "input":
             return MaskedInput(hidden)
-        return super().region_of(hidden, num_visible)
+        return super()._region(hidden, num_visible)
+
+    def _default_optimizer(self):
+        # The paper's. Keras's own "adamw" decays GRN and the mask token as well.
+        return adamw(self, 1.5e-4, weight_decay=0.05, beta_2=0.95)
 
     def _encode(self, images, region, training):
         """The stage outputs, and the region of the last."""

@@ -49,6 +49,9 @@ class LatentPrediction(MaskedPretraining):
     Masks are drawn from (seed, step), equal on all backends; `evaluate` draws those of an image
     from its place in the data.
 
+    The default optimizer of `compile` is `training.optimizers.adamw` with rate 1e-3 and decay .01.
+    The source's rate is 1e-2 for batches of 128, with a warm-up over 10 epochs of 200.
+
     Args:
         backbone: a `ConvNeXtV2Backbone` of known image height and width, multiples of its total
             stride, the side of a patch. It is shared, not copied. Its weights are not in half
@@ -85,7 +88,7 @@ class LatentPrediction(MaskedPretraining):
         >>> features = backbone.predict(images, verbose=0)  # for a classifier, or a probe
     """
 
-    loss_in_words = "the distance of hidden patches' features"
+    _loss_in_words = "the distance of hidden patches' features"
 
     def __init__(
         self,
@@ -132,7 +135,7 @@ class LatentPrediction(MaskedPretraining):
         self.followed = self.add_weight(
             shape=(), dtype="int32", initializer="zeros", trainable=False, name="followed"
         )
-        self.count_steps()
+        self._count_steps()
 
     @property
     def trainable(self):
@@ -146,13 +149,6 @@ class LatentPrediction(MaskedPretraining):
     @property
     def metrics(self):
         return [self.loss_tracker, self.deviation_tracker, self.gradient_norm_tracker]
-
-    def make_default_optimizer(self):
-        """AdamW with rate 1e-3 and decay .01, which decays kernels alone.
-
-        The source has a rate of 1e-2 for batches of 128, with a warm-up of 10 epochs of 200.
-        """
-        return adamw(self, 1e-3, weight_decay=0.01)
 
     def fit(self, *arguments, **options):
         """As `keras.Model.fit`; stops with a FloatingPointError when the loss is not finite."""
@@ -193,9 +189,9 @@ class LatentPrediction(MaskedPretraining):
             if hidden is not None:
                 raise ValueError("Give masks in the dict or as `hidden`, not both.")
             images, hidden = split_dict(images)
-            region = self.region_in_step(images, hidden)
+            region = self._region_in_step(images, hidden)
         elif hidden is None:
-            region = self.region_in_step(images, None)
+            region = self._region_in_step(images, None)
         else:
             region = self.region_for(hidden)
         prediction, target = self._predict(images, region, training)
@@ -205,7 +201,7 @@ class LatentPrediction(MaskedPretraining):
     def loss_and_outputs(self, data):
         """(loss, the teacher's deviation) of one training step."""
         images, hidden = unpack(data)
-        region = self.region_in_step(images, hidden, self.draw_hidden)
+        region = self._region_in_step(images, hidden, self.draw_hidden)
         return self._loss_and_deviation(images, region, training=True)
 
     def record_step(self, data, outputs, loss, gradients):
@@ -226,7 +222,7 @@ class LatentPrediction(MaskedPretraining):
         images, hidden = unpack(data)
         # The tracker has counted the images of the batches before this one.
         draw = functools.partial(self.draw_fixed, first_image=self.loss_tracker.count)
-        region = self.region_in_step(images, hidden, draw)
+        region = self._region_in_step(images, hidden, draw)
         loss, deviation = self._loss_and_deviation(images, region, training=False)
         batch_size = keras.ops.shape(images)[0]
         for tracker, value in ((self.loss_tracker, loss), (self.deviation_tracker, deviation)):
@@ -257,6 +253,9 @@ class LatentPrediction(MaskedPretraining):
         model = cls(**config)
         freeze_again([model.predictor], frozen)
         return model
+
+    def _default_optimizer(self):
+        return adamw(self, 1e-3, weight_decay=0.01)
 
     def _predict(self, images, region, training):
         """The student's prediction and the teacher's features, both on the unit sphere."""

@@ -8,6 +8,7 @@ from keras_convnextv2.latent_prediction.loss import (
 )
 from keras_convnextv2.layers.regions import MaskedMap
 from tests.reference.compute import compute
+from tests.reference.gradients import gradients_of
 from tests.reference.random_weights import randomize
 
 
@@ -54,7 +55,7 @@ def test_loss_and_deviation_of_a_step_are_those_of_numpy(make_latent, images, rn
     randomize(latent, rng)
     for weight in latent.teacher.weights:
         weight.assign(weight + 0.1 * rng.normal(size=weight.shape))
-    hidden = compute(latent.draw_hidden, 6)
+    hidden = compute(lambda: latent.draw_hidden(6))
     region = MaskedMap(hidden)
     student, teacher = compute(
         lambda x: (latent.backbone.encode(x, region)[-1], latent.teacher.encode(x)[-1]), images
@@ -67,7 +68,6 @@ def test_loss_and_deviation_of_a_step_are_those_of_numpy(make_latent, images, rn
     features = np.where(hidden[..., None] == 1, token, student.astype("float64"))
     prediction = unit(numpy_predictor(weights, features))
     target = unit(teacher.astype("float64"))
-    latent.backbone.trainable = False  # as the dense pass above, without stochastic depth
     outputs = compute(latent, images, hidden)
     # float32 through two networks; the values are of the order of .3.
     np.testing.assert_allclose(outputs["prediction"], prediction, rtol=0, atol=2e-5)
@@ -98,8 +98,6 @@ def test_collapsed_features_show_even_where_each_place_has_its_own(rng):
 
 
 def test_a_vector_of_zeros_stays_and_has_a_finite_gradient():
-    from tests.reference.gradients import gradients_of
-
     variable = keras.Variable(np.zeros((1, 3), "float32"))
     (gradient,) = gradients_of(lambda: keras.ops.sum(on_unit_sphere(variable)), [variable])
     np.testing.assert_array_equal(compute(on_unit_sphere, np.zeros((1, 3), "float32")), 0)
