@@ -57,8 +57,15 @@ def test_loss_and_deviation_of_a_step_are_those_of_numpy(make_latent, images, rn
         weight.assign(weight + 0.1 * rng.normal(size=weight.shape))
     hidden = compute(lambda: latent.draw_hidden(6))
     region = MaskedMap(hidden)
-    student, teacher = compute(
-        lambda x: (latent.backbone.encode(x, region)[-1], latent.teacher.encode(x)[-1]), images
+    # The student by the dense path here, by visible patches alone in the model.
+    student, teacher, outputs, (loss, deviation) = compute(
+        lambda x: (
+            latent.backbone.encode(x, region)[-1],
+            latent.teacher.encode(x)[-1],
+            latent(x, hidden),
+            latent._loss_and_deviation(x, latent.region_for(hidden), False),
+        ),
+        images,
     )
     weights = {
         "/".join(w.path.split("/")[-2:]): np.float64(keras.ops.convert_to_numpy(w))
@@ -68,13 +75,9 @@ def test_loss_and_deviation_of_a_step_are_those_of_numpy(make_latent, images, rn
     features = np.where(hidden[..., None] == 1, token, student.astype("float64"))
     prediction = unit(numpy_predictor(weights, features))
     target = unit(teacher.astype("float64"))
-    outputs = compute(latent, images, hidden)
     # float32 through two networks; the values are of the order of .3.
     np.testing.assert_allclose(outputs["prediction"], prediction, rtol=0, atol=2e-5)
     np.testing.assert_allclose(outputs["target"], target, rtol=0, atol=2e-5)
-    loss, deviation = compute(
-        lambda x: latent._loss_and_deviation(x, latent.region_for(hidden), False), images
-    )
     np.testing.assert_allclose(loss, numpy_loss(prediction, target, hidden), rtol=1e-4)
     expected = np.sqrt(12) * target.std(axis=0).mean()
     np.testing.assert_allclose(deviation, expected, rtol=1e-4)
