@@ -2,6 +2,7 @@
 
 from keras_convnextv2.data import preprocess
 from keras_convnextv2.fcmae import FCMAE
+from keras_convnextv2.latent_prediction import LatentPrediction
 from keras_convnextv2.layers import (
     ConvNeXtV2Block,
     GlobalResponseNormalization,
@@ -35,6 +36,7 @@ __all__ = [
     "ConvNeXtV2Block",
     "ConvNeXtV2Classifier",
     "GlobalResponseNormalization",
+    "LatentPrediction",
     "MaskedDepthwiseConv2D",
     "StochasticDepth",
     "Variant",

@@ -22,6 +22,8 @@ ROOMS = {
     "training": {"insides", "layers", "whole_files"},  # for the optimizer's fast paths
     "models": {"insides", "layers", "training"},  # for what happens around a step
     "fcmae": {"insides", "layers", "models", "training"},  # for the step and the default optimizer
+    # For masks, and what pretraining with them shares: fcmae.
+    "latent_prediction": {"fcmae", "layers", "models", "training"},
     "weights": {"layers", "models", "fcmae", "whole_files"},
     # For the images of the trial: data.
     "export": {"layers", "models", "fcmae", "weights", "data", "whole_files"},

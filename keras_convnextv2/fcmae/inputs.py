@@ -1,11 +1,11 @@
-"""What FCMAE takes, and what it says of what it cannot take."""
+"""What pretraining with masks takes, and what it says of what it cannot take."""
 
 import keras
 import numpy as np
 
 from keras_convnextv2.models import ConvNeXtV2Backbone
 
-NO_SAMPLE_WEIGHTS = "FCMAE takes no sample weights: its loss is a mean over hidden patches."
+NO_SAMPLE_WEIGHTS = "This model takes no sample weights: its loss is a mean over hidden patches."
 
 
 def check_arguments(backbone, encoder_path, masking, seed):
@@ -40,7 +40,7 @@ def checked_images(images, image_shape):
         )
     if tuple(images.shape[1:]) != image_shape:
         raise ValueError(
-            f"This FCMAE takes batches of images of shape {image_shape}. "
+            f"This model takes batches of images of shape {image_shape}. "
             f"Received a batch of shape {tuple(images.shape)}."
         )
     return images
@@ -75,13 +75,13 @@ def patch_grid(backbone, patch_size):
         )
     if height is None or width is None:
         raise ValueError(
-            "FCMAE needs a backbone of known image height and width, such as image_shape=(224, "
+            "Masks need a backbone of known image height and width, such as image_shape=(224, "
             f"224, 3). Received: image_shape={backbone.image_shape}"
         )
     if height % patch_size or width % patch_size:
         unit = "total stride" if patch_size == stride else "patch size"
         raise ValueError(
-            f"FCMAE needs image sides that are multiples of the {unit}, {patch_size} pixels. "
+            f"Masks need image sides that are multiples of the {unit}, {patch_size} pixels. "
             f"Received: image_shape={backbone.image_shape}. The nearest size is "
             f"{_nearest(height, patch_size)} x {_nearest(width, patch_size)}."
         )
@@ -110,7 +110,7 @@ def split_dict(images):
     unknown = set(images) - {"images", "hidden"}
     if unknown or "images" not in images:
         raise ValueError(
-            'A dict given to FCMAE must hold "images" and may hold "hidden". '
+            'A dict of images and masks must hold "images" and may hold "hidden". '
             f"Received keys: {sorted(images)}"
         )
     return images["images"], images.get("hidden")

@@ -48,7 +48,7 @@ def count_visible(hidden):
         raise ValueError(
             "With encoder_path='visible' masks must leave the same number of patches visible in "
             f"each image, at least one. Received masks that leave {counts.tolist()} visible. "
-            "With encoder_path='dense' FCMAE takes any masks."
+            "With encoder_path='dense' any masks will do."
         )
     return int(counts[0])
 

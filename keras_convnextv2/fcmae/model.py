@@ -4,9 +4,7 @@ import keras
 
 from keras_convnextv2.fcmae import decoders
 from keras_convnextv2.fcmae.inputs import (
-    NO_SAMPLE_WEIGHTS,
     check_arguments,
-    checked_hidden,
     checked_images,
     patch_grid,
     pixels_of_a_position,
@@ -14,8 +12,8 @@ from keras_convnextv2.fcmae.inputs import (
     unpack,
 )
 from keras_convnextv2.fcmae.loss import hidden_patch_loss, normalize_patches
+from keras_convnextv2.fcmae.masked_pretraining import MaskedPretraining
 from keras_convnextv2.fcmae.masking import (
-    count_visible,
     draw_noise,
     hide_all_but,
     num_visible_patches,
@@ -23,23 +21,15 @@ from keras_convnextv2.fcmae.masking import (
 )
 from keras_convnextv2.fcmae.patches import patchify, unpatchify
 from keras_convnextv2.fcmae.reconstruction import reconstruct
-from keras_convnextv2.insides import keep_variables
 from keras_convnextv2.layers.masked_input import MaskedInput
-from keras_convnextv2.layers.regions import MaskedMap, VisibleStrip
-from keras_convnextv2.models.compile_config import portable_compile_config
 from keras_convnextv2.models.frozen_layers import freeze_again, frozen_layers
-from keras_convnextv2.training import resuming, steps
-from keras_convnextv2.training.callback_list import watched
-from keras_convnextv2.training.gradient_norm import GradientNorm
 from keras_convnextv2.training.optimizers import adamw
-from keras_convnextv2.training.raw_pixels import look_at_images
 
 _PAPER_DECODER = "block"
 
 
-@keep_variables
 @keras.saving.register_keras_serializable(package="keras_convnextv2")
-class FCMAE(keras.Model):
+class FCMAE(MaskedPretraining):
     """Fully convolutional masked autoencoder: self-supervised pretraining of a backbone.
 
     Hides `mask_ratio` of each image's patches, encodes the visible ones with the backbone,
@@ -54,6 +44,9 @@ class FCMAE(keras.Model):
     Masks are drawn for each image from (seed, step), equal on all backends; `evaluate` draws
     those of an image from its place in the data, so that it repeats exactly; `predict` and a call
     draw from the place in the batch.
+
+    The default optimizer of `compile` is the paper's: `training.optimizers.adamw` with rate 1.5e-4,
+    decay .05 and beta_2 .95. Keras's own "adamw" decays GRN and the mask token as well.
 
     Args:
         backbone: a `ConvNeXtV2Backbone` of known image height and width, multiples of its total
@@ -99,6 +92,8 @@ class FCMAE(keras.Model):
         >>> fcmae.reconstruct(images)["pasted"].shape
         (4, 32, 48, 3)
     """
+
+    _loss_in_words = "hidden patches' mean squared error"
 
     def __init__(
         self,
@@ -153,13 +148,7 @@ class FCMAE(keras.Model):
         self.decoder = decoder
         if not self.decoder.built:
             self.decoder.build([tuple(x.shape) for x in backbone.pyramid_outputs.values()])
-        # Own count of training steps: an optimizer that accumulates gradients counts fewer.
-        self.step = self.add_weight(
-            shape=(), dtype="int32", initializer="zeros", trainable=False, name="step"
-        )
-        self.loss_tracker = keras.metrics.Mean(name="loss")
-        self.gradient_norm_tracker = GradientNorm()
-        self.built = True
+        self._count_steps()
 
     def draw_hidden(self, batch_size, step=None):
         """The masks of a batch of a training step.
@@ -239,70 +228,6 @@ class FCMAE(keras.Model):
         """
         return reconstruct(self, images, hidden)
 
-    @property
-    def metrics(self):
-        return [self.loss_tracker, self.gradient_norm_tracker]
-
-    def compile(self, optimizer=None, **options):
-        """As `keras.Model.compile`, without losses and metrics, which FCMAE brings.
-
-        The default optimizer is the paper's: `training.optimizers.adamw` with rate 1.5e-4, decay
-        .05 and beta_2 .95. Keras's own "adamw" decays GRN and the mask token as well.
-        """
-        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
-            value = options.pop(name, None)
-            if value is not None:
-                raise ValueError(
-                    "FCMAE brings its own loss (hidden patches' mean squared error) and metrics "
-                    f"(loss, gradient_norm). Received: {name}={value!r}"
-                )
-        if optimizer is None:
-            optimizer = adamw(self, 1.5e-4, weight_decay=0.05, beta_2=0.95)
-        super().compile(optimizer=optimizer, **options)
-
-    def get_compile_config(self):
-        return portable_compile_config(self, super().get_compile_config())
-
-    def compile_from_config(self, config):
-        # Keras restores the compiled state by itself only where `compile` is its own.
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
-    def fit(
-        self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs
-    ):
-        """As `keras.Model.fit`; stops with a FloatingPointError when the loss is not finite."""
-        if kwargs.get("sample_weight") is not None:
-            raise ValueError(NO_SAMPLE_WEIGHTS)  # without labels, Keras drops them in silence
-        callbacks = watched(callbacks, self, verbose, epochs, kwargs.get("steps_per_epoch"))
-        if getattr(self, "optimizer", None) is not None and not self.optimizer.built:
-            # Not in the first step: where that raises, TensorFlow could make no variables later.
-            self.optimizer.build(self.trainable_variables)
-        x = look_at_images(self, x)
-        with steps.keep_weights(self):
-            arguments = (x, y, batch_size, epochs, verbose, callbacks)
-            return resuming.fit(self, super().fit, *arguments, **kwargs)
-
-    def evaluate(self, x=None, *arguments, sample_weight=None, **options):
-        """As `keras.Model.evaluate`."""
-        if sample_weight is not None:
-            raise ValueError(NO_SAMPLE_WEIGHTS)
-        x = look_at_images(self, x)
-        with steps.keep_weights(self):
-            return super().evaluate(x, *arguments, **options)
-
-    def predict(self, x, *arguments, **options):
-        """As `keras.Model.predict`."""
-        x = look_at_images(self, x)
-        with steps.keep_weights(self):
-            return super().predict(x, *arguments, **options)
-
-    def train_step(self, *arguments):
-        return steps.train_step(self, *arguments)
-
-    def test_step(self, *arguments):
-        return steps.test_step(self, *arguments)
-
     def step_loss(self, data):
         """The loss of one training step; a pure function of the weights, the step and the data."""
         images, hidden = unpack(data)
@@ -312,14 +237,6 @@ class FCMAE(keras.Model):
     def loss_and_outputs(self, data):
         """(loss, None) of one training step; its metrics ask for nothing else."""
         return self.step_loss(data), None
-
-    def record_step(self, data, outputs, loss, gradients):
-        """Counts one training step, before its (scaled) gradients are applied; returns its logs."""
-        images, _ = unpack(data)
-        self.step.assign_add(1)
-        self.loss_tracker.update_state(loss, sample_weight=keras.ops.shape(images)[0])
-        self.gradient_norm_tracker.count_step(gradients, self.optimizer)
-        return {metric.name: metric.result() for metric in self.metrics}
 
     def evaluate_step(self, data):
         """One step of `evaluate`: the loss under masks that follow from each image's place."""
@@ -368,33 +285,14 @@ class FCMAE(keras.Model):
         freeze_again([fcmae.decoder], frozen)
         return fcmae
 
-    def region_for(self, hidden):
-        """The region of masks from outside (B, h, w), checked; outside a compiled step.
-
-        In a compiled function, where the values of masks are not known, it is that of the dense
-        path.
-
-        Raises:
-            ValueError: masks of another shape, or on the visible path of different numbers.
-        """
-        hidden = checked_hidden(hidden, self.grid)
-        num_visible = None
-        if self.encoder_path == "visible":
-            num_visible = count_visible(hidden)
-        return self._region(hidden, num_visible)
-
-    def _region_in_step(self, images, hidden, draw=None):
-        """The region of masks from outside, by the dense path, or of those that are drawn."""
-        if hidden is not None:
-            return self._region(checked_hidden(hidden, self.grid))
-        hidden = (draw or self.draw_fixed)(keras.ops.shape(images)[0])
-        return self._region(hidden, self.num_visible if self.encoder_path == "visible" else None)
-
     def _region(self, hidden, num_visible=None):
-        """The region of masks, of visible patches alone where their number is given."""
         if self.masking == "input":
             return MaskedInput(hidden)
-        return MaskedMap(hidden) if num_visible is None else VisibleStrip(hidden, num_visible)
+        return super()._region(hidden, num_visible)
+
+    def _default_optimizer(self):
+        # The paper's. Keras's own "adamw" decays GRN and the mask token as well.
+        return adamw(self, 1.5e-4, weight_decay=0.05, beta_2=0.95)
 
     def _encode(self, images, region, training):
         """The stage outputs, and the region of the last."""

@@ -2,7 +2,8 @@
 
 Only the way to a gradient and the call that applies it differ. What a step computes is the model's
 `loss_and_outputs(data)`, and what it counts and reports `record_step(data, outputs, loss,
-gradients)`, before the (scaled) gradients are applied. A step of evaluation is
+gradients)`, before the (scaled) gradients are applied. A model may have an `after_update()`, for
+what follows the weights, and may assign there what is not trained. A step of evaluation is
 `evaluate_step(data)`. `FCMAE` has them; the classifier has Keras's evaluation.
 """
 
@@ -56,6 +57,7 @@ def _tensorflow_step(model, data):
     gradients = tape.gradient(scaled_loss, model.trainable_weights)
     logs = model.record_step(data, outputs, loss, gradients)
     model.optimizer.apply(gradients, model.trainable_weights)
+    _after_update(model)
     return logs
 
 
@@ -79,6 +81,7 @@ def _torch_step_in_parts(model, data):
     with torch.no_grad():
         logs = model.record_step(data, outputs, loss.detach(), gradients)
         model.optimizer.apply(gradients, model.trainable_weights)
+        _after_update(model)
     return logs
 
 
@@ -107,6 +110,10 @@ def _jax_step(model, state, data):
     # Not `apply` in the scope: the conditions of float16's loss scaling would leak out of it.
     trainable, optimizer = model.optimizer.stateless_apply(state[2], gradients, state[0])
     non_trainable, metrics = _values(groups[1], scope), _values(groups[3], scope)
+    mapping = _mapping(groups[:3], (trainable, non_trainable, optimizer))
+    with keras.StatelessScope(mapping) as scope:
+        _after_update(model)
+    non_trainable = _values(groups[1], scope)
     return logs, (trainable, non_trainable, optimizer, metrics)
 
 
@@ -115,6 +122,11 @@ def _jax_test_step(model, state, data):
     with keras.StatelessScope(_mapping(groups, state)) as scope:
         logs = model.evaluate_step(data)
     return logs, tuple(_values(group, scope) for group in groups)
+
+
+def _after_update(model):
+    if hasattr(model, "after_update"):
+        model.after_update()
 
 
 def _mapping(groups, state):

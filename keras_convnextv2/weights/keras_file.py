@@ -28,6 +28,7 @@ from keras_convnextv2.weights.zip_entries import ZipEntry, open_archive
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 _PACKAGE = "keras_convnextv2>"
+_LATENT_PREDICTION = "LatentPrediction"
 _MAX_SIDE = 1 << 16  # pixels
 _POLICIES = (*FLOATS, "mixed_float16", "mixed_bfloat16")
 
@@ -55,6 +56,8 @@ def read_keras(path):
         tensors = stored_tensors(path, Window(path, weights.offset, weights.size))
         if config.get("decoder") is not None:  # somebody's own, which only Keras can load
             tensors = {name: t for name, t in tensors.items() if not name.startswith("decoder/")}
+        if config["class_name"] == _LATENT_PREDICTION:  # its backbone alone: it is the student
+            tensors = {name: t for name, t in tensors.items() if name.startswith("backbone/")}
     except WeightsError as error:
         raise WeightsError(f"{path} was refused: {error}") from error
     except Exception as error:  # damaged bytes make json, zipfile and struct raise anything
@@ -111,12 +114,15 @@ def own_arguments(config):
         config: what Keras serializes a model to, from a file: anything that JSON holds.
 
     Returns:
-        {"class_name": ..., "backbone": {...}, and the other arguments of the model}.
+        {"class_name": ..., "backbone": {...}, and the other arguments of the model}; of latent
+        prediction none but the backbone's.
     """
     kind = _class_name(config)
     arguments = dict(config["config"])
     if kind == "ConvNeXtV2Backbone":
         arguments = {"backbone": config}
+    if kind == _LATENT_PREDICTION:
+        arguments = {"backbone": arguments["backbone"]}
     if _class_name(arguments["backbone"]) != "ConvNeXtV2Backbone":
         raise WeightsError("its backbone is none of this library")
     backbone = dict(arguments["backbone"]["config"])
@@ -161,7 +167,7 @@ _POSSIBLE = {
 
 def _class_name(config):
     name = config.get("registered_name")
-    kinds = ("ConvNeXtV2Backbone", "ConvNeXtV2Classifier", "FCMAE")
+    kinds = ("ConvNeXtV2Backbone", "ConvNeXtV2Classifier", "FCMAE", _LATENT_PREDICTION)
     if name not in [_PACKAGE + kind for kind in kinds]:
         shown = repr(name or config.get("class_name"))[:100]
         raise WeightsError(f"it holds a model {shown}, not one of {', '.join(kinds)}")

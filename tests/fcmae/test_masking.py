@@ -1,5 +1,3 @@
-import hashlib
-
 import keras
 import numpy as np
 import pytest
@@ -10,23 +8,7 @@ from keras_convnextv2.fcmae.masking import (
     num_visible_patches,
     stream_seed,
 )
-
-
-def expected_noise(seed, stream, step, first_image, num_images, num_patches):
-    """`draw_noise` in NumPy's unsigned numbers: MurmurHash3's finalizer on each part of a key."""
-
-    def mixed(x):
-        x = (x ^ (x >> 16)) * np.uint32(0x85EBCA6B)
-        x = (x ^ (x >> 13)) * np.uint32(0xC2B2AE35)
-        return x ^ (x >> 16)
-
-    golden = np.uint32(0x9E3779B9)
-    digest = hashlib.sha256(f"{seed}/masks/{stream}".encode()).digest()
-    key = np.array([int.from_bytes(digest[:4], "big") >> 1], "uint32")
-    key = mixed(key + np.uint32(step) * golden)
-    images = np.arange(first_image, first_image + num_images, dtype="uint32")
-    key = mixed(key + images[:, None] * golden)
-    return mixed(key + np.arange(num_patches, dtype="uint32") * golden).view("int32")
+from tests.reference.hashed_noise import expected_noise
 
 
 def expected_hidden(num_visible, noise):
