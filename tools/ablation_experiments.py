@@ -15,7 +15,7 @@ class Experiment:
     """A row of the table.
 
     Args:
-        name: str, unique in its group.
+        name: str, unique in its group, without commas, which --only parts names at.
         paper: optional float, the paper's accuracy in percent.
         pretrain: flags of the pretraining; None: from scratch.
         finetune: flags of the fine-tuning.
@@ -64,7 +64,7 @@ def _response(name, paper):
     return Experiment(name, paper, (f"--response={name}",))
 
 
-_V1 = Experiment("V1, FCMAE", 83.7, FIRST_VERSION)
+_V1 = Experiment("V1 FCMAE", 83.7, FIRST_VERSION)
 _NONE = dataclasses.replace(_V1, name="none (V1)")
 
 GROUPS = (
@@ -73,12 +73,12 @@ GROUPS = (
         "Model and pretraining together",
         "table 3",
         (
-            Experiment("V1, supervised", 83.8, None, FIRST_VERSION),
+            Experiment("V1 supervised", 83.8, None, FIRST_VERSION),
             _V1,
-            Experiment("V2, supervised", 84.3, None),
-            Experiment("V2, FCMAE", 84.6),
+            Experiment("V2 supervised", 84.3, None),
+            Experiment("V2 FCMAE", 84.6),
         ),
-        "V2, FCMAE",
+        "V2 FCMAE",
         headline=True,
     ),
     Group(
@@ -121,12 +121,12 @@ GROUPS = (
         "Does the ConvNet need GRN, or another decoder?",
         "table 3; the hierarchical decoder with V1: SparK, arXiv 2301.03580, another recipe",
         (
-            dataclasses.replace(_V1, name="V1, one block"),
-            Experiment("V1, hierarchical", 84.8, (*FIRST_VERSION, "--decoder=hierarchical")),
-            Experiment("V2, one block", 84.6),
-            Experiment("V2, hierarchical", None, ("--decoder=hierarchical",)),
+            dataclasses.replace(_V1, name="V1 one block"),
+            Experiment("V1 hierarchical", 84.8, (*FIRST_VERSION, "--decoder=hierarchical")),
+            Experiment("V2 one block", 84.6),
+            Experiment("V2 hierarchical", None, ("--decoder=hierarchical",)),
         ),
-        "V2, one block",
+        "V2 one block",
         headline=True,
     ),
     Group(
@@ -134,10 +134,10 @@ GROUPS = (
         "Pretraining, or supervised at the same total cost",
         "not in the paper",
         (
-            Experiment("supervised, longer", None, None, equal_cost=True),
-            Experiment("FCMAE, then fine-tuned"),
+            Experiment("supervised longer", None, None, equal_cost=True),
+            Experiment("FCMAE and fine-tuned"),
         ),
-        "FCMAE, then fine-tuned",
+        "FCMAE and fine-tuned",
         headline=True,
     ),
     Group(
