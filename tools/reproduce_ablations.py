@@ -98,7 +98,6 @@ def main():
         compared[:] = _comparisons(plan, folder)
         ablation_report.write(folder, compared, settings, f"{_state(runner)}.")
 
-    write()
     try:
         runner.run_all(write)
     finally:
