@@ -1,6 +1,7 @@
 """results.csv, results.md and a picture a group, of what tools.reproduce_ablations has so far."""
 
 import csv
+from pathlib import Path
 
 from keras_convnextv2.whole_files import whole_file
 from tools.ablation_results import AGREES, DISAGREES, WITHIN
@@ -29,9 +30,14 @@ def write(folder, comparisons, settings, state):
     with whole_file(folder / "results.md") as unfinished:
         unfinished.write_text(as_markdown(comparisons, settings, state), encoding="utf-8")
     for comparison in comparisons:
-        if any(row.accuracies for row in comparison.rows):
+        if _is_drawn(comparison):
             with whole_file(folder / "plots" / f"{comparison.group.name}.svg") as unfinished:
                 save_plot(unfinished, comparison)
+
+
+def _is_drawn(comparison):
+    """Whether there is something to compare."""
+    return sum(bool(row.accuracies) for row in comparison.rows) > 1
 
 
 def _columns(comparisons):
@@ -65,6 +71,8 @@ def _lines(comparisons):
 
 def as_markdown(comparisons, settings, state):
     """results.md: the settings, how to read it, and a table a group."""
+    # The folder's name without where it is, so that the page can be shown.
+    shown = {**settings, "data_dir": Path(settings.get("data_dir") or "").name}
     lines = [
         "# The paper's experiments, in small",
         "",
@@ -76,10 +84,11 @@ def as_markdown(comparisons, settings, state):
         f'"{AGREES}" where the difference has the sign of the paper\'s, and is "{WITHIN}" where it',
         "is not larger than the root of the sum of both squared spreads. A row of one seed is",
         f"taken to have the spread of the rows with several, pooled: {_common(comparisons)}.",
+        "Minutes are of all runs of a row, those that other rows need too among them.",
         "",
         "| setting | value |",
         "|---|---|",
-        *(f"| {name} | `{_shown(value)}` |" for name, value in settings.items()),
+        *(f"| {name} | `{_shown(value)}` |" for name, value in shown.items()),
     ]
     for comparison in comparisons:
         lines += ["", *_of_group(comparison)]
@@ -108,14 +117,14 @@ def _of_group(comparison):
             f"{row.minutes:.0f}" if row.accuracies else _NONE,
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    if not any(row.accuracies for row in comparison.rows):
+    if not _is_drawn(comparison):
         return lines
     ours, papers = comparison.orders()
-    lines += ["", f"Order here: {' > '.join(ours)}."]
+    lines += ["", f"Order here: {ours}."]
     if papers:
         pairs = comparison.pairs()
         lines[-1] += (
-            f" In the paper: {' > '.join(papers)}. Of {sum(pairs.values())} pairs that it orders "
+            f" In the paper: {papers}. Of {sum(pairs.values())} pairs that it orders "
             f"and that are run, {pairs[AGREES]} agree, {pairs[DISAGREES]} do not, and "
             f"{pairs[WITHIN]} are within the spread."
         )
@@ -123,11 +132,11 @@ def _of_group(comparison):
 
 
 def as_text(comparisons):
-    """The rows that have results, a line each."""
+    """The rows that have results, a line each, of groups with two or more."""
     lines = []
     for comparison in comparisons:
         rows = [row for row in comparison.rows if row.accuracies]
-        if not rows:
+        if not _is_drawn(comparison):
             continue
         lines += ["", comparison.group.title]
         for row in rows:

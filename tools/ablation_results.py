@@ -8,6 +8,8 @@ import statistics
 AGREES = "agrees"
 DISAGREES = "does not agree"
 WITHIN = "within the spread"
+ALIKE = "alike in the paper"
+ONE = "by one seed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +78,9 @@ class Comparison:
             if not self.group.reference_is_best:
                 return "no number there"
             papers = -math.inf
-        return self._verdict(ours, papers, row, self.row(self.group.reference))
+        reference = self.row(self.group.reference)
+        told = self._verdict(ours, papers, row, reference)
+        return told if self._spread_of_difference(row, reference) is not None else f"{told}, {ONE}"
 
     def pairs(self):
         """{verdict: how many} of all pairs of rows that the paper has in an order."""
@@ -89,18 +93,17 @@ class Comparison:
         return found
 
     def orders(self):
-        """(ours, the paper's), names of rows by falling accuracy; rows without one are left out."""
-        ours = [(row.mean, row.name) for row in self.rows]
+        """(ours, the paper's), as "best > next = alike", of the rows that have an accuracy."""
+        ours = [(row.mean, row.name) for row in self.rows if row.accuracies]
         papers = [(row.experiment.paper, row.name) for row in self.rows]
-        return tuple(
-            [name for _, name in sorted(filter(lambda pair: pair[0] is not None, of), key=_falling)]
-            for of in (ours, papers)
-        )
+        return _order(ours), _order([pair for pair in papers if pair[0] is not None])
 
     def _verdict(self, ours, papers, one, other):
         spread = self._spread_of_difference(one, other)
         if spread is not None and abs(ours) <= spread:
             return AGREES if papers == 0 else WITHIN
+        if spread is None and papers == 0:
+            return ALIKE
         return AGREES if ours * papers > 0 else DISAGREES
 
     def _spread_of_difference(self, *rows):
@@ -151,5 +154,9 @@ def comparisons(groups, seeds, result_of, minutes_of):
     return [Comparison(group, rows, spread) for group, rows in of_groups]
 
 
-def _falling(pair):
-    return -pair[0]
+def _order(pairs):
+    pairs = sorted(pairs, key=lambda pair: -pair[0])
+    words = [pairs[0][1]] if pairs else []
+    for (before, _), (value, name) in itertools.pairwise(pairs):
+        words += ["=" if value == before else ">", name]
+    return " ".join(words)

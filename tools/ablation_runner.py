@@ -11,6 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+from recipes.run_folder import LOCK
+
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _LEAST = 60.0  # seconds: for less a longer run is not started
 _LOOK = 0.5  # seconds from one look at the clock to the next
@@ -57,16 +59,25 @@ class Runner:
         Returns:
             Whether the time was over before all were run.
         """
+        waiting = self.runs
         with _signals_as_errors():
-            for run in self.runs:
-                if result_of(run, self.folder) is not None or self._cannot_start(run):
-                    continue
-                if self._is_over(run):
-                    return True
-                stopped = self._run(run)
-                after_each()
-                if stopped:
-                    return True
+            while waiting:
+                elsewhere = []
+                for run in waiting:
+                    if result_of(run, self.folder) is not None or self._cannot_start(run):
+                        continue
+                    if self._is_over(run):
+                        return True
+                    if self._is_elsewhere(run):
+                        elsewhere.append(run)
+                        continue
+                    stopped = self._run(run)
+                    after_each()
+                    if stopped:
+                        return True
+                waiting = elsewhere
+                if waiting:
+                    time.sleep(_LOOK)
         return False
 
     def projected_seconds(self, run):
@@ -96,6 +107,19 @@ class Runner:
             return False
         self.failed[run.name] = f"{run.weights.name} has failed"
         return True
+
+    def _is_elsewhere(self, run):
+        """Whether another program is at work on it, or on the pretraining that it needs."""
+        from keras_convnextv2.runs import CheckpointError
+        from keras_convnextv2.runs.lock import locked
+
+        if run.weights is not None and result_of(run.weights, self.folder) is None:
+            return True
+        try:
+            locked(run.folder(self.folder), LOCK).release()
+        except CheckpointError:
+            return True
+        return False
 
     def _run(self, run):
         """Runs one; whether it was stopped at the end of the time."""

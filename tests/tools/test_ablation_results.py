@@ -65,7 +65,7 @@ def test_a_row_agrees_where_its_difference_is_of_the_papers_sign_and_beyond_the_
     assert of.verdict(of.row("untold")) == ""
     # Pairs that the paper orders: low-middle, low-base, middle-base.
     assert of.pairs() == {"agrees": 2, "does not agree": 1, "within the spread": 0}
-    assert of.orders() == (["middle", "base", "low"], ["base", "middle", "low"])
+    assert of.orders() == ("middle > base > low", "base > middle > low")
 
 
 def test_a_row_of_one_seed_has_the_spread_of_the_others():
@@ -75,13 +75,14 @@ def test_a_row_of_one_seed_has_the_spread_of_the_others():
     assert of.verdict(of.row("middle")) == "agrees"
     # Where none is known the sign alone tells.
     of = compared([10.0], [20.1], [20.0], [])
-    assert [of.verdict(row) for row in of.rows] == ["agrees", "does not agree", "", ""]
+    told = ["agrees, by one seed", "does not agree, by one seed", "", ""]
+    assert [of.verdict(row) for row in of.rows] == told
 
 
 def test_where_the_paper_names_the_best_alone_or_has_both_alike():
     best = dataclasses.replace(GROUP, reference_is_best=True)
     of = compared([1.0], [2.0], [3.0], [4.0], group=best)
-    assert of.verdict(of.row("untold")) == "does not agree"
+    assert of.verdict(of.row("untold")) == "does not agree, by one seed"
     rows = (Experiment("one", 83.7), Experiment("base", 83.7))
     alike = dataclasses.replace(GROUP, experiments=rows)
     of = compared([3.0, 4.0], [3.5, 4.5], group=alike)
@@ -89,6 +90,9 @@ def test_where_the_paper_names_the_best_alone_or_has_both_alike():
     of = compared([3.0, 4.0], [7.5, 8.5], group=alike)
     assert of.verdict(of.row("one")) == "does not agree"
     assert sum(of.pairs().values()) == 0
+    assert of.orders() == ("one > base", "one = base")
+    of = compared([3.0], [7.5], group=alike)
+    assert of.verdict(of.row("one")) == "alike in the paper, by one seed"
 
 
 def test_results_are_read_by_row_and_seed():
@@ -106,7 +110,12 @@ def test_results_are_read_by_row_and_seed():
 def test_the_files_tell_it(tmp_path):
     of = compared([10.0, 11.0, 12.0], [22.0, 23.0], [20.0, 21.0], [])
     for _ in range(2):
-        write(tmp_path, [of], {"widths": ["4", "6"], "precision": None}, "3 of 9 runs are done.")
+        write(
+            tmp_path,
+            [of],
+            {"widths": ["4", "6"], "data_dir": "/far/away/photographs"},
+            "3 of 9 runs are done.",
+        )
     with (tmp_path / "results.csv").open(newline="") as lines:
         low, middle, base, untold = csv.DictReader(lines)
     assert low["mean"] == "11.0000" and low["spread"] == "1.0000" and low["n"] == "3"
@@ -116,6 +125,7 @@ def test_the_files_tell_it(tmp_path):
     assert (base["difference"], untold["mean"], untold["paper"]) == ("", "", "")
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "3 of 9 runs are done." in text and "| widths | `4,6` |" in text
+    assert "| data_dir | `photographs` |" in text
     assert "| low | 79.0 | 10.0, 11.0, 12.0 | 11.0 ± 1.0 | 3 | -9.5 | -5.0 | agrees | 0 |" in text
     assert "| untold |  |  | not run yet | 0 |" in text
     assert "Order here: middle > base > low. In the paper: base > middle > low." in text

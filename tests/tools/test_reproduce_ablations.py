@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from keras_convnextv2.runs.lock import locked
 from tests.conftest import forget_programs
 from tests.recipes.conftest import TINY, write_images
 from tests.recipes.one_line import assert_one_line
@@ -181,6 +182,18 @@ def test_the_end_of_the_time_stops_a_run_which_then_goes_on(stands_in, tmp_path)
     assert runner.projected_seconds(runs[1]) == pytest.approx(expected, abs=1e-6)
     assert not Runner(tmp_path, runs, None, lines.append).run_all(lambda: None)
     assert Runner(tmp_path, runs).left() == []
+
+
+def test_a_run_of_another_program_is_waited_for(stands_in, tmp_path):
+    first, other = (Run(f"{name}-seed-0", "finetune", ()) for name in "ab")
+    for run in (first, other):  # so that they finish at once
+        (run.folder(tmp_path) / "checkpoints" / "step-1").mkdir(parents=True)
+    lock = locked(first.folder(tmp_path), "run.lock")
+    lines = []
+    # Released when the other run is done.
+    when_it_has_started(other.folder(tmp_path) / "result.json", lock.release)
+    assert not Runner(tmp_path, [first, other], None, lines.append).run_all(lambda: None)
+    assert [line.split(":")[0] for line in lines] == ["2 of 2", "2 of 2", "1 of 2", "1 of 2"]
 
 
 def test_a_signal_stops_the_run_and_the_tool(stands_in, tmp_path):
