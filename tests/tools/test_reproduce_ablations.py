@@ -191,8 +191,7 @@ def test_a_run_of_another_program_is_waited_for(stands_in, tmp_path):
     lock = locked(first.folder(tmp_path), "run.lock")
     lines = []
     # Released when the other run is done.
-    when_it_has_started(other.folder(tmp_path) / "result.json", lock.release)
-    assert not Runner(tmp_path, [first, other], None, lines.append).run_all(lambda: None)
+    assert not Runner(tmp_path, [first, other], None, lines.append).run_all(lock.release)
     assert [line.split(":")[0] for line in lines] == ["2 of 2", "2 of 2", "1 of 2", "1 of 2"]
 
 
