@@ -77,7 +77,7 @@ class Runner:
                         return True
                 waiting = elsewhere
                 if waiting:
-                    time.sleep(_LOOK)
+                    time.sleep(10 * _LOOK)
         return False
 
     def projected_seconds(self, run):
