@@ -32,6 +32,7 @@ from . import (
     evaluation_report,
     images,
     model_flags,
+    other_blocks,
     pixel_range,
     program,
     run_folder,
@@ -127,7 +128,7 @@ training_flags.define_data_flags()
 model_flags.define_flags()
 training_flags.define_training_flags()
 augmentation_flags.define_flags()
-for module in (training_flags, model_flags, augmentation_flags):
+for module in (training_flags, model_flags, other_blocks, augmentation_flags):
     flags.adopt_module_key_flags(module)
 
 
@@ -189,7 +190,8 @@ def main():
         dtype=training_flags.dtype_policy(settings),
     )
     if pretrained is not None:
-        saved_models.copy_weights(pretrained, backbone)
+        both = other_blocks.in_both(pretrained, backbone) if settings.allow_other_blocks else None
+        saved_models.copy_weights(pretrained, backbone, both)
     backbone.normalisation = train.mean, train.std
     backbone.pixel_range = train.pixel_range and train.pixel_range.values
     classifier = kc.ConvNeXtV2Classifier(

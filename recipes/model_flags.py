@@ -18,6 +18,11 @@ _SIZES = ("variant", "depths", "widths")
 
 
 def define_flags():
+    define_size_flags()
+    define_block_flags()
+
+
+def define_size_flags():
     flags.DEFINE_string(
         "variant",
         None,
@@ -39,6 +44,9 @@ def define_flags():
         "4 as in the paper; 2 or 1 for small images. A patch has 8 times as many pixels a side. "
         "Default: 4 with --data_dir, else 1.",
     )
+
+
+def define_block_flags():
     flags.DEFINE_string(
         "response",
         None,

@@ -22,7 +22,7 @@ flags.DEFINE_bool(
 )
 
 RESULT = "result.json"
-_LOCK = "run.lock"
+LOCK = "run.lock"  # held by the program at work in a folder
 _CHECKPOINTS = "checkpoints"
 # What a run that ended before its first save leaves: nothing that a new run could go on from.
 _LEFT_BY_A_START = re.compile(
@@ -77,7 +77,7 @@ def has_checkpoints(folder):
 
 
 def _holds_only_a_start(folder):
-    names = {path.name for path in folder.iterdir()} - {_LOCK}
+    names = {path.name for path in folder.iterdir()} - {LOCK}
     if names and "settings.flags" not in names:
         return False
     if not all(map(_LEFT_BY_A_START.fullmatch, names)):
@@ -157,7 +157,7 @@ def opened(settings):
 
     folder = check(settings)
     try:
-        lock = locked(folder, _LOCK)
+        lock = locked(folder, LOCK)
     except CheckpointError as error:
         raise ValueError(f"--output_dir: {error}") from None
     try:

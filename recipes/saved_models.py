@@ -96,10 +96,15 @@ def model_flags(backbone):
     }
 
 
-def copy_weights(source, target):
+def copy_weights(source, target, names=None):
     """Copies the weights of one backbone to another of the same variant.
 
     Where the images have other channels, a line on standard error says so.
+
+    Args:
+        source, target: backbones.
+        names: those of the weights to copy, where the blocks may differ; None: all of them, and
+            the blocks are the same.
 
     Raises:
         ValueError: naming both, where the variant or the stem differ.
@@ -113,7 +118,10 @@ def copy_weights(source, target):
     from keras_convnextv2.weights.stem_channels import STEM_KERNEL, for_channels
 
     own, wanted = sizes_of(source), sizes_of(target)
-    if dataclasses.replace(own, channels=wanted.channels) != wanted:
+    same = {"channels": wanted.channels}
+    if names is not None:
+        same["variant"] = dataclasses.replace(own.variant, block=wanted.variant.block)
+    if dataclasses.replace(own, **same) != wanted:
         blocks = [sizes.variant.block for sizes in (own, wanted)]
         told = "" if blocks[0] == blocks[1] else f" Its blocks: {blocks[0]}, not {blocks[1]}."
         raise ValueError(
@@ -127,8 +135,9 @@ def copy_weights(source, target):
             file=sys.stderr,
         )
     weights = named_weights(target)
-    for name, weight in named_weights(source).items():
-        value = weight.value
+    given = named_weights(source)
+    for name in given if names is None else names:
+        value = given[name].value
         if name == STEM_KERNEL:
             value = for_channels(keras.ops.convert_to_numpy(value), wanted.channels)
         weights[name].assign(value)

@@ -129,19 +129,24 @@ class Outcome:
         return json.loads(self.out.splitlines()[-1])
 
 
+def forget_programs():
+    """Removes recipes and tools, with their flags, so that the next one can be imported."""
+    ours = ("recipes", "tools")
+    for loaded in [name for name in sys.modules if name.split(".")[0] in ours]:
+        del sys.modules[loaded]
+    for name in list(flags.FLAGS):
+        home = flags.FLAGS.find_module_defining_flag(name)
+        if home.startswith(ours) or any(f"/{folder}/" in home for folder in ours):
+            delattr(flags.FLAGS, name)
+    flags.FLAGS.unparse_flags()
+
+
 @pytest.fixture(scope="session")
 def run_program():
     """Runs `python -m PACKAGE.NAME FLAGS...` in this process, which has imported Keras already."""
 
     def run(module, *words):
-        ours = ("recipes", "tools")
-        for loaded in [name for name in sys.modules if name.split(".")[0] in ours]:
-            del sys.modules[loaded]
-        for name in list(flags.FLAGS):
-            home = flags.FLAGS.find_module_defining_flag(name)
-            if home.startswith(ours) or any(f"/{folder}/" in home for folder in ours):
-                delattr(flags.FLAGS, name)
-        flags.FLAGS.unparse_flags()
+        forget_programs()
         status, out, err = 0, io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", [module.rpartition(".")[2], *map(str, words)])
