@@ -123,8 +123,10 @@ def _lines_in(text):
 
 
 def _metrics(folder):
-    """As `_lines_in`, of a run's file."""
+    """As `_lines_in`, of a run's file; none within the first epoch, when there is no file."""
     path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
     try:
         return _lines_in(path.read_text())
     except ValueError as error:

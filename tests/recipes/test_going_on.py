@@ -96,6 +96,17 @@ def of_pretrained(pretrained, tmp_path, shared_images_dir):
     return folder, (*words, f"--output_dir={folder}")
 
 
+def test_a_pretraining_that_was_stopped_within_its_first_epoch_goes_on(
+    run_recipe, tiny_run, stop_after, tmp_path
+):
+    words = ("pretrain", *tiny_run, "--epochs=1", f"--output_dir={tmp_path / 'run'}", "--json")
+    stop_after(1)
+    assert run_recipe(*words).status == 128 + signal.SIGTERM
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    outcome = run_recipe(*words)
+    assert outcome.status == 0 and np.isfinite(outcome.result["loss"]), outcome.err
+
+
 def test_a_finished_run_says_so_and_tells_its_result_again(run_recipe, of_pretrained, pretrained):
     folder, words = of_pretrained
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
