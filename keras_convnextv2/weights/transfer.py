@@ -215,9 +215,9 @@ def save_weights(model, path, format="keras", dtype=None):
     - `.safetensors`: names and layout of the format in a safetensors file.
     - `.pt`, `.pth`, `.bin`: the same in a file for `torch.load`; PyTorch is not needed.
     - `.keras`, `.weights.h5`: what Keras saves, for the format "keras".
-    - any other: a folder with a config, for `from_preset` here, which then gives the same model
-      (an `FCMAE` too), and in the formats "timm" and "transformers" for timm's `local-dir:` and
-      transformers' `from_pretrained`.
+    - none: a folder with a config, for `from_preset` here, which then gives the same model (an
+      `FCMAE` too), and in the formats "timm" and "transformers", which any other name does for,
+      for timm's `local-dir:` and transformers' `from_pretrained`.
 
     Class names, image size, licence and normalisation go into safetensors files, folders and
     `.keras` files, a pixel range, a temperature and whether images have several labels into

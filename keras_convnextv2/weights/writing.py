@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 from keras_convnextv2.layers.block_spec import FIRST_VERSION_BLOCK, PAPER_BLOCK
@@ -17,8 +18,8 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 
 def is_folder(path):
-    """Whether a name to write to has the ending of no file, and means a folder."""
-    return Path(path).suffix not in (".safetensors", *PYTORCH_SUFFIXES)
+    """Whether a name to write to means a folder: it does not end as that of a file does."""
+    return not re.fullmatch(r"\.[A-Za-z]\w*", Path(path).suffix)
 
 
 def write_weights(path, format, sizes, tensors, description, dtype=None):
@@ -65,7 +66,7 @@ def write_weights(path, format, sizes, tensors, description, dtype=None):
     else:
         keras = ""
         if format.name == "keras":
-            keras = " or, from save_weights, .keras or .weights.h5, or is a folder"
+            keras = " or, from save_weights, .keras or .weights.h5; a folder's name has no ending"
         raise WeightsError(
             f"A file of the format {format.name} ends in .safetensors or one of "
             f"{', '.join(PYTORCH_SUFFIXES)}{keras}. Received: {path}"

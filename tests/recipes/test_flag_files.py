@@ -3,7 +3,6 @@
 import json
 import os
 
-import PIL.Image
 import pytest
 
 import keras_convnextv2 as kc
@@ -60,19 +59,19 @@ def test_a_file_that_is_not_there_or_names_itself(run_recipe, tmp_path):
     assert_one_line(run_recipe("pretrain", f"--flagfile={path}"), "pretrain", "names itself")
 
 
-@pytest.mark.parametrize("damaged", ["settings.flags", "train.npz"])
-def test_what_is_damaged_beside_a_model_is_named(run_recipe, images_dir, tmp_path, damaged):
+def test_damaged_settings_beside_a_model_are_named_where_they_are_read(
+    run_recipe, images_dir, tmp_path
+):
     variant = kc.Variant((1, 1, 1, 1), (4, 6, 8, 12))
-    kc.ConvNeXtV2Backbone(variant, (16, 24, 3), stem_stride=1).save(tmp_path / "model.keras")
-    settings = tmp_path / "settings.flags"
-    settings.write_text(f"--data_dir={images_dir}\n")
-    PIL.Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
-    words = (f"--model={tmp_path / 'model.keras'}", f"--images={tmp_path / 'a.png'}")
-    assert run_recipe("predict", *words).status == 0
-    path = settings if damaged == "settings.flags" else images_dir / "train.npz"
-    path.write_bytes(bytes(range(256)))
-    assert_one_line(run_recipe("predict", *words), "predict", str(path))
-    assert run_recipe("predict", *words, "--mean=0,0,0", "--std=1,1,1").status == 0
+    backbone = kc.ConvNeXtV2Backbone(variant, (16, 24, 3), stem_stride=1)
+    kc.save_weights(kc.ConvNeXtV2Classifier(backbone, 3), tmp_path / "model")
+    (tmp_path / "settings.flags").write_bytes(bytes(range(256)))
+    words = (f"--weights={tmp_path}", f"--data_dir={images_dir}")
+    outcome = run_recipe("evaluate", *words)
+    assert_one_line(outcome, "evaluate", str(tmp_path / "settings.flags"))
+    # The model itself says all that other programs ask.
+    (tmp_path / "settings.flags").write_text(f"--data_dir={images_dir}\n")
+    assert run_recipe("evaluate", *words).status == 0
 
 
 def test_a_warm_up_that_follows_from_the_epochs_follows_from_other_epochs(
