@@ -1,6 +1,6 @@
 import keras
 
-from keras_convnextv2.fcmae.inputs import NO_SAMPLE_WEIGHTS, checked_hidden, unpack
+from keras_convnextv2.fcmae.inputs import NO_SAMPLE_WEIGHTS, checked_hidden, split_dict, unpack
 from keras_convnextv2.fcmae.masking import count_visible
 from keras_convnextv2.insides import keep_variables
 from keras_convnextv2.layers.regions import MaskedMap, VisibleStrip
@@ -117,6 +117,17 @@ class MaskedPretraining(keras.Model):
         if self.encoder_path == "visible":
             num_visible = count_visible(hidden)
         return self._region(hidden, num_visible)
+
+    def _images_and_region(self, images, hidden):
+        """(images, region) of what a call was given."""
+        if not isinstance(images, dict):
+            is_given = hidden is not None
+            region = self.region_for(hidden) if is_given else self._region_in_step(images, None)
+            return images, region
+        if hidden is not None:
+            raise ValueError("Give masks in the dict or as `hidden`, not both.")
+        images, hidden = split_dict(images)
+        return images, self._region_in_step(images, hidden)
 
     def _region_in_step(self, images, hidden, draw=None):
         """The region of masks from outside, by the dense path, or of those that are drawn."""

@@ -8,7 +8,6 @@ from keras_convnextv2.fcmae.inputs import (
     checked_images,
     patch_grid,
     pixels_of_a_position,
-    split_dict,
     unpack,
 )
 from keras_convnextv2.fcmae.loss import hidden_patch_loss, normalize_patches
@@ -197,15 +196,7 @@ class FCMAE(MaskedPretraining):
             {"prediction": (B, h, w, P * P * C) in the target's scale, float32, and
             "hidden": (B, h, w)}.
         """
-        if isinstance(images, dict):
-            if hidden is not None:
-                raise ValueError("Give masks in the dict or as `hidden`, not both.")
-            images, hidden = split_dict(images)
-            region = self._region_in_step(images, hidden)
-        elif hidden is None:
-            region = self._region_in_step(images, None)
-        else:
-            region = self.region_for(hidden)
+        images, region = self._images_and_region(images, hidden)
         prediction = self._predict(images, region, training)
         return {"prediction": prediction, "hidden": keras.ops.convert_to_tensor(region.hidden)}
 

@@ -6,7 +6,6 @@ from keras_convnextv2.fcmae.inputs import (
     check_arguments,
     checked_images,
     patch_grid,
-    split_dict,
     unpack,
 )
 from keras_convnextv2.fcmae.masked_pretraining import MaskedPretraining
@@ -185,15 +184,7 @@ class LatentPrediction(MaskedPretraining):
             {"prediction": (B, h, w, C_last), "target": the teacher's, of the same shape, both of
             length 1 over channels, float32, and "hidden": (B, h, w)}.
         """
-        if isinstance(images, dict):
-            if hidden is not None:
-                raise ValueError("Give masks in the dict or as `hidden`, not both.")
-            images, hidden = split_dict(images)
-            region = self._region_in_step(images, hidden)
-        elif hidden is None:
-            region = self._region_in_step(images, None)
-        else:
-            region = self.region_for(hidden)
+        images, region = self._images_and_region(images, hidden)
         prediction, target = self._predict(images, region, training)
         hidden = keras.ops.convert_to_tensor(region.hidden)
         return {"prediction": prediction, "target": target, "hidden": hidden}
