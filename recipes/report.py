@@ -17,7 +17,6 @@ from pathlib import Path
 from absl import flags
 
 from . import program
-from .printable import printable
 
 FLAGS = flags.FLAGS
 
@@ -67,7 +66,7 @@ def _check(path):
     with path.open("rb") as file:
         if _MARK.encode() not in file.read(_MARK_WITHIN):
             raise ValueError(
-                f"--output: {printable(path)} is no report of this program, and is not replaced. "
+                f"--output: {path} is no report of this program, and is not replaced. "
                 "Name another file."
             )
 

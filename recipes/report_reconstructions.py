@@ -82,7 +82,7 @@ def _by_epoch(frames):
     rows = []
     for epoch in _spread(list(frames), _MOST_ROWS):
         every_patch, pasted = _halves(frames[epoch])
-        rows.append(Row(f"epoch {epoch}" if epoch else "before step 1", embedded(pasted)))
+        rows.append(Row(f"epoch {epoch}", embedded(pasted)))
     return [*rows, Row(f"every patch, epoch {epoch}", embedded(every_patch))]
 
 

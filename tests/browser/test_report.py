@@ -129,6 +129,9 @@ def test_pixels_stay_whole_and_what_is_wide_scrolls_by_the_keyboard(look_at, pag
     image = strip.locator("img").first
     assert image.evaluate("(it) => getComputedStyle(it).imageRendering") == "pixelated"
     box = image.bounding_box()
+    assert (box["width"], box["height"]) == (8 * 64 + 7 * 2, 48)
+    wide = look_at(pages["pretraining"], WIDE)
+    box = wide.locator(".strip img").first.bounding_box()
     assert (box["width"], box["height"]) == (2 * (8 * 64 + 7 * 2), 2 * 48)
     strip.focus()
     page.keyboard.press("End")

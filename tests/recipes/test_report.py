@@ -81,7 +81,7 @@ def test_reconstructions_stand_there_at_true_scale(report_on, pretrained):
     pictures = report.pictures()
     rows = [name for name in pictures if name.startswith("Images side by side: ")]
     assert [name.rpartition(": ")[2] for name in rows] == [
-        *("original", "masked", "before step 1", "epoch 1", "epoch 2", "every patch, epoch 2")
+        *("original", "masked", "epoch 0", "epoch 1", "epoch 2", "every patch, epoch 2")
     ]
     last = np.asarray(PIL.Image.open(folder / "epoch-0002.png"))
     assert last.shape == (2 * height, width, 3)
@@ -97,6 +97,15 @@ def test_reconstructions_stand_there_at_true_scale(report_on, pretrained):
         shown = pictures[attributes["alt"]]
         zoom = int(attributes["width"]) / shown.width
         assert zoom == int(attributes["height"]) / shown.height == 4  # a whole number
+
+
+def test_a_pretraining_that_kept_no_pictures_of_its_epochs(report_on, pretrained, copied):
+    folder = copied(pretrained)
+    shutil.rmtree(folder / "reconstructions")
+    report, printed = report_on(f"--run={folder}")
+    (picture,) = report.pictures().values()
+    assert picture.size == PIL.Image.open(folder / "reconstructions.png").size
+    assert "Reconstructions" in report.texts("h2") and "absent" not in printed
 
 
 def test_a_fine_tuning(report_on, finetuned):
