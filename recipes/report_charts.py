@@ -34,7 +34,7 @@ class Chart:
     Args:
         title: str.
         svg: str, safe markup; "" where it could not be drawn.
-        keys: list of `Key`, of two or more.
+        keys: list of `Key`.
         text: str, what it shows, for those who do not see it.
         note: str, more to say below it, or "".
         wide: bool, whether a phone scrolls it.
@@ -64,6 +64,7 @@ def charts_of(epochs):
         notes = [more] if more else []
         if any("shuffled_" in name for name in told):
             notes.append("Dotted: the same with the channels' values shuffled over positions.")
+        keys = keys if len(keys) > 1 else []  # one alone is what the title says
         found[title] = _chart(title, draw, keys, _in_words(told), " ".join(notes))
     return found
 
@@ -179,7 +180,7 @@ def _chart(title, draw, keys, text, note="", size=_SIZE, wide=False):
         svg = _svg(draw, size, title, wide)
     except (ValueError, OverflowError, ArithmeticError, RuntimeError) as error:
         svg, note = "", f"This chart could not be drawn: {error}"
-    return Chart(title, svg, keys if len(keys) > 1 else [], text, note, wide)
+    return Chart(title, svg, keys, text, note, wide)
 
 
 def _svg(draw, size, title, gives_figure):

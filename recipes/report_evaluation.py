@@ -9,8 +9,8 @@ _MOST_CLASSES = 300  # that a page lists
 _COLUMNS = ("class", "precision", "recall", "f1", "support", "predicted", "average_precision")
 _PICTURES = {
     "confusion": "Confusion matrix: the right classes in rows, what was said in columns.",
-    "worst": "The mistakes that the classifier was surest of.",
     "reliability": "How often it is right, by how sure it is.",
+    "worst": "The mistakes that the classifier was surest of.",
 }
 
 

@@ -70,7 +70,9 @@ def of_runs(folders):
         runs=runs,
         states=[(run.name, report_run.sentence(run), report_run.state(run)) for run in runs],
         differing=report_run.differing_settings(runs),
-        results={name: [shown(run.figures.get(name), name) for run in runs] for name in figures},
+        results={
+            words(name): [shown(run.figures.get(name), name) for run in runs] for name in figures
+        },
         charts=report_charts.comparison_charts({run.name: run.epochs for run in runs}),
         reconstructions=[(name, *row) for name, row in drawn if row is not None],
     )
@@ -145,7 +147,7 @@ def _rendered(template, title, absent, **values):
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"shown": shown, "words": words}
+    environment.filters["shown"] = shown
     made = datetime.datetime.now(datetime.UTC)
     html = environment.get_template(template).render(
         title=title, absent=absent, made=f"{made:%Y-%m-%d %H:%M} UTC", **values

@@ -29,7 +29,7 @@ def shown(value, name=""):
     if isinstance(value, float):
         return _float(value, name)
     if isinstance(value, str):
-        return clipped(value)
+        return clipped(value) or "empty"
     if isinstance(value, list) and all(isinstance(part, str | int | float) for part in value):
         return clipped(", ".join(map(str, value))) if value else "empty"
     return clipped(json.dumps(value, ensure_ascii=False))

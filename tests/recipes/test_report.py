@@ -119,7 +119,7 @@ def test_a_fine_tuning(report_on, finetuned):
     assert set(classes) == {"boot", "coat", "dress"} and classes.keys() <= facts.keys()
     listed = [name for name in report.texts("th", scope="row") if name in classes]
     assert [classes[name] for name in listed] == sorted(classes.values())
-    assert [name.partition(" ")[0] for name in report.pictures()] == ["Confusion", "The", "How"]
+    assert [name.partition(" ")[0] for name in report.pictures()] == ["Confusion", "How", "The"]
     # An evaluation alone, as of recipes.evaluate.
     report, printed = report_on(f"--run={finetuned.folder / 'test'}")
     assert report.texts("h2") == ["Test", "Settings and origin"] and "absent" not in printed
@@ -136,7 +136,7 @@ def test_several_runs(report_on, finetuned, copied):
     assert report.texts("dt") == [str(finetuned.folder), str(other)]
     assert ", finished" in report.texts("dd")[0] and "not finished: 2 of 2" in report.texts("dd")[1]
     tables = report.texts("table")
-    assert tables[0].endswith("learning rate 0.02 0.5") and "output" not in tables[0]
+    assert tables[0].endswith("learning_rate 0.02 0.5") and "output" not in tables[0]
     result = json.loads((finetuned.folder / "result.json").read_text())
     assert f"test accuracy {result['test_accuracy']:.1%} –" in tables[1]
     charts = report.texts("figcaption")
