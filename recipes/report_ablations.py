@@ -12,7 +12,7 @@ from .report_words import is_number, shown
 
 RESULTS = "results.csv"
 _SETTINGS = "settings.json"
-_MOST_ROWS = 2000
+_MOST_ROWS = 500
 _CAPTION = "A dot a seed, a diamond their mean with its spread"
 VERDICTS = ("agrees", "does not agree", "within the spread")
 

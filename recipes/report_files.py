@@ -68,8 +68,8 @@ def read_object(path):
     return found
 
 
-def read_picture(path):
-    """A PNG as a `PIL.Image.Image`, RGB.
+def read_picture(path, most_pixels=_MOST_PIXELS):
+    """A PNG of at most so many pixels as a `PIL.Image.Image`, RGB.
 
     Raises:
         NotThere: as `read_bytes`, or it is no PNG, damaged or too large.
@@ -79,7 +79,7 @@ def read_picture(path):
     content = io.BytesIO(read_bytes(path))
     try:
         with PIL.Image.open(content, formats=("PNG",)) as picture:
-            if picture.width * picture.height > _MOST_PIXELS:
+            if picture.width * picture.height > most_pixels:
                 raise ValueError(f"{picture.width} x {picture.height} pixels")
             return picture.convert("RGB")
     except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:

@@ -8,6 +8,7 @@ from .report_files import NotThere, Picture, embedded, embedded_bytes, read_pict
 FOLDER = "reconstructions"
 _MOST_ROWS = 8  # epochs that are shown below each other
 _MOST_FRAMES = 60  # of the animation
+_MOST_PIXELS = 2**22  # of a frame; those that a run keeps have an eighth of it
 _WIDTH = 1060  # pixels of a page that a row may fill
 
 
@@ -44,9 +45,9 @@ def reconstructions_of(folder):
 
     absent = []
 
-    def read(path):
+    def read(path, *limit):
         try:
-            return read_picture(path)
+            return read_picture(path, *limit)
         except NotThere as error:
             absent.append(str(error))
             return None
@@ -57,7 +58,8 @@ def reconstructions_of(folder):
         picture = read(whole) if whole.exists() else None
         found = Reconstructions([], whole=picture and embedded(picture), absent=absent)
         return found if picture or absent else None
-    frames = {epoch: read(paths[epoch]) for epoch in _spread(list(paths), _MOST_FRAMES)}
+    epochs = _spread(list(paths), _MOST_FRAMES)
+    frames = {epoch: read(paths[epoch], _MOST_PIXELS) for epoch in epochs}
     frames = {epoch: frame for epoch, frame in frames.items() if frame is not None}
     # One of another size is of another run.
     sizes = [frame.size for frame in frames.values()]
