@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from keras_convnextv2.analysis.reconstruction_frames import WriteReconstructions
@@ -41,13 +42,14 @@ LOW_CONTRAST = """
 
 
 @pytest.fixture(scope="module")
-def pages(classifier, tmp_path_factory):
+def pages(tmp_path_factory):
     """{name: path} of a report of each kind."""
     from tests.tools.test_ablation_results import compared
     from tools.ablation_report import write
 
     folder = tmp_path_factory.mktemp("reports")
     pretrained = pretraining(folder / "a_name_without_blanks_that_is_longer_than_a_phone_is_wide")
+    classifier = fine_tuning(folder / "classifier")
     of = compared([10.0, 11.0, 12.0], [22.0, 23.0], [20.0, 21.0], [])
     write(folder / "ablations", [of], {}, "")
     found = {
@@ -82,6 +84,23 @@ def pretraining(folder):
     writing = WriteReconstructions(folder / "reconstructions", lambda: rows)
     for epoch in range(3):
         writing.on_epoch_end(epoch)
+    return folder
+
+
+def fine_tuning(folder):
+    """What a fine-tuning leaves, made by hand."""
+    (folder / "test").mkdir(parents=True)
+    lines = (
+        {"epoch": epoch, "loss": 1.0 / epoch, "accuracy": 0.5, "val_accuracy": epoch / 4}
+        for epoch in (1, 2)
+    )
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "result.json").write_text(json.dumps({"test_accuracy": 0.75, "log": "z" * 100}))
+    names = ("w" * 120, "boot", "coat")
+    classes = [{"class": name, "precision": 0.5, "f1": 0.25, "support": 9} for name in names]
+    (folder / "test" / "report.json").write_text(json.dumps({"per_class": classes}))
+    for name in ("confusion", "reliability", "worst"):
+        PIL.Image.new("RGB", (1100, 900), "teal").save(folder / "test" / f"{name}.png")
     return folder
 
 
@@ -134,9 +153,12 @@ def test_pixels_stay_whole_and_what_is_wide_scrolls_by_the_keyboard(look_at, pag
     box = wide.locator(".strip img").first.bounding_box()
     assert (box["width"], box["height"]) == (2 * (8 * 64 + 7 * 2), 2 * 48)
     strip.focus()
-    page.keyboard.press("End")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.activeElement.scrollLeft > 0")
+    for _ in range(100):  # `wait_for_function` is a script that the page's policy refuses
+        if strip.evaluate("(it) => it.scrollLeft"):
+            break
+        page.wait_for_timeout(100)
+    assert strip.evaluate("(it) => it.scrollLeft") > 0
     assert page.locator("details.moving img").is_hidden()  # until it is asked for
 
 
