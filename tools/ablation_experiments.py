@@ -159,14 +159,14 @@ GROUPS = (
     Group(
         "grn_aggregation",
         "GRN: what a channel's response is",
-        "table 2a",
+        "table 2a; none: table 2d",
         (_NONE, _response("grn_average", 83.7), _response("grn_l1", 84.3), _response("grn", 84.6)),
         "grn",
     ),
     Group(
         "grn_normalisation",
         "GRN: how responses are normalised",
-        "table 2b",
+        "table 2b; none: table 2d",
         (
             _NONE,
             _response("grn_standardise", 84.5),
@@ -237,7 +237,7 @@ GROUPS = (
     Group(
         "mask_ratio",
         "Share of the patches that is hidden",
-        "appendix, a figure: best at 0.6; the encoder is V1",
+        "appendix D, figure 8: best at 0.6; the encoder is V1 here, and not told there",
         tuple(
             _decoder(str(ratio), None, *([f"--mask_ratio={ratio}"] if ratio != 0.6 else []))
             for ratio in (0.3, 0.45, 0.6, 0.75, 0.9)
