@@ -152,7 +152,7 @@ GROUPS = (
         (
             Experiment("latent prediction", None, ("--objective=latent",)),
             Experiment("FCMAE"),
-            Experiment("FCMAE longer at the same cost", longer=_LATENT_COST),
+            Experiment("FCMAE at equal cost", longer=_LATENT_COST),
         ),
         "FCMAE",
     ),
