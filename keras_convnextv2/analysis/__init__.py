@@ -22,6 +22,7 @@ from keras_convnextv2.analysis.classification import (
 from keras_convnextv2.analysis.collapse import collapse_by_block
 from keras_convnextv2.analysis.collapse_deviation import collapse_deviation
 from keras_convnextv2.analysis.confusion_picture import save_confusion_matrix
+from keras_convnextv2.analysis.correlation import correlation
 from keras_convnextv2.analysis.curves import DrawCurves, draw_curves
 from keras_convnextv2.analysis.distance_picture import save_distance_curves
 from keras_convnextv2.analysis.feature_cache import cached_features, source_identity
@@ -94,6 +95,7 @@ __all__ = [
     "classification_summary",
     "compute_features",
     "confusion_matrix",
+    "correlation",
     "draw_curves",
     "feature_model",
     "few_shot_probe",

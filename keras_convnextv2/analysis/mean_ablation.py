@@ -64,7 +64,7 @@ class MeanAblation:
     """What a model computes when channels inside its blocks are replaced by their means.
 
     The model stays as it is, and its layers are used, not copied. Nothing is hidden of the images.
-    The blocks before the first that is named are computed once for all ablations.
+    What comes before the first change is computed once for all ablations.
 
     At "response", the 4C channels in which GRN works, a removed channel is its mean response in
     every image, so that nothing of it reaches the rest of the block. GRN divides by the mean of all
@@ -108,27 +108,23 @@ class MeanAblation:
         backbone = getattr(model, "backbone", model)
         layers = list(itertools.chain(*backbone.layers_of_stages()))
         self._blocks = {layer.name: layer for layer in layers if layer.name in self.names}
-        first = [layer.name for layer in layers].index(self.names[0])
         if where == "response":
             inside = _means_before(BlockFeatures(model, names, "gelu"), self._blocks, batches)
             changed = {
                 name: _ablated(self._blocks[name].response, *inside[name], after=means[name])
                 for name in self.names
             }
-            rest = [
+            steps = [
                 BlockWithResponse(layer, changed[layer.name]) if layer.name in changed else layer
-                for layer in layers[first:]
+                for layer in layers
             ]
         else:
             changed = {name: KeptChannels(values) for name, values in means.items()}
-            rest = [
-                part
-                for layer in layers[first:]
-                for part in (layer, changed.get(layer.name))
-                if part is not None
-            ]
+            pairs = ((layer, changed.get(layer.name)) for layer in layers)
+            steps = [step for pair in pairs for step in pair if step is not None]
+        first = next(place for place, step in enumerate(steps) if step not in layers)
         self._changed = changed
-        self._before, self._rest = _Chain(layers[:first]), _Rest(rest, _head_of(model))
+        self._before, self._rest = _Chain(steps[:first]), _Rest(steps[first:], _head_of(model))
 
     def outputs(self, batches, ablations, on_batch=None):
         """What the model gives under each of several ablations.
