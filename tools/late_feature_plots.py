@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from keras_convnextv2.analysis.figures import new_figure, plain, save
 from tools.late_feature_report import head_of, largest_share, means_by_removed, probe_of
 
 _STYLES = {"redundancy": "-", "random": "--", "response": ":"}
+_BY = {"redundancy": "most redundant first", "random": "at random", "response": "weakest first"}
 
 
 def save_subsets(path, models):
@@ -45,40 +47,41 @@ def save_components(path, models):
 
 
 def save_removals(path, models):
-    """A column a block and place, with N frozen or not; a row for the probe and for the head."""
+    """Three panels a block: after the response with N frozen and recomputed, and at its output; of
+    the probe and, where a model has one, of its own head."""
     first = next(iter(models.values()))["removals"]
-    columns = [
-        (block, where, relative)
-        for block, places in first.items()
-        for where in places
-        for relative in (("frozen", "recomputed") if where == "response" else ("frozen",))
-    ]
-    has_head = any(_has_head(model) for model in models.values())
+    places = (("response", "frozen"), ("response", "recomputed"), ("output", "frozen"))
+    readings = [False, *([True] if any(map(_has_head, models.values())) else [])]
     panels = [
-        (column, head) for head in ((False, True) if has_head else (False,)) for column in columns
+        (block, *place, of_head) for block in first for of_head in readings for place in places
     ]
-    figure, all_axes = _panels(panels, len(columns))
-    for ((block, where, relative), head), axes in zip(panels, all_axes, strict=False):
+    figure, all_axes = _panels(panels, len(places))
+    for panel, axes in zip(panels, all_axes, strict=True):
         for number, (name, model) in enumerate(models.items()):
-            found = model["removals"].get(block)
-            if found is None or (head and not _has_head(model)):
-                continue
-            rows = found[where]["rows"]
-            value = head_of if head else probe_of(largest_share(rows[0]["probe"]))
-            for by, style in _STYLES.items():
-                means = means_by_removed(rows, by, relative, value)
-                places = [float(share.rstrip("%")) for share in means]
-                if len(places) > 1:
-                    label = name if by == "redundancy" else None
-                    accuracies = [100 * mean for mean in means.values()]
-                    axes.plot(places, accuracies, style, color=f"C{number}", label=label)
+            _removals(axes, model, *panel, color=f"C{number}", name=name)
+        block, where, relative, of_head = panel
         of_n = f", N {relative}" if where == "response" else ""
-        reading = "own head" if head else "probe"
+        reading = "own head" if of_head else "probe"
         axes.set_title(f"{block}, {where}{of_n}\n{reading}", fontsize=9)
         axes.set_xlabel("channels replaced by their means, %", fontsize=8)
     for by, style in _STYLES.items():
-        all_axes[0].plot([], [], style, color="grey", label=f"by {by}")
+        all_axes[0].plot([], [], style, color="grey", label=_BY[by])
     _finish(figure, all_axes, path)
+
+
+def _removals(axes, model, block, where, relative, of_head, color, name):
+    found = model["removals"].get(block)
+    if found is None or (of_head and not _has_head(model)):
+        return
+    rows = found[where]["rows"]
+    value = head_of if of_head else probe_of(largest_share(rows[0]["probe"]))
+    for by, style in _STYLES.items():
+        means = means_by_removed(rows, by, relative, value)
+        if len(means) > 1:  # a model without GRN has no N
+            places = [float(share.rstrip("%")) for share in means]
+            label = plain(name, 30) if by == "redundancy" else None
+            accuracies = [100 * mean for mean in means.values()]
+            axes.plot(places, accuracies, style, marker=".", ms=4, color=color, label=label)
 
 
 PICTURES = {"subsets": save_subsets, "components": save_components, "removals": save_removals}
@@ -89,20 +92,16 @@ def _has_head(model):
 
 
 def _panels(panels, columns):
-    from keras_convnextv2.analysis.figures import new_figure
-
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     figure = new_figure(3.4 * columns, 3.1 * rows + 0.4)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    axes = figure.subplots(rows, columns, squeeze=False, sharey="row").ravel()
     for unused in axes[len(panels) :]:
         unused.set_visible(False)
     return figure, list(axes)
 
 
 def _spread(axes, places, groups, number, name, style="-"):
-    from keras_convnextv2.analysis.figures import plain
-
     groups = [100 * np.asarray(values) for values in groups]
     means, deviations = [values.mean() for values in groups], [values.std() for values in groups]
     label = None if name is None else plain(name, 30)
@@ -113,8 +112,6 @@ def _spread(axes, places, groups, number, name, style="-"):
 
 
 def _finish(figure, all_axes, path):
-    from keras_convnextv2.analysis.figures import save
-
     for axes in all_axes:
         axes.grid(alpha=0.3)
         axes.tick_params(labelsize=8)

@@ -34,8 +34,9 @@ def removal_order(features, by, seed=0):
         >>> from keras_convnextv2.analysis import removal_order
         >>> one, other = np.random.default_rng(0).normal(size=(2, 50))
         >>> features = np.stack([one, 3 * other, one + 0.1 * other, 0 * one], axis=1)
-        >>> removal_order(features, "redundancy").tolist()[:2]  # the constant, a double
-        [3, 2]
+        >>> first, second, *_ = removal_order(features, "redundancy").tolist()
+        >>> first, second in (0, 2)  # the constant, then one of the two that are nearly equal
+        (3, True)
         >>> removal_order(features, "response").tolist()[-1]  # the strongest last
         1
     """
