@@ -6,6 +6,7 @@ from recipes.progress_line import ProgressLine
 from tools import probed_models
 
 DISTANCES = {"distance_after_gelu": "gelu", "distance_after_response": "response"}
+DISTANCE_IMAGES = 250  # of the test images at most
 HEAD = "own head"
 
 
@@ -42,7 +43,7 @@ def _distance_of_last_stage(probed, where):
 
     names = [name for name in BlockFeatures(probed.model).names if name.startswith("stage3_")]
     features = BlockFeatures(probed.model, names, where)
-    batches = probed.batches("test", 1000)
+    batches = probed.batches("test", DISTANCE_IMAGES)
     found = features.measure(batches, {"distance": channel_cosine_distance})
     return float(np.mean([of_block["distance"].mean() for of_block in found.values()]))
 

@@ -65,7 +65,11 @@ class AblatedResponse(RegionLayer):
     def __init__(self, response, before, after, **options):
         super().__init__(**options)
         self.response = response
-        self.before, self.after = KeptChannels(before), KeptChannels(after)
+        dtype = self.dtype_policy
+        self.before, self.after = (
+            KeptChannels(before, dtype=dtype),
+            KeptChannels(after, dtype=dtype),
+        )
 
     def call(self, x, region=None):
         return self.after(self.respond(self.before(x), region_of(region, None)))

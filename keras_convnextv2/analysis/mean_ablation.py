@@ -119,7 +119,10 @@ class MeanAblation:
                 for layer in layers
             ]
         else:
-            changed = {name: KeptChannels(values) for name, values in means.items()}
+            changed = {
+                name: KeptChannels(values, dtype=self._blocks[name].dtype_policy)
+                for name, values in means.items()
+            }
             pairs = ((layer, changed.get(layer.name)) for layer in layers)
             steps = [step for pair in pairs for step in pair if step is not None]
         first = next(place for place, step in enumerate(steps) if step not in layers)
@@ -232,9 +235,10 @@ def _relative_by(epsilon):
 
 
 def _ablated(response, before, relative, after):
+    dtype = response.dtype_policy
     if relative is None:
-        return AblatedResponse(response, before, after)
-    return AblatedGRN(response, before, after, relative)
+        return AblatedResponse(response, before, after, dtype=dtype)
+    return AblatedGRN(response, before, after, relative, dtype=dtype)
 
 
 def _head_of(model):

@@ -15,13 +15,14 @@ BLOCK = "stage2_block0"  # there is another stage after it
 REMOVED = [0, 3, 4, 11, 30]
 
 
-def make_classifier(response="grn", seed=0):
+def make_classifier(response="grn", seed=0, dtype=None):
     block = kc.BlockSpec(response=response)
     backbone = kc.ConvNeXtV2Backbone(
         kc.Variant((1, 1, 1, 1), (4, 6, 8, 12), block=block),
         (16, 24, 3),
         stem_stride=1,
         drop_path_rate=0.2,
+        dtype=dtype,
     )
     classifier = kc.ConvNeXtV2Classifier(backbone, 3)
     randomize(classifier, np.random.default_rng(seed))
@@ -143,6 +144,16 @@ def test_another_response_is_computed_of_what_is_left(response, images):
     )
     np.testing.assert_allclose(whole, model.predict(images, verbose=0), rtol=1e-4, atol=1e-5)
     assert min(np.abs(whole - one).max(), np.abs(one - other).max()) > 1e-3
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("where", ["response", "output"])
+def test_half_precision_computes_as_the_model_does(where, images):
+    model = make_classifier(dtype="mixed_bfloat16")
+    (found,) = MeanAblation(model, [BLOCK], [(images,)], where).outputs([(images,)], [Ablation()])
+    now = model.predict(images, verbose=0)
+    # bfloat16 rounds by 2^-9: GELU and GRN are one operation there and two here.
+    assert np.abs(found["logits"] - now).max() < 0.05 * np.abs(now).max()
 
 
 @pytest.mark.one_backend
