@@ -13,6 +13,19 @@ from pathlib import Path
 _PREFIX = "unfinished"
 
 
+def make_folders(path):
+    """Makes a folder and what is missing above it; their names survive a loss of power too.
+
+    Args:
+        path: str or Path; may be there.
+    """
+    path = Path(path)
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in reversed(missing):
+        _bring_to_disk(folder.parent)
+
+
 @contextlib.contextmanager
 def whole_file(path):
     """Gives a name beside `path` to write to; when the block ends that file becomes `path`.
@@ -27,7 +40,7 @@ def whole_file(path):
         Path, with the ending of `path`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent)
     unfinished = path.with_name(f"{_PREFIX}.{os.getpid()}.{path.name}")
     try:
         yield unfinished
@@ -54,7 +67,8 @@ def whole_folder(path, replace=False):
         path.with_name(f"{_PREFIX}.{os.getpid()}.{name}")
         for name in (path.name, f"before.{path.name}")
     )
-    unfinished.mkdir(parents=True)
+    make_folders(path.parent)
+    unfinished.mkdir()
     try:
         yield unfinished
         _bring_all_to_disk(unfinished)

@@ -91,9 +91,9 @@ def write(folder, result, classes, predictions, batches, num_worst):
         num_worst: int, mistakes to show.
     """
     from keras_convnextv2 import analysis
-    from keras_convnextv2.whole_files import whole_file
+    from keras_convnextv2.whole_files import make_folders, whole_file
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folders(folder)
     probabilities, labels = predictions.probabilities, predictions.labels
     source = batches.source
     names, several = source.class_names, labels.ndim == 2

@@ -35,6 +35,7 @@ class Validation(keras.callbacks.Callback):
         self.batches = batches
         self.folder = Path(settings.output_dir) / "checkpoints"
         self.patience = settings.early_stopping_epochs
+        self.allow_changes = settings.allow_changed_settings
         self.best, self.best_epoch, self.num_since, self.num_measured = None, None, 0, 0
         self.goes_on = False  # where a part of the training was stopped
         self.monitor = settings.monitor
@@ -69,18 +70,25 @@ class Validation(keras.callbacks.Callback):
 
     def get_state(self):
         """For `Checkpoints`."""
-        return [self.best, self.best_epoch, self.num_since, self.num_measured]
+        images = None if self.batches is None else self.batches.state()["images"]
+        return [self.best, self.best_epoch, self.num_since, self.num_measured, images]
 
     def set_state(self, state):
         """Goes on where the training was saved.
 
         Raises:
-            ValueError: it is no state.
+            ValueError: it is no state, or the validation images are others.
         """
-        best, best_epoch, *counts = state
+        best, best_epoch, *counts, images = state
         is_pair = best is best_epoch is None or (type(best) is float and type(best_epoch) is int)
         if not is_pair or [type(count) for count in counts] != [int, int]:
             raise ValueError(f"these are no figures of a validation: {str(state)[:60]}")
+        if changed := self._changed(images):
+            told = f"the validation images are of other {' and '.join(changed)}"
+            if not self.allow_changes:
+                raise ValueError(told)
+            print(f"{told}: the best epoch is one of those that follow.", file=sys.stderr)
+            best = best_epoch = None
         self.best, self.best_epoch, (self.num_since, self.num_measured) = best, best_epoch, counts
         if self.best_epoch is not None and not self._path_of(self.best_epoch).is_file():
             print(
@@ -140,6 +148,11 @@ class Validation(keras.callbacks.Callback):
             logits.append(keras.ops.convert_to_numpy(classifier.predict_on_batch(images)))
             labels.append(np.asarray(of_batch))
         return fit_temperature(np.concatenate(logits), np.concatenate(labels))
+
+    def _changed(self, images):
+        from keras_convnextv2.data.fingerprint import changes
+
+        return [] if self.batches is None else changes(images, self.batches.state()["images"])
 
     def _path_of(self, epoch):
         return self.folder / f"best-{epoch}.safetensors"

@@ -12,7 +12,7 @@ import pytest
 
 import keras_convnextv2 as kc
 from keras_convnextv2.analysis import Features, feature_cache
-from keras_convnextv2.whole_files import whole_file, whole_folder
+from keras_convnextv2.whole_files import make_folders, whole_file, whole_folder
 from tests.reference.faulty_disk import ERRORS, FaultyDisk
 from tests.reference.processes import run_python
 
@@ -172,3 +172,25 @@ def test_a_killed_program_leaves_the_file_before(tmp_path):
     assert json.loads(path.read_text())[-1] == 1
     (left,) = set(tmp_path.iterdir()) - {path}
     assert left.name.startswith("unfinished.") and os.path.getsize(left) <= 4
+
+
+@pytest.mark.parametrize("write", [write_text, write_folder, lambda _, path: make_folders(path)])
+def test_names_of_new_folders_are_brought_to_the_disk(tmp_path, monkeypatch, write):
+    synced, opened = [], {}
+    real_open, real_fsync = os.open, os.fsync
+
+    def remember(path, *args, **kwargs):
+        number = real_open(path, *args, **kwargs)
+        opened[number] = str(path)
+        return number
+
+    monkeypatch.setattr(os, "open", remember)
+    monkeypatch.setattr(
+        os, "fsync", lambda number: synced.append(opened[number]) or real_fsync(number)
+    )
+    write(1, tmp_path / "runs" / "mine" / "kept")
+    # A name is in the folder above it.
+    assert synced[:2] == [str(tmp_path), str(tmp_path / "runs")]
+    synced.clear()
+    make_folders(tmp_path / "runs" / "mine")
+    assert not synced

@@ -7,7 +7,7 @@ import keras
 from keras_convnextv2.data.batch_reader import BatchReader, error_of
 from keras_convnextv2.data.batch_settings import check_batch_settings
 from keras_convnextv2.data.epoch_order import batch_plans
-from keras_convnextv2.data.fingerprint import fingerprint
+from keras_convnextv2.data.fingerprint import changes, fingerprint
 from keras_convnextv2.data.framing import as_framing
 from keras_convnextv2.data.preprocessing import preprocess
 from keras_convnextv2.data.reading_ahead import ReadingAhead
@@ -222,7 +222,7 @@ class ImageBatches(keras.utils.PyDataset):
         """Goes on where `state` was taken, with any number of workers and of shards.
 
         Other images are noticed by their number, names and labels, and by their contents as far as
-        `fingerprint` looks at them: the sizes of 20,000 files, the first megabyte of 100.
+        `fingerprint` looks at them: files of a gigabyte in all, or as many of more.
 
         `epoch` is that of the state. As long as it is, `batches[0]` is the first batch that was not
         done, and `len(batches)` the number of those; the next epoch is whole. Keras counts the
@@ -239,7 +239,7 @@ class ImageBatches(keras.utils.PyDataset):
             for name, value in self._identity().items()
             if state.get(name) != value
         ]
-        if changed := self._changed(state):
+        if changed := changes(state.get("images"), self._known_images()):
             others.append(f"images of other {' and '.join(changed)}")
         if others:
             raise ValueError(
@@ -276,13 +276,6 @@ class ImageBatches(keras.utils.PyDataset):
         if self._images is None:
             self._images = fingerprint(self.source)
         return self._images
-
-    def _changed(self, state):
-        """What of the images has changed since a state was taken, a list of words."""
-        saved = state.get("images")  # that of a version before has none
-        saved = saved if isinstance(saved, dict) else {}
-        now = self._known_images()
-        return [what for what in now if saved.get(what, now[what]) != now[what]]
 
     def _num_left_out(self):
         epoch, count = self.resumed

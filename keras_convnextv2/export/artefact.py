@@ -18,7 +18,7 @@ from keras_convnextv2.export.arguments import (
 from keras_convnextv2.export.errors import ExportError
 from keras_convnextv2.export.formats import format_of, require, write
 from keras_convnextv2.export.network import demand_exportable, network_of
-from keras_convnextv2.whole_files import put, whole_file
+from keras_convnextv2.whole_files import make_folders, put, whole_file
 
 _NUM_CALIBRATION = 100  # images, where none are given
 
@@ -118,7 +118,7 @@ def export_model(
         check_unchanged(settings, make_settings(model, normalisation=normalisation))
     else:
         network = as_asked(network_of(model), settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent)
     with tempfile.TemporaryDirectory(prefix="unfinished.", dir=path.parent) as folder:
         unfinished = Path(folder, path.name)
         kept_float = None

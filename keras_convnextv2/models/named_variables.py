@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import re
 
 import keras
@@ -43,7 +44,7 @@ def _is_float(variable):
 
 def _children(layer):
     """Yields (path, layer within), as Keras saves them: by attribute, in a list by class."""
-    for attribute in sorted(set(dir(layer)) - set(dir(keras.layers.Layer))):
+    for attribute in sorted(set(dir(layer)) - _of_any_layer()):
         value = None if attribute.startswith("_") else getattr(layer, attribute, None)
         if isinstance(value, keras.layers.Layer):
             yield attribute, value
@@ -54,6 +55,11 @@ def _children(layer):
                     kind = snake_case(child)
                     yield f"{attribute}/{numbered(kind, counts[kind])}", child
                     counts[kind] += 1
+
+
+@functools.cache
+def _of_any_layer():
+    return frozenset(dir(keras.layers.Layer))
 
 
 def numbered(name, number):

@@ -65,13 +65,14 @@ def take_snapshot(model, state, with_metrics, buffers=None):
     """
     buffers = {} if buffers is None else buffers
     states.bring_up_to_date(model)
-    training = states.others_of(model)
+    weights = states.weights_of(model)
+    training = states.others_of(model, weights)
     if with_metrics:
         training |= states.metrics_of(model)
     return Snapshot(
         keras.saving.serialize_keras_object(model),
         description_of(model),
-        states.copied(states.weights_of(model), buffers),
+        states.copied(weights, buffers),
         states.copied(training, buffers),
         state,
     )
@@ -210,7 +211,8 @@ class Checkpoint:
         Raises:
             CheckpointError: it is of another model, or of one that was compiled in another way.
         """
-        weights, others = states.weights_of(model), states.others_of(model)
+        weights = states.weights_of(model)
+        others = states.others_of(model, weights)
         read = [(weights, _arrays(weights, self.weights))]
         stayed = []
         for kind, words in (("model", "counters of draws"), ("optimizer", "the optimizer")):

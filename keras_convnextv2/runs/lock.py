@@ -1,6 +1,7 @@
 """One program at a time in a folder."""
 
 from keras_convnextv2.runs.errors import CheckpointError
+from keras_convnextv2.whole_files import make_folders
 
 
 def locked(folder, name="training.lock"):
@@ -18,7 +19,7 @@ def locked(folder, name="training.lock"):
     """
     import filelock
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folders(folder)
     lock = filelock.FileLock(folder / name)
     try:
         lock.acquire(timeout=0)

@@ -24,12 +24,16 @@ def weights_of(model):
     return {name: v for name, v in named.items() if isinstance(v, keras.Variable)}
 
 
-def others_of(model):
+def others_of(model, weights):
     """{name: Keras variable} of the rest: what counts steps and draws, and the optimizer's.
 
     The optimizer's are numbered: they come in one order on every backend.
+
+    Args:
+        model: compiled.
+        weights: what `weights_of` gives of it.
     """
-    named = {id(variable) for variable in weights_of(model).values()}
+    named = {id(variable) for variable in weights.values()}
     rest = [variable for variable in model.variables if id(variable) not in named]
     return _numbered("model", rest) | _numbered("optimizer", model.optimizer.variables)
 
@@ -49,13 +53,21 @@ def copied(variables, buffers):
     """
     copies = {}
     for name, variable in variables.items():
-        value = keras.ops.convert_to_numpy(variable.value)
+        value = _readable(variable.value)
         buffer = buffers.get(name)
         if buffer is None or (buffer.shape, buffer.dtype) != (value.shape, value.dtype):
             buffer = buffers[name] = np.empty(value.shape, value.dtype)
         np.copyto(buffer, value)
         copies[name] = buffer
     return copies
+
+
+def _readable(value):
+    """A tensor as NumPy reads it: its own memory, where NumPy has the dtype and the device."""
+    try:
+        return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    except TypeError:  # as bfloat16
+        return keras.ops.convert_to_numpy(value)
 
 
 def bring_up_to_date(model):

@@ -109,7 +109,6 @@ def _write_folder(folder, format, sizes, stored, description):
             f"{format.name} has no name for {sizes.describe()}, which a folder needs. Save a file: "
             f"{folder}.safetensors"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / SAFETENSORS_NAME) as temporary:
         safetensors_file.write(temporary, stored, description)
     with whole_file(folder / CONFIG_NAME) as temporary:

@@ -1,5 +1,6 @@
 """The epoch that is kept: the weights that were measured, whatever optimizer comes after them."""
 
+import json
 import types
 import warnings
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import keras_convnextv2 as kc
+from keras_convnextv2.data import ImageBatches, open_source
 from keras_convnextv2.training.averaged_weights import averaged_weights
 from keras_convnextv2.training.classification_loss import classification_loss
 from keras_convnextv2.training.optimizers import adamw
@@ -34,6 +36,12 @@ class Remember(keras.callbacks.Callback):
             self.averages.append(self.model.get_weights())
 
 
+def _settings(folder, **others):
+    """As far as `Validation` looks at them."""
+    settings = {"early_stopping_epochs": 0, "monitor": None, "allow_changed_settings": False}
+    return types.SimpleNamespace(output_dir=folder, **{**settings, **others})
+
+
 @pytest.mark.parametrize(
     ("dtype", "multi_label"), [("mixed_bfloat16", False), ("mixed_float16", True)]
 )
@@ -47,9 +55,7 @@ def test_the_best_epoch_of_an_earlier_phase_is_taken_exactly(dtype, multi_label,
     labels = np.arange(8) % 3
     if multi_label:
         labels = np.eye(3, dtype="float32")[labels]
-    settings = types.SimpleNamespace(
-        output_dir=tmp_path, early_stopping_epochs=0, monitor="negative_log_likelihood"
-    )
+    settings = _settings(tmp_path, monitor="negative_log_likelihood")
     chooser, remember = Validation(Batches([(images, labels)]), settings), Remember()
 
     def fit(first, end, rate):
@@ -86,8 +92,34 @@ def test_the_best_epoch_of_an_earlier_phase_is_taken_exactly(dtype, multi_label,
 
 @pytest.mark.one_backend
 def test_without_validation_images_no_epoch_is_chosen(tmp_path):
-    settings = types.SimpleNamespace(output_dir=tmp_path, early_stopping_epochs=0, monitor=None)
-    chooser = Validation(None, settings)
+    chooser = Validation(None, _settings(tmp_path))
     chooser.on_epoch_end(0, {})
     chooser.take_best(None)
     assert chooser.best_epoch is None and not list(tmp_path.iterdir())
+
+
+@pytest.mark.one_backend
+def test_other_validation_images_are_noticed(tmp_path, capsys):
+    def make(pixel, **settings):
+        images = np.full((6, 4, 4, 3), 7, "uint8")
+        images[3, 2, 1, 0] = pixel
+        kept = {"mean": [0.5] * 3, "std": [0.25] * 3, "class_names": ["a", "b"]}
+        np.savez(tmp_path / "validation.npz", images=images, labels=np.arange(6) % 2, **kept)
+        batches = ImageBatches(open_source(tmp_path, "validation"), (4, 4), 2, labelled=True)
+        return Validation(batches, _settings(tmp_path, **settings))
+
+    best = tmp_path / "checkpoints" / "best-3.safetensors"
+    best.parent.mkdir()
+    best.touch()
+    before = make(7)
+    before.set_state([0.9, 3, 1, 4, before.get_state()[4]])
+    state = json.loads(json.dumps(before.get_state()))
+    same = make(7)
+    same.set_state(state)
+    assert (same.best, same.best_epoch) == (0.9, 3)
+    with pytest.raises(ValueError, match="^the validation images are of other contents$"):
+        make(8).set_state(state)
+    other = make(8, allow_changed_settings=True)
+    other.set_state(state)
+    assert (other.best, other.best_epoch, other.num_measured) == (None, None, 4)
+    assert "the best epoch is one of those that follow" in capsys.readouterr().err

@@ -42,6 +42,7 @@ def _fit(folder, *others):
         for shuffle in (True, False)
     )
     settings = {"output_dir": folder, "early_stopping_epochs": 0, "monitor": "accuracy"}
+    settings["allow_changed_settings"] = True
     callbacks = [
         Validation(validated, types.SimpleNamespace(**settings)),
         WriteMetrics(folder / "metrics.jsonl", _NUM_IMAGES),
