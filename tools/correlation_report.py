@@ -80,9 +80,8 @@ def save_picture(path, result):
                 for model in models
                 if model["about"]["kind"] == kind and model["measures"][measure] is not None
             ]
-            axes.plot(
-                *zip(*pairs, strict=True), "o", ms=4, alpha=0.7, label=kind
-            ) if pairs else None
+            values, found = ([pair[place] for pair in pairs] for place in (0, 1))
+            axes.plot(values, found, "o", ms=4, alpha=0.7, label=kind)
         axes.set_title(f"{words}\n{_spearman(result, measure, accuracy)}", fontsize=9)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)

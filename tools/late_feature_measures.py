@@ -35,6 +35,12 @@ class Options:
 
 def measure(probed, options):
     """A dict that JSON can hold: "about", "subsets", "components", "removals" and "fixed"."""
+    from keras_convnextv2.analysis import BlockFeatures
+
+    last = last_blocks(probed.model)
+    blocks = options.blocks or (last["stage2"], last["stage3"])
+    known = BlockFeatures(probed.model).names
+    BlockFeatures(probed.model, blocks)  # or a name that is none would be found only in the end
     pooled = {split: stage_features(probed, split) for split in ("train", "test")}
     say = ProgressLine(f"{probed.name}: probes of channels and components")
     subsets, components = {}, {}
@@ -44,13 +50,17 @@ def measure(probed, options):
         components[stage] = _components(*pair, options)
         say(number + 1, len(pooled["train"]))
     say.end("measured")
-    removals, fixed = _ablated(probed, options)
+    removals = {
+        block: {where: _removals(probed, block, where, options) for where in ("response", "output")}
+        for block in blocks
+    }
+    has_grn = probed.about()["response"] == "grn"
     return {
         "about": probed.about(),
         "subsets": subsets,
         "components": components,
         "removals": removals,
-        "fixed": fixed,
+        "fixed": _fixed(probed, known, options) if has_grn else [],
     }
 
 
@@ -111,21 +121,6 @@ def _of_all_labels(train, probe):
             what: [value for result in results for value in result[what]] for what in results[0]
         }
     return found
-
-
-def _ablated(probed, options):
-    """({block: {place: rows}}, rows of all blocks with N at its mean)."""
-    from keras_convnextv2.analysis import BlockFeatures
-
-    known = BlockFeatures(probed.model).names
-    last = last_blocks(probed.model)
-    blocks = options.blocks or (last["stage2"], last["stage3"])
-    removals = {
-        block: {where: _removals(probed, block, where, options) for where in ("response", "output")}
-        for block in blocks
-    }
-    has_grn = probed.about()["response"] == "grn"
-    return removals, _fixed(probed, known, options) if has_grn else []
 
 
 def _removals(probed, block, where, options):
