@@ -43,12 +43,16 @@ def measure(probed, options):
     BlockFeatures(probed.model, blocks)  # or a name that is none would be found only in the end
     pooled = {split: stage_features(probed, split) for split in ("train", "test")}
     say = ProgressLine(f"{probed.name}: probes of channels and components")
-    subsets, components = {}, {}
-    for number, stage in enumerate(pooled["train"]):
-        pair = [(pooled[split][stage], getattr(probed, split).labels) for split in pooled]
+    pairs = {
+        stage: [(pooled[split][stage], getattr(probed, split).labels) for split in pooled]
+        for stage in pooled["train"]
+    }
+    subsets = {}
+    for stage, pair in pairs.items():
         subsets[stage] = _subsets(*pair, options)
-        components[stage] = _components(*pair, options)
-        say(number + 1, len(pooled["train"]))
+        say(len(subsets), len(pairs) + 1)
+    stage = list(pairs)[-1]
+    components = {stage: _components(*pairs[stage], options)}
     say.end("measured")
     removals = {
         block: {where: _removals(probed, block, where, options) for where in ("response", "output")}
