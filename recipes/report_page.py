@@ -13,7 +13,10 @@ TEMPLATES = Path(__file__).parent / "report_templates"
 _SECTIONS = {
     "Curves": (),
     "Probes": ("probes",),
-    "Collapse": ("channels' cosine distance", "effective rank", "spectrum and deviation"),
+    "Collapse": (
+        *("channels' cosine distance", "effective rank", "spectrum and deviation"),
+        "teacher's deviation",
+    ),
 }
 
 

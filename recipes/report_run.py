@@ -12,7 +12,8 @@ from .report_words import is_number, shown, words
 
 METRICS, RECORD, RESULT = "metrics.jsonl", "run.json", "result.json"
 _EVALUATION = "report.json"
-_OF_EACH_KIND = {"pretrain": "A pretraining by FCMAE", "finetune": "A fine-tuning"}
+_OF_EACH_KIND = {"pretrain": "A pretraining", "finetune": "A fine-tuning"}
+_OBJECTIVES = {"fcmae": "FCMAE", "latent": "latent prediction"}
 # The figures that a page begins with, of those that there are.
 _HEADLINES = (
     *("test_accuracy", "test_mean_average_precision", "test_balanced_accuracy", "test_macro_f1"),
@@ -163,7 +164,11 @@ def sentence(run):
             "The figures of a classifier." if run.evaluation else "A run whose settings are lost."
         )
     settings = run.settings
-    parts = [_OF_EACH_KIND.get(run.kind, "A run"), f"of {_model(settings)}"]
+    parts = [_OF_EACH_KIND.get(run.kind, "A run")]
+    if run.kind == "pretrain":
+        objective = shown(settings.get("objective") or "fcmae")
+        parts.append(f"by {_OBJECTIVES.get(objective, objective)}")
+    parts.append(f"of {_model(settings)}")
     images = settings.get("data_dir") or "the embedded images"
     size = settings.get("size")
     at = f" at {_times(size)} pixels" if isinstance(size, list) else ""

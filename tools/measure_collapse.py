@@ -37,7 +37,7 @@ from recipes import (
     saved_models,
     training_flags,
 )
-from tools import collapse_table, model_measures
+from tools import collapse_table, model_measures, named_weights
 
 FLAGS = flags.FLAGS
 
@@ -108,14 +108,9 @@ def main():
 
 def _names(weights):
     """{short name: what to load}, None for random weights; they come first."""
-    named = {}
-    if FLAGS.variant or FLAGS.depths or FLAGS.response or not weights:
-        named["random"] = None
-    for source in dict.fromkeys(weights):
-        parts = source.rstrip("/").split("/")
-        names = ("/".join(parts[-count:]) for count in range(1, len(parts) + 1))
-        named[next((name for name in names if name not in named), source)] = source
-    return named
+    has_random = FLAGS.variant or FLAGS.depths or FLAGS.response or not weights
+    found = {"random": None} if has_random else {}
+    return {**found, **named_weights.named(weights, taken=found)}
 
 
 def _measure(name, weights):

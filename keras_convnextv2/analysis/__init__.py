@@ -22,14 +22,21 @@ from keras_convnextv2.analysis.classification import (
 from keras_convnextv2.analysis.collapse import collapse_by_block
 from keras_convnextv2.analysis.collapse_deviation import collapse_deviation
 from keras_convnextv2.analysis.confusion_picture import save_confusion_matrix
+from keras_convnextv2.analysis.correlation import correlation
 from keras_convnextv2.analysis.curves import DrawCurves, draw_curves
 from keras_convnextv2.analysis.distance_picture import save_distance_curves
 from keras_convnextv2.analysis.feature_cache import cached_features, source_identity
+from keras_convnextv2.analysis.feature_subsets import (
+    channel_subset_probe,
+    principal_component_probe,
+)
 from keras_convnextv2.analysis.features import Features, compute_features, feature_model
 from keras_convnextv2.analysis.kernel_alignment import linear_cka
+from keras_convnextv2.analysis.label_fraction import label_fraction
 from keras_convnextv2.analysis.lars import LarsSettings, lars_probe
 from keras_convnextv2.analysis.lidar import lidar
 from keras_convnextv2.analysis.logistic_regression import logistic_probe
+from keras_convnextv2.analysis.mean_ablation import Ablation, MeanAblation
 from keras_convnextv2.analysis.multi_label import (
     average_precisions,
     mean_average_precision,
@@ -44,8 +51,10 @@ from keras_convnextv2.analysis.reconstruction_frames import (
     save_reconstruction_animation,
 )
 from keras_convnextv2.analysis.reliability_diagram import save_reliability_diagram
+from keras_convnextv2.analysis.removal_order import removal_order
 from keras_convnextv2.analysis.representation_measures import representation_measures
 from keras_convnextv2.analysis.ridge import few_shot_probe, ridge_probe
+from keras_convnextv2.analysis.ridge_sweep import tuned_ridge_probe
 from keras_convnextv2.analysis.spectrum import alpha_req, participation_ratio, rankme
 from keras_convnextv2.analysis.summary import classification_summary
 from keras_convnextv2.analysis.watch_collapse import WatchCollapse
@@ -53,6 +62,13 @@ from keras_convnextv2.analysis.watch_probes import WatchProbes
 from keras_convnextv2.analysis.worst_mistakes import Mistake, save_worst_mistakes, worst_mistakes
 
 __all__ = [
+    "Ablation",
+    "MeanAblation",
+    "channel_subset_probe",
+    "label_fraction",
+    "principal_component_probe",
+    "removal_order",
+    "tuned_ridge_probe",
     "BlockFeatures",
     "WatchCollapse",
     "channel_cosine_distance",
@@ -84,6 +100,7 @@ __all__ = [
     "classification_summary",
     "compute_features",
     "confusion_matrix",
+    "correlation",
     "draw_curves",
     "feature_model",
     "few_shot_probe",

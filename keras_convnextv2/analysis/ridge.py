@@ -42,8 +42,8 @@ def ridge_scores(train, labels, test, num_classes, l2=LAMBDA):
     if not l2 > 0:
         raise ValueError(f"`l2` must be positive. Received: {l2!r}")
     standardise = standardiser(train)
-    x, x_test = (_with_bias(standardise(features)) for features in (train, test))
-    y = np.where(labels[:, None] == np.arange(num_classes), 1.0, -1.0)  # (N, K)
+    x, x_test = (with_bias(standardise(features)) for features in (train, test))
+    y = targets(labels, num_classes)
     if len(x) >= x.shape[1]:
         weights = np.linalg.solve(x.T @ x + l2 * np.eye(x.shape[1]), x.T @ y)
     else:
@@ -131,7 +131,13 @@ def few_shot_probe(train, test, shots=SHOTS, num_seeds=NUM_SEEDS, l2=LAMBDA):
     return ProbeResult("ridge", {key: tuple(value) for key, value in accuracies.items()}, settings)
 
 
-def _with_bias(features):
+def targets(labels, num_classes):
+    """(N, K): 1 for the class of an image, -1 for others."""
+    return np.where(labels[:, None] == np.arange(num_classes), 1.0, -1.0)
+
+
+def with_bias(features):
+    """Features (N, d) and a constant for the bias, (N, d + 1)."""
     return np.pad(features, ((0, 0), (0, 1)), constant_values=BIAS_CONSTANT)
 
 

@@ -76,10 +76,19 @@ def grn(x, gamma, beta, epsilon, region):
     The statistics, and the result before it is cast to the dtype of x, are float32; float16
     saturates instead of overflowing. `gamma` and `beta` are float32 (C,).
     """
-    norm = norm_over_positions(x, region)  # (B, 1, 1, C)
-    scaled, _ = response(keras.ops, norm, epsilon)
-    # One multiply and one add over the map: gamma * (x * N) + beta + x.
-    y = keras.ops.cast(x, "float32") * (1.0 + gamma * scaled) + beta
+    return calibrated(x, gamma, beta, relative_responses(x, epsilon, region))
+
+
+def relative_responses(x, epsilon, region):
+    """N of GRN, how strong each channel is beside the others: float32 (B, 1, 1, C)."""
+    relative, _ = response(keras.ops, norm_over_positions(x, region), epsilon)
+    return relative
+
+
+def calibrated(x, gamma, beta, relative):
+    """gamma * (x * N) + beta + x, N being `relative`, (B, 1, 1, C) or (C,)."""
+    # One multiply and one add over the map.
+    y = keras.ops.cast(x, "float32") * (1.0 + gamma * relative) + beta
     if keras.backend.standardize_dtype(x.dtype) == "float16":
         y = keras.ops.clip(y, -65504.0, 65504.0)
     return keras.ops.cast(y, x.dtype)

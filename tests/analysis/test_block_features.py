@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import scipy.special
 
 import keras_convnextv2 as kc
 from keras_convnextv2.analysis import (
@@ -15,6 +14,14 @@ from keras_convnextv2.analysis import (
     shuffled_cosine_distance,
 )
 from keras_convnextv2.layers import responses
+from tests.reference.block_by_hand import (
+    entering,
+    gelu_of,
+    grn_of,
+    output_of,
+    relative_of,
+    value,
+)
 from tests.reference.random_weights import randomize
 
 # A bound for float32 over two blocks of a few channels: hundreds of roundings of 6e-8.
@@ -50,59 +57,24 @@ def images(rng):
     return rng.normal(size=(3, 16, 24, 3)).astype("float32")
 
 
-def value(weight):
-    return keras.ops.convert_to_numpy(weight.value).astype("float64")
-
-
-def normalised(norm, x):
-    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
-    return x * value(norm.gamma) + value(norm.beta)
-
-
-def convolved(conv, x):
-    """A convolution whose stride is its kernel's side."""
-    side = conv.kernel.shape[0]
-    batch, height, width, channels = x.shape
-    patches = x.reshape(batch, height // side, side, width // side, side, channels)
-    return np.einsum("bhiwjc,ijcd->bhwd", patches, value(conv.kernel)) + value(conv.bias)
-
-
 def by_hand(block, x):
-    """{"gelu", "response", "output"} of a block, position by position where it convolves."""
-    kernel = value(block.depthwise.kernel)[..., 0]
-    padded = np.pad(x, [(0, 0), (3, 3), (3, 3), (0, 0)])
-    y = np.zeros_like(x)
-    for row in range(7):
-        for column in range(7):
-            window = padded[:, row : row + x.shape[1], column : column + x.shape[2]]
-            y += window * kernel[row, column]
-    y = normalised(block.norm, y + value(block.depthwise.bias))
-    y = y @ value(block.expand.kernel) + value(block.expand.bias)
-    gelu = y * 0.5 * (1 + scipy.special.erf(y / np.sqrt(2)))
+    """{"gelu", "response", "output"} of a block."""
+    gelu = gelu_of(block, x)
     if block.spec.response == "grn":
-        size = np.sqrt((gelu**2).sum((1, 2), keepdims=True))
-        size = size / (size.mean(-1, keepdims=True) + 1e-6)
-        response = value(block.response.gamma) * gelu * size + value(block.response.beta) + gelu
+        response = grn_of(block.response, gelu, relative_of(gelu))
     elif block.spec.response == "halved":
         response = gelu / 2 - gelu.mean((1, 2), keepdims=True)
     else:
         response = gelu
-    y = response @ value(block.project.kernel) + value(block.project.bias)
-    if block.layer_scale is not None:
-        y = y * value(block.layer_scale.weights[0])
-    return {"gelu": gelu, "response": response, "output": x + y}
+    return {"gelu": gelu, "response": response, "output": output_of(block, x, response)}
 
 
 def expected_of(backbone, images):
     """{block: what `by_hand` gives} through the whole backbone."""
     found, x = {}, images.astype("float64")
     for layer in backbone.layers:
-        if layer.name == "stem":
-            conv, norm = layer.layers
-            x = normalised(norm, convolved(conv, x))
-        elif layer.name.endswith("_downsample"):
-            norm, conv = layer.layers
-            x = convolved(conv, normalised(norm, x))
+        if layer.name == "stem" or layer.name.endswith("_downsample"):
+            x = entering(layer, x)
         elif "_block" in layer.name:
             found[layer.name] = by_hand(layer, x)
             x = found[layer.name]["output"]
