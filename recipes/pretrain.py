@@ -104,7 +104,7 @@ def main():
     every = math.ceil(settings.epochs / _NUM_PICTURES) if draws else 0
     settings = settings.derived({"reconstruct_every": every})
     if settings.reconstruct_every and not draws:
-        raise ValueError("--reconstruct_every is of --objective=fcmae, which predicts pixels.")
+        raise ValueError("--reconstruct_every is of --objective=fcmae. Received: latent")
     variant = model_flags.variant_of(settings)
     if not settings.dry_run:
         run_folder.check(settings)
