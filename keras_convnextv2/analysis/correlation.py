@@ -14,7 +14,8 @@ def correlation(x, y):
     Hartley and Pearson, Biometrika 44 (1957).
 
     Args:
-        x, y: n floats each, 4 or more; finite.
+        x: n floats, 4 or more; finite.
+        y: n floats, each of the same model as that of x.
 
     Returns:
         {"n": int, "pearson", "spearman": floats, "spearman_interval": [low, high]}; the last three
