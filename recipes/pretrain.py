@@ -1,5 +1,7 @@
 r"""Pretrains a ConvNeXt V2 backbone on images without labels, with FCMAE (arXiv 2301.00808).
 
+With --objective=latent it predicts features in place of pixels (CNN-JEPA, arXiv 2408.07514).
+
 On the embedded images, with a small model:
     python -m recipes.pretrain --output_dir=runs/pretrained
 
@@ -15,7 +17,8 @@ tell those apart; with --measure_every, on images without labels, whether they c
 
 Leaves in the output folder: model (the backbone, for recipes.finetune), settings.flags and
 run.json, metrics.jsonl, curves.png, board (for TensorBoard), checkpoints (of the whole FCMAE),
-result.json and reconstructions.png. Stopped, it goes on when the same command is started again.
+result.json and, of FCMAE, reconstructions.png. Stopped, it goes on when the same command is started
+again.
 """
 
 from absl import flags
@@ -24,6 +27,7 @@ from . import (
     augmentation_flags,
     images,
     model_flags,
+    objectives,
     pixel_range,
     program,
     run_folder,
@@ -33,28 +37,6 @@ from . import (
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_float("mask_ratio", 0.6, "Share of each image's patches that is hidden.")
-flags.DEFINE_integer("decoder_width", None, "Channels of the decoder.")
-flags.DEFINE_integer("decoder_depth", 1, "Blocks of the decoder.", lower_bound=1)
-flags.DEFINE_string(
-    "decoder",
-    "block",
-    "block, the paper's, unet, unet_without_skips, hierarchical (SparK's) or transformer (MAE's).",
-)
-flags.DEFINE_enum(
-    "masking",
-    "sparse",
-    ["sparse", "input"],
-    "Hidden positions are absent from every layer, or zeros in the images alone; the latter with "
-    "--encoder_path=dense.",
-)
-flags.DEFINE_bool("normalize_targets", True, "Predict patches less their mean, over their std.")
-flags.DEFINE_enum(
-    "encoder_path",
-    "visible",
-    ["visible", "dense"],
-    "Compute the visible patches alone, or the whole map with hidden positions at zero.",
-)
 flags.DEFINE_string(
     "probe_dir", "", "Folder of labelled images, train and test, to measure features with."
 )
@@ -70,10 +52,11 @@ flags.DEFINE_integer(
     lower_bound=0,
 )
 flags.DEFINE_integer("measure_images", 512, "Images that are measured with at most.", lower_bound=2)
+objectives.define_flags()
 training_flags.define_data_flags()
 model_flags.define_flags()
 training_flags.define_training_flags()
-for module in (training_flags, model_flags):
+for module in (objectives, training_flags, model_flags):
     flags.adopt_module_key_flags(module)
 
 
@@ -104,7 +87,7 @@ _IN_THE_PROGRESS = {"probe_ridge", "probe_knn", "measure_rankme"}  # of what is 
 
 
 def main():
-    settings = training_flags.resolve(EMBEDDED_RUN, FOLDER_RUN)
+    settings = objectives.resolve(EMBEDDED_RUN, FOLDER_RUN)
     variant = model_flags.variant_of(settings)
     if not settings.dry_run:
         run_folder.check(settings)
@@ -135,23 +118,13 @@ def main():
     )
     backbone.normalisation = source.mean, source.std
     backbone.pixel_range = source.pixel_range and source.pixel_range.values
-    fcmae = kc.FCMAE(
-        backbone,
-        mask_ratio=settings.mask_ratio,
-        decoder_width=settings.decoder_width,
-        decoder_depth=settings.decoder_depth,
-        normalize_targets=settings.normalize_targets,
-        encoder_path=settings.encoder_path,
-        decoder=settings.decoder,
-        masking=settings.masking,
-        seed=settings.seed,
-    )
     num_updates, num_warmup = training_flags.num_updates(
         settings, len(batches), settings.epochs, settings.warmup_epochs
     )
-    fcmae.compile(
+    model = objectives.make_model(backbone, settings, num_updates)
+    model.compile(
         optimizer=adamw(
-            fcmae,
+            model,
             warmup_cosine(
                 settings.learning_rate, num_updates, num_warmup, settings.min_learning_rate
             ),
@@ -166,61 +139,63 @@ def main():
         settings,
         backend=keras.backend.backend(),
         images=training_run.taken(source, settings.size),
-        model=f"{backbone.count_params():,} parameters in the backbone, "
-        f"{fcmae.decoder.count_params():,} in the decoder",
-        masks=f"{fcmae.num_visible} of {fcmae.grid[0] * fcmae.grid[1]} patches visible, each of "
-        f"{fcmae.patch_size} x {fcmae.patch_size} pixels",
+        **objectives.in_words(model),
         training=training_run.length(settings, batches),
     )
     if settings.dry_run:
         num_checkpoints = projection.num_checkpoints(settings, settings.epochs)
         result = projection.project(
-            fcmae, batches, settings.epochs, num_checkpoints=num_checkpoints
+            model, batches, settings.epochs, num_checkpoints=num_checkpoints
         )
         program.print_result(result, settings.json)
         return
 
     def train_and_draw(folder):
-        shown = images.some_images(settings, source)
-        watchers = _watchers(fcmae, settings, source, folder)
+        draws = settings.objective == "fcmae"  # there are pictures of pixels alone
+        shown = images.some_images(settings, source) if draws else None
+
+        def draw():
+            return draw_reconstructions(model, shown.images, shown.mean, shown.std)
+
+        watchers = _watchers(model, settings, source, folder)
         logs = training_run.train(
-            fcmae,
+            model,
             batches,
             folder,
             "pretraining",
             settings,
             watchers=watchers,
             hidden={name for watch in watchers for name in watch.before} - _IN_THE_PROGRESS,
-            pictures=lambda: draw_reconstructions(fcmae, shown.images, shown.mean, shown.std),
+            pictures=draw if draws else None,
         )
         kc.save_weights(backbone, folder / "model")
-        pictures = folder / "reconstructions.png"
-        save_reconstructions(pictures, fcmae, shown.images, shown.mean, shown.std)
+        left = {"model": folder / "model", "log": folder / "metrics.jsonl"}
+        if draws:
+            left["pictures"] = folder / "reconstructions.png"
+            save_reconstructions(left["pictures"], model, shown.images, shown.mean, shown.std)
         return {
             **{name: float(value) for name, value in logs.items()},
-            "model": str(folder / "model"),
-            "pictures": str(pictures),
-            "log": str(folder / "metrics.jsonl"),
+            **{name: str(path) for name, path in left.items()},
         }
 
     program.print_result(run_folder.result(settings, train_and_draw), settings.json)
 
 
-def _watchers(fcmae, settings, source, folder):
+def _watchers(model, settings, source, folder):
     """What measures features after epochs; here they are before the first step."""
     watchers = []
     if settings.probe_dir:
         from keras_convnextv2.analysis.watch_probes import WatchProbes
 
         train, test = (
-            images.probe_batches(settings, split, fcmae.backbone) for split in ("train", "test")
+            images.probe_batches(settings, split, model.backbone) for split in ("train", "test")
         )
-        watchers.append(WatchProbes(fcmae, train, test, settings.probe_every))
+        watchers.append(WatchProbes(model, train, test, settings.probe_every))
     if settings.measure_every:
         from keras_convnextv2.analysis.watch_collapse import WatchCollapse
 
         batches = images.measured_batches(settings, source)
-        watchers.append(WatchCollapse(fcmae, batches, settings.measure_every))
+        watchers.append(WatchCollapse(model, batches, settings.measure_every))
     begun = run_folder.is_begun(folder)
     before = run_folder.logged_before(folder) if begun else {}
     for watch in watchers:

@@ -214,6 +214,8 @@ def _differences(folder, settings):
             "has these settings. With --allow_changed_settings it goes on with those of now."
         ) from error
     now = {name: value for name, value in settings.as_dict().items() if name not in _FREE}
+    # A flag that came after the run was begun: it was as if it had its default.
+    before = {name: FLAGS[name].default for name in now if name in FLAGS} | before
     lines = differences(before, json.loads(json.dumps(now, default=str)))
     if lines and not settings.allow_changed_settings:
         raise ValueError(

@@ -1,5 +1,6 @@
 """run.json: with what a run was started, enough to start it again."""
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -64,6 +65,7 @@ def run_record(settings, seed):
         "machine": {
             "system": platform.platform(),
             "processor": platform.machine(),
+            "cpu": _cpu_name(),
             "cpus": os.cpu_count(),
         },
     }
@@ -78,6 +80,15 @@ def write_run_record(folder, settings, seed):
     with whole_file(path) as unfinished:
         unfinished.write_text(text)
     return path
+
+
+def _cpu_name():
+    """As its maker calls it where the system tells."""
+    with contextlib.suppress(OSError):  # on Linux alone
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _program():

@@ -1,7 +1,6 @@
 """Running what is left of the runs, each in a process of its own, until the time is over."""
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -12,11 +11,11 @@ import time
 from pathlib import Path
 
 from recipes.run_folder import LOCK
+from tools import ablation_finished
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _LEAST = 60.0  # seconds: for less a longer run is not started
 _LOOK = 0.5  # seconds from one look at the clock to the next
-_TIMES = "times.jsonl"
 _STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM)  # saved; before there was anything to save
 
 
@@ -50,8 +49,14 @@ class Runner:
         self.failed = {}
 
     def left(self):
-        """Runs without a result."""
-        return [run for run in self.runs if result_of(run, self.folder) is None]
+        """Runs that are not done, and pretrainings whose weights those need and are not here."""
+        done = ablation_finished.finished_runs(self.folder)
+        needed = {run.weights for run in self.runs if run.name not in done} - {None}
+        return [
+            run
+            for run in self.runs
+            if run.name not in done or (run in needed and not self._is_here(run))
+        ]
 
     def run_all(self, after_each):
         """Runs what is left; `after_each()` is called when a run has ended.
@@ -64,7 +69,7 @@ class Runner:
             while waiting:
                 elsewhere = []
                 for run in waiting:
-                    if result_of(run, self.folder) is not None or self._cannot_start(run):
+                    if run not in self.left() or self._cannot_start(run):
                         continue
                     if self._is_over(run):
                         return True
@@ -85,15 +90,19 @@ class Runner:
 
         By the same run with another seed, or else by the work of those of its recipe.
         """
-        spent = seconds_spent(self.folder)
-        done = [other for other in self.runs if result_of(other, self.folder) is not None]
-        alike = [other for other in done if _without_seed(other) == _without_seed(run)]
-        known = [other for other in alike or done if other.recipe == run.recipe]
-        known = [other for other in known if other.name in spent]
+        done = ablation_finished.finished_runs(self.folder)
+        known = [other for other in self.runs if other.name in done and other.recipe == run.recipe]
+        alike = [other for other in known if _without_seed(other) == _without_seed(run)]
+        known = [other for other in alike or known if done[other.name]["seconds"] > 0]
         if not known:
             return None
-        rate = sum(spent[other.name] for other in known) / sum(other.work for other in known)
-        return max(rate * run.work - spent.get(run.name, 0.0), 0.0)
+        spent = sum(done[other.name]["seconds"] for other in known)
+        so_far, has_ended = ablation_finished.times(self.folder).get(run.name, (0.0, True))
+        projected = spent / sum(other.work for other in known) * run.work
+        return max(projected - (0.0 if has_ended else so_far), 0.0)
+
+    def _is_here(self, run):
+        return ablation_finished.has_result(run, self.folder)
 
     def _is_over(self, run):
         if self.ends is None:
@@ -113,7 +122,7 @@ class Runner:
         from keras_convnextv2.runs import CheckpointError
         from keras_convnextv2.runs.lock import locked
 
-        if run.weights is not None and result_of(run.weights, self.folder) is None:
+        if run.weights is not None and not self._is_here(run.weights):
             return True
         try:
             locked(run.folder(self.folder), LOCK).release()
@@ -131,10 +140,9 @@ class Runner:
         with log.open("ab") as lines:
             status = self._wait(self._start(run, lines))
         seconds = time.monotonic() - started
-        with (self.folder / _TIMES).open("a") as times:
-            line = {"run": run.name, "seconds": round(seconds, 1), "status": status}
-            times.write(json.dumps(line) + "\n")
+        ablation_finished.keep_time(run, self.folder, seconds, status)
         if status == 0:
+            ablation_finished.keep(run, self.folder)
             # A run with a result needs no checkpoint, and there will be many runs.
             shutil.rmtree(run.folder(self.folder) / "checkpoints", ignore_errors=True)
             self.say(f"{place}: done in {seconds / 60:.1f} minutes")
@@ -171,25 +179,6 @@ class Runner:
             raise
         process.terminate()
         return process.wait()
-
-
-def result_of(run, folder):
-    """What a finished run has found, a dict; None where it is not finished."""
-    try:
-        return json.loads((run.folder(folder) / "result.json").read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def seconds_spent(folder):
-    """{name: seconds of all processes of that run}, of the runs that were started."""
-    spent = {}
-    path = folder / _TIMES
-    for line in path.read_text().splitlines() if path.exists() else ():
-        with contextlib.suppress(ValueError, KeyError, TypeError):  # being written when it ended
-            values = json.loads(line)
-            spent[values["run"]] = spent.get(values["run"], 0.0) + values["seconds"]
-    return spent
 
 
 def _without_seed(run):

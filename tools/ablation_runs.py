@@ -3,7 +3,8 @@
 import dataclasses
 import re
 
-PRETRAIN = ("--learning_rate=1.5e-3", "--decoder_width=128")  # as measured in docs/results.md
+PRETRAIN = ("--learning_rate=1.5e-3",)  # as measured in docs/results.md
+DECODER = ("--decoder_width=128",)  # the same, of what has a decoder
 FROM_WEIGHTS = ("--layer_decay=0.9",)  # the paper's for its small models
 FINETUNE = ("--validation_fraction=0",)  # the last epoch counts, and every label is trained on
 # Of the settings, what recipes.pretrain and recipes.finetune without --weights need of the model.
@@ -54,7 +55,7 @@ class Plan:
         """The fine-tuning of a row, a `Run`; what it needs is its `weights`."""
         pretraining = None
         if experiment.pretrain is not None:
-            pretraining = self._pretraining(experiment.pretrain, seed)
+            pretraining = self._pretraining(experiment, seed)
         start = "scratch"
         if pretraining is not None:
             start = pretraining.name.removeprefix("pretrain-").removesuffix(f"-seed-{seed}")
@@ -83,18 +84,21 @@ class Plan:
         pretraining *= settings["pretrain_cost"] / settings["num_labelled"]
         return settings["finetune_epochs"] + round(pretraining)
 
-    def _pretraining(self, flags, seed):
-        settings = self.settings
+    def _pretraining(self, experiment, seed):
+        settings, flags = self.settings, experiment.pretrain
+        epochs = round(settings["pretrain_epochs"] * experiment.longer)
+        own = [f"--epochs={epochs}"] if epochs != settings["pretrain_epochs"] else []
         words = (
             *self._given("data_dir", "image_size", *_SIZE, "precision"),
             *PRETRAIN,
-            f"--epochs={settings['pretrain_epochs']}",
+            *(() if "--objective=latent" in flags else DECODER),
+            f"--epochs={epochs}",
             *settings["pretrain_flags"],
             *flags,
             *_of_all(seed),
         )
-        work = settings["pretrain_epochs"] * settings["num_images"] * settings["pretrain_cost"]
-        return Run(_name("pretrain", "", flags, seed), "pretrain", words, None, work)
+        work = epochs * settings["num_images"] * settings["pretrain_cost"]
+        return Run(_name("pretrain", "", (*flags, *own), seed), "pretrain", words, None, work)
 
     def _given(self, *names):
         words = []

@@ -15,7 +15,10 @@ same run share it. A run that is stopped goes on where it was saved. Two program
 folder with other groups in --only.
 
 The folder gets results.csv, results.md and plots/, written anew after each run; runs/, a recipe's
-folder each, without checkpoints once it is finished; logs/ and times.jsonl.
+folder each, without checkpoints once it is finished; logs/, times.jsonl, settings.json and
+finished.jsonl. The last two are all that another machine needs to go on: runs in finished.jsonl are
+not made again, but for a pretraining whose weights a run that is left needs. Name the images by a
+relative path then, since --data_dir must be the same.
 
 The experiments are in tools/ablation_experiments.py.
 """
@@ -29,7 +32,13 @@ from absl import flags
 
 from recipes import model_flags, program
 from recipes.printable import printable
-from tools import ablation_experiments, ablation_report, ablation_results, ablation_runner
+from tools import (
+    ablation_experiments,
+    ablation_finished,
+    ablation_report,
+    ablation_results,
+    ablation_runner,
+)
 from tools.ablation_runs import Plan, in_order
 
 FLAGS = flags.FLAGS
@@ -91,12 +100,17 @@ def main():
     if FLAGS.list:
         _print_list(groups, plan, runner)
         return
+    if runner.left():
+        _check_images(folder, settings)
     _keep(folder, settings)
+    ablation_finished.keep_all(folder)
     compared = []
 
     def write():
-        compared[:] = _comparisons(plan, folder)
-        ablation_report.write(folder, compared, settings, f"{_state(runner)}.")
+        done = ablation_finished.finished_runs(folder)
+        compared[:] = _comparisons(plan, done)
+        state = " ".join([f"{_state(runner)}.", *_made_on(done)])
+        ablation_report.write(folder, compared, settings, state)
 
     try:
         runner.run_all(write)
@@ -173,6 +187,16 @@ def _numbers_of_images():
     return {"num_images": len(source), "num_labelled": int(of_class.sum())}
 
 
+def _check_images(folder, settings):
+    """Raises ValueError where a folder that goes on, perhaps elsewhere, was begun with others."""
+    for name, number in _numbers_of_images().items():
+        if settings[name] != number:
+            raise ValueError(
+                f"--data_dir: {folder} was begun with {name} {settings[name]}, and these images "
+                f"have {number}. Give it the same images, or name a new folder."
+            )
+
+
 def _keep(folder, settings):
     from keras_convnextv2.whole_files import whole_file
 
@@ -185,19 +209,24 @@ def _seeds(group):
     return FLAGS.seeds if group.headline else FLAGS.other_seeds
 
 
-def _comparisons(plan, folder):
-    """Of all groups, whether or not they are asked for now."""
-    spent = ablation_runner.seconds_spent(folder)
+def _comparisons(plan, done):
+    """Of all groups, whether or not they are asked for now; `done` is of `finished_runs`."""
 
     def minutes(experiment, seed):
         run = plan.run_of(experiment, seed)
         names = [run.name, *([run.weights.name] if run.weights else [])]
-        return sum(spent.get(name, 0.0) for name in names) / 60
+        return sum(done[name]["seconds"] for name in names if name in done) / 60
 
     def result(experiment, seed):
-        return ablation_runner.result_of(plan.run_of(experiment, seed), folder)
+        line = done.get(plan.run_of(experiment, seed).name)
+        return None if line is None else line["result"]
 
     return ablation_results.comparisons(ablation_experiments.GROUPS, _seeds, result, minutes)
+
+
+def _made_on(done):
+    counts = ablation_finished.machines(done)
+    return [f"{number} runs on {machine}." for machine, number in counts.items()]
 
 
 def _state(runner):

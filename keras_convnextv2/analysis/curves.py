@@ -16,6 +16,7 @@ _TITLES = (
     "accuracy",
     "calibration",
     "probes",
+    "teacher's deviation",
     "effective rank",
     "channels' cosine distance",
     "spectrum and deviation",
@@ -169,6 +170,8 @@ def _panel_of(name):
         return "calibration"
     if name.startswith("probe_"):
         return "probes"
+    if name == "teacher_deviation":
+        return "teacher's deviation"
     if name.startswith("measure_"):
         return _panel_of_measure(name)
     if name.endswith("gradient_norm"):

@@ -44,6 +44,7 @@ def test_curves_of_a_kind_share_a_panel():
             "val_brier_score": 0.5,
             "val_expected_calibration_error": 0.25,
             "gradient_norm": 3.0,
+            "teacher_deviation": 0.5,
             **({"probe_ridge": 0.25, "probe_knn": 0.5} if epoch == 3 else {}),
         }
         for epoch in (1, 2, 3)
@@ -54,6 +55,7 @@ def test_curves_of_a_kind_share_a_panel():
         "accuracy": ["accuracy", "val_accuracy"],
         "calibration": ["val_brier_score", "val_expected_calibration_error"],
         "probes": ["probe_knn", "probe_ridge"],
+        "teacher's deviation": ["teacher_deviation"],
         "gradient norm": ["gradient_norm"],
         "learning rate": ["learning_rate"],
         "images/s": ["images_per_second"],

@@ -28,6 +28,7 @@ def test_the_record_says_what_a_new_start_needs(tmp_path, monkeypatch):
     assert record["backend"] == keras.backend.backend() and record["device"]
     for name in ("keras", "numpy", keras.backend.backend()):
         assert record["versions"][name] == importlib.metadata.version(name)
+    assert record["machine"]["cpus"] == os.cpu_count() and record["machine"]["cpu"].strip()
     assert record["versions"]["python"] == sys.version.split()[0]
     head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT)
     if head.returncode == 0:

@@ -11,6 +11,7 @@ import pytest
 
 from keras_convnextv2.runs.lock import locked
 from tools import ablation_runner
+from tools.ablation_finished import finished_runs, times
 from tools.ablation_runner import Interrupted, Runner
 from tools.ablation_runs import Run
 
@@ -79,17 +80,57 @@ def test_the_end_of_the_time_stops_a_run_which_then_goes_on(stands_in, tmp_path)
     runner = run_once()
     assert runner.left() == runs[1:] and runner.run_all(None) and lines[-1].startswith("2 of 2")
     assert [path.name for path in runs[0].folder(tmp_path).iterdir() if "check" in path.name] == []
-    times = [json.loads(line) for line in (tmp_path / "times.jsonl").read_text().splitlines()]
-    assert [(line["run"][-1], line["status"]) for line in times] == [
+    lines_of_times = map(json.loads, (tmp_path / "times.jsonl").read_text().splitlines())
+    assert [(line["run"][-1], line["status"]) for line in lines_of_times] == [
         ("0", 128 + signal.SIGTERM),
         ("0", 0),
         ("1", 128 + signal.SIGTERM),
     ]
-    spent = ablation_runner.seconds_spent(tmp_path)
-    expected = max(spent["a-seed-0"] - spent["a-seed-1"], 0)  # as much as the other seed in all
+    spent = times(tmp_path)
+    assert [spent[run.name][1] for run in runs] == [True, False]
+    expected = max(spent["a-seed-0"][0] - spent["a-seed-1"][0], 0)  # as much as the other seed
     assert runner.projected_seconds(runs[1]) == pytest.approx(expected, abs=1e-6)
     assert not Runner(tmp_path, runs, None, lines.append).run_all(lambda: None)
     assert Runner(tmp_path, runs).left() == []
+    done = [json.loads(line) for line in (tmp_path / "finished.jsonl").read_text().splitlines()]
+    assert [line["run"] for line in done] == [run.name for run in runs]
+    assert all(line["seconds"] == round(times(tmp_path)[line["run"]][0], 1) for line in done)
+
+
+def line_of(run, seconds=5.0, accuracy=0.5):
+    """As a line of finished.jsonl."""
+    return json.dumps(
+        {"run": run.name, "seconds": seconds, "result": {"test_accuracy": accuracy}, "machine": {}}
+    )
+
+
+def of_two_tunings(folder):
+    """(a pretraining, two fine-tunings of it), which finish at once."""
+    pretraining = Run("pretrain-paper-seed-0", "pretrain", (), work=20.0)
+    tunings = [Run(f"finetune-{name}-seed-0", "finetune", (), pretraining, 10.0) for name in "ab"]
+    for run in (pretraining, *tunings):
+        (run.folder(folder) / "checkpoints" / "step-1").mkdir(parents=True)
+    return pretraining, *tunings
+
+
+def test_with_finished_jsonl_alone_a_pretraining_is_made_again_for_what_is_left(
+    stands_in, tmp_path
+):
+    runs = pretraining, first, second = of_two_tunings(tmp_path)
+    finished = tmp_path / "finished.jsonl"
+    finished.write_text("\n".join(map(line_of, runs)))  # without an end, as when edited by hand
+    runner = Runner(tmp_path, runs)
+    assert runner.left() == [] and not runner.run_all(None)
+    finished.write_text(f"{line_of(pretraining, 40.0)}\n{line_of(first)}")
+    assert runner.left() == [pretraining, second]
+    # By those of before, on another machine perhaps: nothing of the time here is spent.
+    assert [runner.projected_seconds(run) for run in runner.left()] == [40.0, 5.0]
+    ended = []
+    assert not runner.run_all(lambda: ended.append(runner.left()))
+    assert ended == [[second], []] and not runner.failed
+    names = [json.loads(line)["run"] for line in finished.read_text().splitlines()]
+    assert names == [pretraining.name, first.name, pretraining.name, second.name]
+    assert finished_runs(tmp_path)[pretraining.name]["seconds"] < 40.0  # the later one
 
 
 def test_a_run_of_another_program_is_waited_for(stands_in, tmp_path):

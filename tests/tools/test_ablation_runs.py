@@ -61,23 +61,37 @@ def test_supervised_at_equal_cost_has_as_many_epochs_as_both_together():
     assert longer.work == pretrained.work + pretrained.weights.work
 
 
+def test_other_objectives_are_at_equal_epochs_and_at_equal_cost():
+    group = next(group for group in GROUPS if group.name == "objective")
+    latent, fcmae, longer = (PLAN.run_of(experiment, 0).weights for experiment in group.experiments)
+    assert "--objective=latent" in latent.words and "--epochs=4" in latent.words
+    assert not any("decoder" in word for word in latent.words)
+    codesign = next(group for group in GROUPS if group.name == "codesign")
+    assert fcmae == PLAN.run_of(codesign["V2 FCMAE"], 0).weights
+    # 1.5 times as many, and nothing else.
+    assert [word.replace("--epochs=4", "--epochs=6") for word in fcmae.words] == list(longer.words)
+    assert longer.work == 1.5 * fcmae.work and longer.name == "pretrain-epochs_6-seed-0"
+
+
 @pytest.mark.parametrize("recipe", ["pretrain", "finetune"])
 def test_the_recipes_take_the_flags_of_every_run(recipe, tmp_path):
     forget_programs()
     module = importlib.import_module(f"recipes.{recipe}")
     from keras_convnextv2.fcmae import decoders
-    from recipes import model_flags, training_flags
+    from recipes import model_flags, objectives, training_flags
 
+    resolve = objectives.resolve if recipe == "pretrain" else training_flags.resolve
     commands = {run.words: run.command(tmp_path) for run in all_runs() if run.recipe == recipe}
     found = set()
     for words in commands.values():
         module.FLAGS.unparse_flags()
         assert module.FLAGS([recipe, *words]) == [recipe]
-        settings = training_flags.resolve(module.EMBEDDED_RUN, module.FOLDER_RUN)
+        settings = resolve(module.EMBEDDED_RUN, module.FOLDER_RUN)
         block = model_flags.variant_of(settings).block
         of_recipe = (settings.decoder,) if recipe == "pretrain" else (settings.allow_other_blocks,)
         if recipe == "pretrain":
-            assert settings.decoder in decoders.names()
+            is_latent = settings.objective == "latent"
+            assert settings.decoder in ([None] if is_latent else decoders.names())
         found.add((block.response, block.layer_scale, *of_recipe))
     forget_programs()
     if recipe == "pretrain":
@@ -88,6 +102,7 @@ def test_the_recipes_take_the_flags_of_every_run(recipe, tmp_path):
         others = {"unet", "unet_without_skips", "transformer", "hierarchical", "block"}
         expected = {(name, None, "block") for name in responses}
         expected |= {("none", 1e-6, name) for name in others} | {("grn", None, "hierarchical")}
+        expected |= {("grn", None, None)}  # latent prediction
         assert found == expected
     else:
         assert found == {

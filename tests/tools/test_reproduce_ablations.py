@@ -1,7 +1,10 @@
 """The paper's experiments on images of one's own."""
 
 import json
+import os
+import shutil
 
+import keras
 import numpy as np
 import pytest
 
@@ -77,6 +80,7 @@ def test_two_rows_of_two_seeds(words, run_program, tmp_path, monkeypatch):
         result = json.loads((run.folder(folder) / "result.json").read_text())
         assert of_seeds[str(seed)] == pytest.approx(100 * result["test_accuracy"])
         assert not (run.folder(folder) / "checkpoints").exists()
+    run_record = json.loads((run.folder(folder) / "run.json").read_text())
     row = rows["equal_cost", "supervised longer"]
     values = list(row["accuracies"].values())
     assert row["mean"] == pytest.approx(np.mean(values))
@@ -86,8 +90,47 @@ def test_two_rows_of_two_seeds(words, run_program, tmp_path, monkeypatch):
     assert "6 of 6 runs are done." in text
     assert (folder / "plots" / "equal_cost.svg").exists()
 
+    # Elsewhere, with the two small files alone: all is known, and nothing made again.
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("settings.json", "finished.jsonl"):
+        shutil.copy(folder / name, other)
+    words = [word.replace(str(folder), str(other)) for word in words]
+    there = run_program("tools.reproduce_ablations", *words, "--only=equal_cost", "--json")
+    assert there.status == 0, there.err
+    assert there.result == outcome.result
+    made_on = ", ".join(
+        [run_record["machine"]["cpu"], f"{os.cpu_count()} cores", f"keras {keras.__version__}"]
+    )
+    text = (other / "results.md").read_text(encoding="utf-8")
+    assert "6 of 6 runs are done. 6 runs on " + made_on in text
+    assert not (other / "runs").exists()
+
     outcome = run_program("tools.reproduce_ablations", *words, "--finetune_epochs=3")
     assert_one_line(outcome, "reproduce_ablations", "was begun with finetune_epochs 1, not 3")
+
+
+def test_the_images_of_a_folder_that_goes_on_are_by_the_same_relative_path_and_as_many(
+    words, run_program, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    relative = [*words, "--data_dir=images", "--budget=0"]
+    outcome = run_program("tools.reproduce_ablations", *relative)
+    assert outcome.status == 0, outcome.err
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    outcome = run_program("tools.reproduce_ablations", *relative)
+    assert_one_line(outcome, "reproduce_ablations", "images does not exist")
+    outcome = run_program("tools.reproduce_ablations", *words, "--budget=0")
+    assert_one_line(outcome, "reproduce_ablations", "was begun with data_dir 'images', not")
+    shutil.copytree(tmp_path / "images", "images")
+    assert run_program("tools.reproduce_ablations", *relative).status == 0
+    with np.load("images/train.npz") as arrays:
+        fewer = {name: value[:-2] if len(value) == 24 else value for name, value in arrays.items()}
+    np.savez("images/train.npz", **fewer)
+    outcome = run_program("tools.reproduce_ablations", *relative)
+    assert_one_line(outcome, "reproduce_ablations", "begun with num_images 24", "have 22")
 
 
 @pytest.mark.parametrize(
