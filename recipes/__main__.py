@@ -12,6 +12,7 @@ PROGRAMS = {
     "finetune": "train a classifier, from pretrained weights or from scratch",
     "evaluate": "measure a classifier or a pretraining on images",
     "linear_probe": "measure features without training them",
+    "report": "a page of a run, of several, or of the paper's experiments",
     "predict": "classify image files with any saved model or export",
     "export": "write a model for another runtime, and try it there",
     "show_masking": "a page that shows masks and reconstructions",

@@ -17,9 +17,12 @@ tell those apart; with --measure_every, on images without labels, whether they c
 
 Leaves in the output folder: model (the backbone, for recipes.finetune), settings.flags and
 run.json, metrics.jsonl, curves.png, board (for TensorBoard), checkpoints (of the whole FCMAE),
-result.json and, of FCMAE, reconstructions.png. Stopped, it goes on when the same command is started
-again.
+result.json and, of FCMAE, reconstructions (a picture each --reconstruct_every epochs) and
+reconstructions.png and .gif. recipes.report makes a page of it. Stopped, it goes on when the same
+command is started again.
 """
+
+import math
 
 from absl import flags
 
@@ -52,6 +55,13 @@ flags.DEFINE_integer(
     lower_bound=0,
 )
 flags.DEFINE_integer("measure_images", 512, "Images that are measured with at most.", lower_bound=2)
+flags.DEFINE_integer(
+    "reconstruct_every",
+    None,
+    "Epochs from one picture of reconstructions of the same images to the next, with "
+    "--objective=fcmae. 0: none. Default: 20 pictures over the run.",
+    lower_bound=0,
+)
 objectives.define_flags()
 training_flags.define_data_flags()
 model_flags.define_flags()
@@ -83,11 +93,18 @@ FOLDER_RUN = {
 }
 training_flags.describe_defaults(EMBEDDED_RUN, FOLDER_RUN)
 
+PICTURES = "reconstructions"  # of epochs, a folder of the run
+_NUM_PICTURES = 20  # over the run, by default
 _IN_THE_PROGRESS = {"probe_ridge", "probe_knn", "measure_rankme"}  # of what is measured
 
 
 def main():
     settings = objectives.resolve(EMBEDDED_RUN, FOLDER_RUN)
+    draws = settings.objective == "fcmae"  # there are pictures of pixels alone
+    every = math.ceil(settings.epochs / _NUM_PICTURES) if draws else 0
+    settings = settings.derived({"reconstruct_every": every})
+    if settings.reconstruct_every and not draws:
+        raise ValueError("--reconstruct_every is of --objective=fcmae. Received: latent")
     variant = model_flags.variant_of(settings)
     if not settings.dry_run:
         run_folder.check(settings)
@@ -151,7 +168,6 @@ def main():
         return
 
     def train_and_draw(folder):
-        draws = settings.objective == "fcmae"  # there are pictures of pixels alone
         shown = images.some_images(settings, source) if draws else None
 
         def draw():
@@ -164,7 +180,7 @@ def main():
             folder,
             "pretraining",
             settings,
-            watchers=watchers,
+            watchers=[*watchers, *_writing(settings, folder, draw)],
             hidden={name for watch in watchers for name in watch.before} - _IN_THE_PROGRESS,
             pictures=draw if draws else None,
         )
@@ -173,12 +189,41 @@ def main():
         if draws:
             left["pictures"] = folder / "reconstructions.png"
             save_reconstructions(left["pictures"], model, shown.images, shown.mean, shown.std)
+            left |= _animated(folder)
         return {
             **{name: float(value) for name, value in logs.items()},
             **{name: str(path) for name, path in left.items()},
         }
 
     program.print_result(run_folder.result(settings, train_and_draw), settings.json)
+
+
+def _writing(settings, folder, draw):
+    """The callback that keeps pictures of epochs, in a list; none where they are not asked for."""
+    from keras_convnextv2.analysis import WriteReconstructions
+
+    if not settings.reconstruct_every:
+        return []
+    return [WriteReconstructions(folder / PICTURES, draw, settings.reconstruct_every)]
+
+
+def _animated(folder):
+    """Writes reconstructions.gif of the pictures of epochs; {"animation": path} where there are."""
+    import PIL.Image
+
+    from keras_convnextv2.analysis.reconstruction_frames import (
+        frames_in,
+        save_reconstruction_animation,
+    )
+    from keras_convnextv2.whole_files import whole_file
+
+    frames = {epoch: PIL.Image.open(path) for epoch, path in frames_in(folder / PICTURES).items()}
+    if not frames:
+        return {}
+    path = folder / f"{PICTURES}.gif"
+    with whole_file(path) as unfinished:
+        save_reconstruction_animation(unfinished, frames)
+    return {"animation": path}
 
 
 def _watchers(model, settings, source, folder):

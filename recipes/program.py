@@ -28,6 +28,7 @@ _EXTRAS = {
     "PIL": "recipes",
     "rich": "recipes",
     "matplotlib": "recipes",
+    "jinja2": "recipes",
     "grain": "recipes",
     "sklearn": "probe",
     "tensorboardX": "recipes",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from absl import flags
 
-from . import run_record
+from . import run_record, run_settings
 from .printable import printable
 
 FLAGS = flags.FLAGS
@@ -27,23 +27,10 @@ _CHECKPOINTS = "checkpoints"
 # What a run that ended before its first save leaves: nothing that a new run could go on from.
 _LEFT_BY_A_START = re.compile(
     r"settings\.flags|run\.json|run\.lock|metrics\.jsonl|metrics\.before-\d+\.jsonl|curves\.png|"
-    r"result\.before-\d+\.json|non_finite_loss\.json|checkpoints|board|unfinished\..*"
+    r"result\.before-\d+\.json|non_finite_loss\.json|checkpoints|board|reconstructions|"
+    r"unfinished\..*"
 )
 _NO_CHECKPOINT = re.compile(r"training\.lock|best-\d+\.safetensors|unfinished\..*")
-# Flags that change nothing in what a run computes.
-_FREE = {
-    "output_dir",
-    "workers",
-    "json",
-    "dry_run",
-    "traceback",
-    "backend_logs",
-    "jax_cache_dir",
-    "allow_changed_settings",
-    "save_every",
-    "keep_checkpoints",
-    "keep_every",
-}
 _FIRST_EPOCH = 1  # in metrics.jsonl; 0 stands before the first step
 
 
@@ -170,7 +157,8 @@ def opened(settings):
                 _put_aside(folder / RESULT)  # it is of the settings before
         else:
             # Of a start; they would be drawn, too.
-            shutil.rmtree(folder / "board", ignore_errors=True)
+            for name in ("board", "reconstructions"):
+                shutil.rmtree(folder / name, ignore_errors=True)
             if _last_epoch(folder) >= _FIRST_EPOCH:
                 _put_aside(folder / "metrics.jsonl")
             (folder / "metrics.jsonl").unlink(missing_ok=True)
@@ -205,7 +193,7 @@ def _differences(folder, settings):
 
     try:
         before = json.loads((folder / "run.json").read_text())["settings"]
-        before = {name: value for name, value in before.items() if name not in _FREE}
+        before = _that_matter(before)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if settings.allow_changed_settings:
             return ["unknown"]
@@ -213,7 +201,9 @@ def _differences(folder, settings):
             f"--output_dir: {folder / 'run.json'} is damaged, so it cannot be seen whether the run "
             "has these settings. With --allow_changed_settings it goes on with those of now."
         ) from error
-    now = {name: value for name, value in settings.as_dict().items() if name not in _FREE}
+    now = {
+        name: value for name, value in settings.as_dict().items() if name not in run_settings.FREE
+    }
     # A flag that came after the run was begun: it was as if it had its default.
     before = {name: FLAGS[name].default for name in now if name in FLAGS} | before
     lines = differences(before, json.loads(json.dumps(now, default=str)))
@@ -224,6 +214,10 @@ def _differences(folder, settings):
             "--allow_changed_settings."
         )
     return lines
+
+
+def _that_matter(values):
+    return {name: value for name, value in values.items() if name not in run_settings.FREE}
 
 
 def result(settings, run):

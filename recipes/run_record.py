@@ -10,6 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from absl import flags
+
+FLAGS = flags.FLAGS
+
 # What takes part in a run's numbers, by the names under which it is installed.
 _PACKAGES = (
     "keras-convnextv2",
@@ -38,8 +42,9 @@ def run_record(settings, seed):
 
     Returns:
         Dict for JSON: "command" (the words as they were given, the variables that chose the
-        backend, and the folder that names of files are from), "settings", "seed", "started",
-        "backend", "device", "versions", "git" (None outside a clone) and "machine".
+        backend, and the folder that names of files are from), "settings", "given" (names of the
+        settings that are not by default), "seed", "started", "backend", "device", "versions",
+        "git" (None outside a clone) and "machine".
     """
     import keras
 
@@ -56,6 +61,7 @@ def run_record(settings, seed):
             },
         },
         "settings": settings,
+        "given": [name for name in settings if name in FLAGS and FLAGS[name].present],
         "seed": seed,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "backend": backend,

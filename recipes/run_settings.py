@@ -9,6 +9,22 @@ from . import flag_files
 
 FLAGS = flags.FLAGS
 
+# Those that change nothing in what a run computes.
+FREE = {
+    "output_dir",
+    "workers",
+    "json",
+    "dry_run",
+    "traceback",
+    "backend_logs",
+    "jax_cache_dir",
+    "allow_changed_settings",
+    "save_every",
+    "keep_checkpoints",
+    "keep_every",
+    "reconstruct_every",
+}
+
 
 class Settings:
     """Values by name, an attribute each, of the flags of this program. They never change."""

@@ -44,7 +44,7 @@ def _columns(comparisons):
     seeds = sorted({seed for c in comparisons for row in c.rows for seed in row.accuracies})
     return [
         *("group", "row", "source", "paper", "n", "mean", "spread", "difference"),
-        *("paper_difference", "verdict", "minutes"),
+        *("paper_difference", "verdict", "minutes", "title", "reference"),
         *(f"seed_{seed}" for seed in seeds),
     ]
 
@@ -65,6 +65,8 @@ def _lines(comparisons):
                 "paper_difference": _number(papers, "{:.1f}"),
                 "verdict": comparison.verdict(row),
                 "minutes": f"{row.minutes:.1f}",
+                "title": comparison.group.title,
+                "reference": "yes" if row.name == comparison.group.reference else "",
                 **{f"seed_{seed}": f"{found:.4f}" for seed, found in row.accuracies.items()},
             }
 

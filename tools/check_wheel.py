@@ -26,7 +26,14 @@ BACKENDS = ("tensorflow", "jax", "torch")
 PACKAGE = "keras_convnextv2"
 # The recipes, which are named `recipes` in the clone, and the kinds of their files.
 RECIPES, INSTALLED_RECIPES = "recipes", "keras_convnextv2_recipes"
-RECIPE_FILES = ("*.py", "neighbours/*.py", "settings/*.flags", "fashion_mnist/*", "web/*.*")
+RECIPE_FILES = (
+    "*.py",
+    "neighbours/*.py",
+    "settings/*.flags",
+    "fashion_mnist/*",
+    "report_templates/*.*",
+    "web/*.*",
+)
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 FLAGS = flags.FLAGS

@@ -46,6 +46,10 @@ from keras_convnextv2.analysis.multi_label import (
 from keras_convnextv2.analysis.nearest_neighbours import knn_probe
 from keras_convnextv2.analysis.predictions import Predictions, predict_labelled, with_flips
 from keras_convnextv2.analysis.probes import ProbeResult
+from keras_convnextv2.analysis.reconstruction_frames import (
+    WriteReconstructions,
+    save_reconstruction_animation,
+)
 from keras_convnextv2.analysis.reliability_diagram import save_reliability_diagram
 from keras_convnextv2.analysis.removal_order import removal_order
 from keras_convnextv2.analysis.representation_measures import representation_measures
@@ -88,6 +92,7 @@ __all__ = [
     "ProbeResult",
     "Reliability",
     "WatchProbes",
+    "WriteReconstructions",
     "average_precisions",
     "brier_score",
     "cached_features",
@@ -111,6 +116,7 @@ __all__ = [
     "reliability",
     "ridge_probe",
     "save_confusion_matrix",
+    "save_reconstruction_animation",
     "save_reliability_diagram",
     "save_worst_mistakes",
     "source_identity",

@@ -25,6 +25,7 @@ _TITLES = (
     "images/s",
 )
 _COLOURS = 128
+_TOO_LARGE = 2**31  # for an epoch
 _LOG_SCALE_FROM = 30  # largest over smallest value
 
 
@@ -32,7 +33,7 @@ def read_metrics(path):
     """The lines of a metrics.jsonl, one dict of numbers an epoch, in their order.
 
     Of an epoch that stands there twice, as after a run that went on from an earlier epoch, the
-    later one counts. A line that is not whole, as after a crash, is left out.
+    later one counts. A line that is not whole, as after a crash, or tells of no epoch is left out.
 
     Args:
         path: the file.
@@ -44,9 +45,11 @@ def read_metrics(path):
     for line in Path(path).read_text().splitlines():
         try:
             values = json.loads(line)
-            epochs[values["epoch"]] = values
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, RecursionError):
             continue
+        epoch = values.get("epoch") if isinstance(values, dict) else None
+        if type(epoch) is int and 0 <= epoch < _TOO_LARGE:
+            epochs[epoch] = values
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 
@@ -110,7 +113,7 @@ def draw_curves(metrics_path, picture_path):
     for panel in axes[len(panels) :]:
         panel.remove()
     for panel, (title, curves) in zip(axes, panels.items(), strict=False):
-        _draw_panel(panel, title, curves)
+        draw_panel(panel, title, curves)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     picture = PIL.Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
@@ -188,37 +191,52 @@ def _panel_of_measure(name):
     return "effective rank" if is_rank else "spectrum and deviation"
 
 
-def _draw_panel(panel, title, curves):
-    values = [value for _, curve in curves.values() for value in curve]
+def draw_panel(panel, title, curves):
+    """Draws the curves of a kind on matplotlib axes.
+
+    Args:
+        panel: `matplotlib.axes.Axes`.
+        title: str, a title of `panels_of`.
+        curves: {name: ([epochs], [values])}, as `panels_of` has them under it.
+    """
     colours = {}
     for name, (epochs, curve) in curves.items():
-        is_sparse = len(epochs) <= 20
         # What a curve is to be compared with has its colour, dotted, and no line in the legend.
         is_baseline = "shuffled_" in name
         colour = colours.setdefault(name.replace("shuffled_", ""), f"C{len(colours)}")
-        panel.plot(
+        draw_curve(
+            panel,
             epochs,
             curve,
-            marker="o" if is_sparse and not is_baseline else None,
-            ms=3,
-            lw=1.5,
-            ls=":" if is_baseline else "-",
             color=colour,
+            ls=":" if is_baseline else "-",
+            marks=not is_baseline,
             label=None if is_baseline else _label(name),
         )
+    set_axes(panel, title, [value for _, curve in curves.values() for value in curve])
+    panel.set_title(title, fontsize=10)
+    if len(curves) > 1:
+        panel.legend(fontsize=8)
+
+
+def draw_curve(panel, epochs, values, marks=True, **style):
+    """Draws a curve on matplotlib axes; with `marks` one of few epochs has a mark at each."""
+    marker = "o" if marks and len(epochs) <= 20 else None
+    panel.plot(epochs, values, marker=marker, ms=3, lw=1.5, **style)
+
+
+def set_axes(panel, title, values):
+    """Gives matplotlib axes the scales that suit a kind of curves, and these values."""
     if title in ("loss", "gradient norm") and _spans(values):
         panel.set_yscale("log")
     elif title in ("learning rate", "images/s"):
         panel.set_ylim(bottom=0)
     if title == "learning rate":
         panel.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    panel.set_title(title, fontsize=10)
     panel.set_xlabel("epoch", fontsize=9)
     panel.xaxis.get_major_locator().set_params(integer=True)
     panel.tick_params(labelsize=8)
     panel.grid(alpha=0.3)
-    if len(curves) > 1:
-        panel.legend(fontsize=8)
 
 
 def _label(name):
@@ -231,4 +249,7 @@ def _spans(values):
 
 
 def _is_finite(value):
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    try:
+        return isinstance(value, (int, float)) and math.isfinite(value)
+    except OverflowError:  # of an int that is no float
+        return False

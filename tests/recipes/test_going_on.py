@@ -91,6 +91,11 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     assert "the training goes on with epoch" in ended.err
     assert result_of(ended, folder) == result_of(straight, tmp_path / "straight")
     assert lines_of(folder) == lines_of(tmp_path / "straight")
+    drawn, of_straight = (
+        {path.name: path.read_bytes() for path in run.glob("reconstructions*/*")}
+        for run in (folder, tmp_path / "straight")
+    )
+    assert drawn == of_straight and ("epoch-0000.png" in drawn) == has_decoder
     for name in ("model", "training"):  # the latter has the optimizer's weights, and a teacher's
         one, other = (arrays_of(path, name) for path in (folder, tmp_path / "straight"))
         assert list(one) == list(other) and len(one) > 10
@@ -114,12 +119,15 @@ def of_pretrained(pretrained, tmp_path, shared_images_dir):
 def test_a_pretraining_that_was_stopped_within_its_first_epoch_goes_on(
     run_recipe, tiny_run, stop_after, tmp_path
 ):
-    words = ("pretrain", *tiny_run, "--epochs=1", f"--output_dir={tmp_path / 'run'}", "--json")
+    flags = ("--epochs=1", "--reconstruct_every=0", f"--output_dir={tmp_path / 'run'}", "--json")
+    words = ("pretrain", *tiny_run, *flags)
     stop_after(1)
     assert run_recipe(*words).status == 128 + signal.SIGTERM
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
     outcome = run_recipe(*words)
     assert outcome.status == 0 and np.isfinite(outcome.result["loss"]), outcome.err
+    left = {path.name for path in (tmp_path / "run").glob("reconstructions*")}
+    assert left == {"reconstructions.png"} and "animation" not in outcome.result
 
 
 def test_a_finished_run_says_so_and_tells_its_result_again(run_recipe, of_pretrained, pretrained):

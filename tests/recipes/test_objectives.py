@@ -75,6 +75,7 @@ def test_a_trial_of_latent_prediction(run_recipe, latent_run, tmp_path):
         (["--objective=latent", "--decoder_width=8"], "--decoder_width is of --objective=fcmae"),
         (["--objective=latent", "--masking=sparse"], "--masking is of --objective=fcmae"),
         (["--objective=latent", "--decoder_depth=2"], "--decoder_depth is of --objective=fcmae"),
+        (["--objective=latent", "--reconstruct_every=1"], "--reconstruct_every is of --objective="),
         (["--teacher_momentum=0.9"], "--teacher_momentum is of --objective=latent"),
         (["--objective=jepa"], "value should be one of <fcmae|latent>"),
         (["--objective=latent", "--teacher_momentum=1.1"], "teacher_momentum"),

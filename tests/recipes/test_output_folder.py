@@ -59,11 +59,17 @@ def test_a_run_that_ended_before_its_first_save_can_be_repeated(
     for name in ("settings.flags", "run.json", "curves.png", "unfinished.12.run.json"):
         (folder / name).write_text("")
     (folder / "metrics.jsonl").write_text(metrics)
+    (folder / "reconstructions").mkdir()
+    for name in ("epoch-0000.png", "epoch-0007.png", "original.png"):
+        (folder / "reconstructions" / name).write_text("of before")
     for name in ("best-1.safetensors", "training.lock"):
         (folder / "checkpoints" / name).write_text("")
     outcome = run_recipe("pretrain", *tiny_run, f"--output_dir={folder}", "--epochs=1")
     assert outcome.status == 0, outcome.err
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 1
+    drawn = {path.name: path.read_bytes()[1:4] for path in (folder / "reconstructions").iterdir()}
+    names = ("epoch-0000.png", "epoch-0001.png", "masked.png", "original.png")
+    assert drawn == dict.fromkeys(names, b"PNG")
     aside = folder / "metrics.before-1.jsonl"
     assert (aside.read_text() == metrics) if '"epoch": 1' in metrics else not aside.exists()
 
