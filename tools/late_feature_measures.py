@@ -128,7 +128,7 @@ def _of_all_labels(train, probe):
 
 
 def _removals(probed, block, where, options):
-    """{"channels": how many, "rows": [a dict each]} of channels removed at one place."""
+    """{"channels", "labels": how many, "rows": [a dict each]} of channels removed at one place."""
     from keras_convnextv2.analysis import Ablation, BlockFeatures, removal_order
     from keras_convnextv2.analysis.removal_order import ORDERS
 
@@ -153,7 +153,8 @@ def _removals(probed, block, where, options):
                     rows.append(row)
                     ablations.append(Ablation({block: removed}, relative))
     _measure_rows(probed, [block], where, rows, ablations, options)
-    return {"channels": num_channels, "rows": rows}
+    labels = len(probed_models.limited(probed.train, options.ablation_images))
+    return {"channels": num_channels, "labels": labels, "rows": rows}
 
 
 def _fixed(probed, names, options):

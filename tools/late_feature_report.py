@@ -123,7 +123,10 @@ def _removals(models, block, where):
         if found is None:
             continue
         of_rows = found["rows"]
-        readings = {f"probe, {share} of labels": probe_of(share) for share in of_rows[0]["probe"]}
+        readings = {
+            f"probe, {share} of {found['labels']:,} labels": probe_of(share)
+            for share in of_rows[0]["probe"]
+        }
         if "head" in of_rows[0]:
             readings["its own head"] = head_of
         ways = dict.fromkeys((row["by"], row["relative"]) for row in of_rows[1:])

@@ -14,11 +14,13 @@ def correlation(x, y):
     Hartley and Pearson, Biometrika 44 (1957).
 
     Args:
-        x, y: n floats each, 4 or more; finite.
+        x: n floats, 4 or more; finite.
+        y: n floats, each of the same model as that of x.
 
     Returns:
         {"n": int, "pearson", "spearman": floats, "spearman_interval": [low, high]}; the last three
-        are None where x or y is the same for all.
+        are None where x or y is the same for all, and the interval where the order is the same, of
+        which Fisher's says nothing.
 
     Raises:
         ValueError: other numbers of values, fewer than 4, or some that are not finite.
@@ -40,9 +42,9 @@ def correlation(x, y):
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return found
     found["pearson"], found["spearman"] = _pearson(x, y), _pearson(_ranks(x), _ranks(y))
-    centre = math.atanh(min(max(found["spearman"], -1 + 1e-15), 1 - 1e-15))
-    width = 1.96 * 1.03 / math.sqrt(len(x) - 3)
-    found["spearman_interval"] = [math.tanh(centre - width), math.tanh(centre + width)]
+    if abs(found["spearman"]) < 1 - 1e-12:
+        centre, width = math.atanh(found["spearman"]), 1.96 * 1.03 / math.sqrt(len(x) - 3)
+        found["spearman_interval"] = [math.tanh(centre - width), math.tanh(centre + width)]
     return found
 
 

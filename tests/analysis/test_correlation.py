@@ -34,6 +34,7 @@ def test_equal_values_have_no_correlation_and_a_line_has_1():
     assert correlation([1, 1, 1, 1], [1, 2, 3, 4])["spearman"] is None
     found = correlation([1, 2, 3, 4], [8, 6, 4, 2])
     assert found["pearson"] == found["spearman"] == -1.0
+    assert found["spearman_interval"] is None
 
 
 def test_what_is_refused():
