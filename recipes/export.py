@@ -129,6 +129,8 @@ def main():
                 f"int8 is calibrated with {len(calibration_images)} training images, all there "
                 f"are; {_NUM_CALIBRATION} or more make its accuracy surer."
             )
+    num_images = "images of noise" if pictures is None else f"{len(pictures)} images"
+    _say(f"writing {FLAGS.output}, then trying it on {num_images}: this may take minutes")
     report = export_model(
         model,
         FLAGS.output,

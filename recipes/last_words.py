@@ -1,4 +1,4 @@
-"""Keeps the end of what a program writes to standard error, and shows it if the program crashes.
+"""Keeps the end of what libraries write to standard error, and shows it if the program crashes.
 
 `quiet_logs` starts this file as a program of its own, which outlives a crash of the first, and
 gives it that output as standard input, and the number of a pipe that has something in it if one of
@@ -12,7 +12,11 @@ import sys
 MARK = b"\0the program ended by itself\0"  # written last, unless it crashes
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _NUM_BYTES = 20_000
-_HEADING = b"The program crashed. What libraries wrote last:\n"
+_HEADING = (
+    b"The program crashed, or was killed; what it saved before is intact. What libraries wrote "
+    b"last, which may have nothing to do with it:\n"
+)
+_NO_ERROR = b"Failed to load jax profiler"  # grain's, wherever there is no JAX
 _STOPPED = (
     b"The program was stopped by a signal, SIGTERM or SIGHUP; what it saved before is intact.\n"
 )
@@ -35,7 +39,9 @@ def keep(of_signals=None):
         return
     if of_signals is not None and os.read(of_signals, 1):
         os.write(2, _STOPPED)
-    elif words:
+        return
+    words = b"".join(line for line in words.splitlines(True) if _NO_ERROR not in line)
+    if words:
         os.write(2, _HEADING + words)
 
 

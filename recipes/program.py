@@ -4,6 +4,7 @@ import gc
 import importlib.util
 import json
 import os
+import re
 import signal
 import sys
 import traceback
@@ -19,6 +20,8 @@ _SIGNAL_STATUS = 128  # and the number of the signal that ended a program, as a 
 _UNREAD_STATUS = _SIGNAL_STATUS + 13  # of SIGPIPE
 SHARED_FLAGS = ("backend_logs", "jax_cache_dir", "traceback")  # of every program
 _NUM_SHOWN = 8  # of a list
+# What absl says of a flag that is required.
+_MISSING = re.compile(r"flag --(\w+)=None: Flag --\1 must have a value other than None")
 
 flags.DEFINE_bool("traceback", False, "Show where in the program an error arose, too.")
 
@@ -83,7 +86,8 @@ def _parse(arguments):
     try:
         rest = flags.FLAGS(flag_files.expand(arguments))[1:]
     except (flags.Error, flag_files.FlagFileError) as error:
-        _fail(f"{one_line(error).rstrip('.')}. See --help.")
+        told = _MISSING.sub(r"--\1 must be given", one_line(error))
+        _fail(f"{told.rstrip('.')}. See --help.")
     if rest:
         _fail(f"not a flag: {' '.join(rest)!r}. Flags are written --name=value; see --help.")
     return arguments

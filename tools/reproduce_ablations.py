@@ -43,8 +43,9 @@ from tools.ablation_runs import Plan, in_order
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("output_dir", None, "Folder for what the runs leave, a new one or begun.")
-flags.mark_flag_as_required("output_dir")
+flags.DEFINE_string(
+    "output_dir", "ablations", "Folder for what the runs leave, a new one or begun."
+)
 flags.DEFINE_string("data_dir", "", "Labelled images, as for recipes.finetune. Empty: embedded.")
 flags.DEFINE_float(
     "budget", None, "Minutes; a run at work then is saved. Default: until all is done.", 0

@@ -34,6 +34,11 @@ def test_a_typo_in_the_variant_comes_before_what_is_wrong_with_the_images(run_re
 
 
 @pytest.mark.one_backend
+def test_flags_that_are_required(run_recipe):
+    outcome = run_recipe("predict")
+    assert_one_line(outcome, "predict", "--model must be given. --images must be given. See --help")
+
+
 def test_a_word_that_is_no_flag(run_recipe, tmp_path):
     outcome = run_recipe("pretrain", f"--output_dir={tmp_path / 'run'}", "photographs")
     assert_one_line(outcome, "pretrain", "'photographs'", "--name=value")

@@ -50,6 +50,18 @@ def test_a_flag_shows_what_libraries_log():
 
 
 @pytest.mark.one_backend
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on Windows")
+def test_a_program_that_is_killed_does_not_blame_what_is_no_error():
+    done = run_to(
+        'os.write(2, b"W1 profiler.py:1] Failed to load jax profiler: No module\\n"); '
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert done.returncode == -signal.SIGKILL and done.stderr.startswith(SAID)
+    assert "crashed, or was killed; what it saved before is intact" in done.stderr
+    assert LOGS[0] in done.stderr and "jax" not in done.stderr
+
+
+@pytest.mark.one_backend
 def test_a_traceback_is_shown_whole_and_so_are_warnings_and_logged_errors():
     done = run_to("raise RuntimeError('of our own')")
     assert done.returncode == 1 and done.stderr.startswith(f"{SAID}Traceback (most recent call")

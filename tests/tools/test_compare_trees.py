@@ -105,7 +105,7 @@ def test_a_tree_whose_process_ends_is_named(trees, tmp_path, run_program):
 @pytest.mark.parametrize(
     "words, text",
     [
-        ([], "--old must have a value"),
+        ([], "--old must be given"),
         (["--old=nowhere"], "--old is no checkout of this repository: .*nowhere"),
         (["--old=.", "--backends=pytorch"], "'pytorch' is not of this library"),
         (["--old=.", "--backends=numpy"], "'numpy' does not run pretrain"),
