@@ -36,7 +36,8 @@ def define_size_flags():
         "widths", None, "Channels of the four stages, in place of --variant. Default: the same."
     )
     define_image_size(
-        "Size of the images in pixels, H or HxW. Default: 224 with --data_dir, else 32."
+        "Size of the images in pixels, H or HxW. Default: that of --weights where they have one, "
+        "else 224 with --data_dir, or 32."
     )
     flags.DEFINE_integer(
         "stem_stride",

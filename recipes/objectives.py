@@ -15,6 +15,7 @@ _OF_ONE = {
 _LATENT_RUN = {"learning_rate": 1.5e-3, "beta_2": 0.999}
 _MOMENTUM = 0.996  # of CNN-JEPA (arXiv 2408.07514), for long trainings
 _SHARE_OF_RUN = 0.1  # that the teacher's average reaches over at most
+_FEW_PATCHES = 16  # of an image: the paper's have 49
 
 
 def define_flags():
@@ -115,6 +116,11 @@ def in_words(model):
         "masks": f"{model.num_visible} of {model.num_patches} patches visible, each of "
         f"{side} x {side} pixels",
     }
+    if model.num_patches < _FEW_PATCHES:
+        said["few_patches"] = (
+            f"an image has {model.num_patches} patches, which leaves little to learn from. A "
+            "smaller --stem_stride or a larger --image_size gives more"
+        )
     if is_latent:
         said["masks"] += f", in blocks in {model.block_share:.0%} of the batches"
         said["teacher"] = (

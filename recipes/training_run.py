@@ -218,7 +218,7 @@ def train(
     except Exception as error:
         # A backend wraps what went wrong while images were read in an error of its own.
         if batches.error is not None:
-            raise batches.error from error
+            raise _with_ways_out(batches.error, settings) from error
         raise
     finally:
         progress.close()
@@ -227,6 +227,20 @@ def train(
     if not history.history:  # all epochs were done before
         return run_folder.last_logs(folder)
     return {name: values[-1] for name, values in history.history.items()}
+
+
+def _with_ways_out(error, settings):
+    """The error of reading images; of one that cannot be read, with what there is against it."""
+    from keras_convnextv2.data.image_source import UnreadableImageError
+
+    if not isinstance(error, UnreadableImageError) or settings.max_bad_images:
+        return error
+    return UnreadableImageError(
+        f"{error} --check_images finds all such files before the training, and --max_bad_images=1 "
+        "passes over one.",
+        name=error.name,
+        reason=error.reason,
+    )
 
 
 def _tell_images(error, batches, folder):

@@ -82,7 +82,12 @@ def test_a_picture_that_goes_during_a_run_is_named_and_the_run_goes_on_when_it_i
     with monkeypatch.context() as patches:
         patches.setattr(kc.training.Checkpoints, "on_epoch_end", on_epoch_end)
         outcome = run_recipe("pretrain", *words)
-    assert_one_line(outcome, "pretrain", "cannot be read as an image (FileNotFoundError", ".png")
+    said = (
+        "cannot be read as an image (FileNotFoundError",
+        ".png",
+        "--max_bad_images=1 passes over",
+    )
+    assert_one_line(outcome, "pretrain", *said)
     (tmp_path / "gone").rename(pictures)
     ended = run_recipe("pretrain", *words)
     assert ended.status == 0 and "the training goes on with epoch 2" in ended.err, ended.err

@@ -100,3 +100,11 @@ def test_a_run_goes_on_that_was_begun_before_there_was_a_flag(run_recipe, tiny_r
     assert (tmp_path / "run" / run_folder.RESULT).exists()
     others = [word for word in words if "decoder" not in word]
     assert_one_line(run_recipe(*others, "--objective=latent"), "pretrain", 'was "fcmae", is "lat')
+
+
+def test_few_patches_are_said(run_recipe, tiny_run, pretrained, tmp_path):
+    said = "few patches      an image has 6 patches, which leaves little to learn from"
+    assert said in pretrained.outcome.err
+    words = [word for word in tiny_run if "image_size" not in word]
+    words += ["--image_size=32", "--dry_run", f"--output_dir={tmp_path / 'run'}"]
+    assert "few patches" not in run_recipe("pretrain", *words).err
