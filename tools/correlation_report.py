@@ -72,7 +72,7 @@ def save_picture(path, result):
     models = list(result["models"].values())
     kinds = list(dict.fromkeys(model["about"]["kind"] for model in models))
     accuracy = next(iter(models[0]["accuracies"]))
-    figure = new_figure(10, 6)
+    figure = new_figure(10, 6.4)
     for axes, (measure, words) in zip(figure.subplots(2, 3).ravel(), WORDS.items(), strict=True):
         for kind in kinds:
             pairs = [
@@ -82,7 +82,7 @@ def save_picture(path, result):
             ]
             values, found = ([pair[place] for pair in pairs] for place in (0, 1))
             axes.plot(values, found, "o", ms=4, alpha=0.7, label=kind)
-        axes.set_title(f"{words}\n{_spearman(result, measure, accuracy)}", fontsize=9)
+        axes.set_title(f"{words}\n{_spearman(result, measure, accuracy)}", fontsize=8)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
     figure.axes[0].legend(fontsize=8)
@@ -96,7 +96,7 @@ def _spearman(result, measure, accuracy):
         for found in result["correlations"]
         if (found["measure"], found["accuracy"]) == (measure, accuracy)
     ]
-    return f"Spearman: {', '.join(words)}" if words else ""
+    return "Spearman: " + "\n".join(filter(None, [", ".join(words[:1]), ", ".join(words[1:])]))
 
 
 def _figure(value, digits=2):
