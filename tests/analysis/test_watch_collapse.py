@@ -23,6 +23,7 @@ def expected_of(watch, batches):
     return found
 
 
+@pytest.mark.one_backend  # what it calls, and a callback of its kind, are tested on each
 def test_the_figures_of_each_epoch_are_in_the_logs(make_fcmae, rng, tmp_path):
     images = rng.normal(size=(15, 16, 24, 3)).astype("float32")
     batches = [(images[:10],), (images[10:],)]

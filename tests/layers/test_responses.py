@@ -27,7 +27,6 @@ class Centred(keras.layers.Layer):
 
 
 SPECS = {
-    "centred": kc.BlockSpec("centred"),
     "none": kc.BlockSpec("none"),
     "centred, layer scale": kc.BlockSpec("centred", layer_scale=0.5),
     "grn, layer scale": kc.BlockSpec(layer_scale=0.5),
