@@ -230,7 +230,7 @@ def set_axes(panel, title, values):
     if title in ("loss", "gradient norm") and _spans(values):
         panel.set_yscale("log")
     elif title in ("learning rate", "images/s"):
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, 1.05 * max(values, default=0) or 1)  # room for the mark of the highest
     if title == "learning rate":
         panel.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     panel.set_xlabel("epoch", fontsize=9)
