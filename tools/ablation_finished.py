@@ -54,7 +54,7 @@ def keep(run, folder):
 
 def keep_time(run, folder, seconds, status):
     """Writes how long a process of a run took, and how it ended."""
-    line = {"run": run.name, "seconds": round(seconds, 1), "status": status}
+    line = {"run": run.name, "seconds": round(seconds, 3), "status": status}
     _append(folder / _TIMES, line)
 
 
@@ -102,7 +102,7 @@ def _line_of(run_folder, folder):
     ended = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
     return {
         "run": run_folder.name,
-        "seconds": round(times(folder).get(run_folder.name, (0.0, True))[0], 1),
+        "seconds": round(times(folder).get(run_folder.name, (0.0, True))[0], 3),
         "date": ended.isoformat(timespec="seconds"),
         "result": {name: value for name, value in result.items() if type(value) in (int, float)},
         "machine": _machine_of(run_folder),

@@ -94,7 +94,7 @@ def test_the_end_of_the_time_stops_a_run_which_then_goes_on(stands_in, tmp_path)
     assert Runner(tmp_path, runs).left() == []
     done = [json.loads(line) for line in (tmp_path / "finished.jsonl").read_text().splitlines()]
     assert [line["run"] for line in done] == [run.name for run in runs]
-    assert all(line["seconds"] == round(times(tmp_path)[line["run"]][0], 1) for line in done)
+    assert all(line["seconds"] == round(times(tmp_path)[line["run"]][0], 3) for line in done)
 
 
 def line_of(run, seconds=5.0, accuracy=0.5):
