@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import os
+import re
 import shutil
 import time
 
@@ -57,8 +58,7 @@ def test_a_clock_that_goes_backwards_or_stands_still_harms_nothing(
     for line in lines:
         assert line["seconds"] >= 0 and line["images_per_second"] >= 0
         assert all(map(math.isfinite, line.values()))
-    for text in ("-", "inf", "nan"):
-        assert f" {text}" not in outcome.err.replace("- ", "")
+    assert not re.findall(r" (?:-\d|inf|nan)", outcome.err)
 
 
 def test_a_picture_that_goes_during_a_run_is_named_and_the_run_goes_on_when_it_is_back(
