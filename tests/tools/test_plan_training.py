@@ -87,4 +87,4 @@ def test_the_program_prints_what_the_table_shows():
     row = plan_training.as_text(printed["variants"], printed["settings"]).splitlines()[-1]
     huge = dict(zip(header.split(" | "), row.split(" | "), strict=True))
     assert float(huge["parameters, M"]) == round(num_parameters("huge") / 1e6, 1)
-    assert huge["a step, ms"] == f"{1000 * printed['variants'][-1]['step_seconds']:.0f}"
+    assert huge["a step, ms"] == f"{1000 * printed['variants'][-1]['step_seconds']:,.0f}"
