@@ -1,6 +1,6 @@
 """A program for JAX: what each of 1, 2, 4 and 8 virtual devices does in a pretraining step.
 
-    python -m tests.reference.many_devices        # --plain: without the fast paths of a CPU
+    python -m tests.reference.work_of_devices        # --plain: without the fast paths of a CPU
 
 It prints a JSON object: "parameters", how many numbers are trained, and "devices": for each number
 of devices what XLA says of the program for one of them,

@@ -12,7 +12,7 @@ if keras.backend.backend() == "jax":
 
     @pytest.mark.slow
     def test_work_is_shared_between_devices_which_send_gradients_alone():
-        done = run_python("-m", "tests.reference.many_devices")
+        done = run_python("-m", "tests.reference.work_of_devices")
         assert done.returncode == 0, done.stderr[-3000:]
         found = json.loads(done.stdout.splitlines()[-1])
         one = found.pop("1")
