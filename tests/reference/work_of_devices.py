@@ -5,7 +5,7 @@
 It prints a JSON object: "parameters", how many numbers are trained, and "devices": for each number
 of devices what XLA says of the program for one of them,
 {"flops", "all_reduces", "all_reduce_bytes", "moved_bytes": of all other ways to send values,
- "losses": of three steps by `fit`}
+ "losses" and "gradient_norms": of three steps by `fit`}
 The update is plain gradient descent: every device updates all weights, so this part does not fall.
 """
 
@@ -78,9 +78,7 @@ def measured(num_devices):
         return programs[0](state, batch)
 
     model.train_function = step
-    losses = model.fit(IMAGES, batch_size=len(IMAGES), epochs=3, shuffle=False, verbose=0).history[
-        "loss"
-    ]
+    history = model.fit(IMAGES, batch_size=len(IMAGES), epochs=3, shuffle=False, verbose=0).history
     sent = sent_in(programs[0].as_text())
     reduced = [size for name, size in sent if name == "all-reduce"]
     return {
@@ -89,7 +87,8 @@ def measured(num_devices):
         "all_reduces": len(reduced),
         "all_reduce_bytes": sum(reduced),
         "moved_bytes": sum(size for name, size in sent if name != "all-reduce"),
-        "losses": losses,
+        "losses": history["loss"],
+        "gradient_norms": history["gradient_norm"],
     }
 
 
