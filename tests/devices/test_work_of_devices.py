@@ -22,7 +22,7 @@ if keras.backend.backend() == "jax":
         for num_devices, of_each in found.items():
             assert 1 <= int(num_devices) * of_each["flops"] / one["flops"] <= 1.05
             assert of_each["moved_bytes"] == 0
-            # With the loss, and a number for each depthwise convolution that XLA must not know.
+            # With two numbers of the loss, and those by which fast paths order XLA's loops.
             assert gradients <= of_each["all_reduce_bytes"] <= gradients + 100
             # float32 sums in another order
             for name in ("losses", "gradient_norms"):

@@ -2,9 +2,9 @@
 
     python -m tests.reference.work_of_devices        # --plain: without the fast paths of a CPU
 
-It prints a JSON object: "parameters", how many numbers are trained, and "devices": for each number
-of devices what XLA says of the program for one of them,
-{"flops", "all_reduces", "all_reduce_bytes", "moved_bytes": of all other ways to send values,
+It prints a JSON object: for each number of devices what XLA says of the program for one of them,
+{"parameters": how many numbers are trained, "flops", "all_reduces": how many, "all_reduce_bytes",
+ "moved_bytes": of all other ways to send values,
  "losses" and "gradient_norms": of three steps by `fit`}
 The update is plain gradient descent: every device updates all weights, so this part does not fall.
 """
