@@ -86,7 +86,7 @@ class MaskedPretraining(keras.Model):
         if sample_weight is not None:
             raise ValueError(NO_SAMPLE_WEIGHTS)
         x = look_at_images(self, x)
-        with steps.keep_weights(self), shared_evaluation(x, options) as (x, options):
+        with steps.keep_weights(self), shared_evaluation(self, x, options) as (x, options):
             return super().evaluate(x, *arguments, **options)
 
     def predict(self, x, *arguments, **options):
