@@ -138,7 +138,7 @@ def outputs_of(model, predict_on_batch, x):
     if devices().count == 1:
         return predict_on_batch(x)
     # Keras would have each replica compute all of it, and return it as often.
-    return keras.ops.convert_to_numpy(model(x, training=False))
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, model(x, training=False))
 
 
 def is_lost_process(error):
