@@ -154,6 +154,13 @@ def weights_from_state_of_steps(model):
     model.jax_state_sync()
 
 
+def seed_all_processes_of_jax():
+    """Gives all processes of JAX one seed, where none was set, as `keras.distribution` does."""
+    from keras.src.backend.jax import distribution_lib
+
+    distribution_lib.initialize_rng()
+
+
 def build_metrics(model, batch):
     """Makes the variables of a compiled model's metrics, as a step would, of a batch of `fit`."""
     model._symbolic_build(data_batch=batch)

@@ -69,6 +69,15 @@ def of_any(flag):
     return any(distribution.gathered(int(flag)))
 
 
+def is_lost(error):
+    """Whether an error says that another process has gone."""
+    if not _is_shared():
+        return False
+    from keras_convnextv2.training.distribution import LostProcessError
+
+    return isinstance(error, LostProcessError)
+
+
 def num_devices():
     """Devices of all processes."""
     if not _is_shared():

@@ -115,6 +115,8 @@ def _what_went_wrong(main):
         raise
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
         _show_traceback()
+        if processes.is_lost(error):
+            _leave_at_once(error)
         return one_line(error) or "there is no memory left", EXIT_STATUS
     except ModuleNotFoundError as error:
         if error.name not in _EXTRAS:
@@ -125,6 +127,14 @@ def _what_went_wrong(main):
         message = str(error) or "stopped by the user; what was saved before is intact."
         return message, _SIGNAL_STATUS + getattr(error, "number", signal.SIGINT)
     return None
+
+
+def _leave_at_once(error):
+    """Ends a process that has lost another: JAX would wait for that one, and then abort."""
+    print(f"{Path(sys.argv[0]).stem}: error: {printable(one_line(error))}", file=sys.stderr)
+    for file in (sys.stdout, sys.stderr):
+        file.flush()
+    os._exit(EXIT_STATUS)
 
 
 def _show_traceback():

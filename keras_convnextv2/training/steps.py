@@ -143,7 +143,7 @@ def _jax_step(model, state, data):
 
 def _jax_test_step(model, state, data):
     groups = (model.trainable_variables, model.non_trainable_variables, model.metrics_variables)
-    with keras.StatelessScope(_mapping(groups, state)) as scope:
+    with keras.StatelessScope(_mapping(groups, state), collect_losses=True) as scope:
         logs = _test_step(model, data)
     return logs, tuple(_values(group, scope) for group in groups)
 

@@ -16,8 +16,18 @@ Docs: many_devices.md.
 
 from keras_convnextv2.training.distribution import engines
 from keras_convnextv2.training.distribution.errors import LostProcessError
+from keras_convnextv2.training.distribution.shared_devices import Devices
 
-__all__ = ["LostProcessError", "data_parallel", "devices", "gathered", "is_writer", "mean", "shard"]
+__all__ = [
+    "Devices",
+    "LostProcessError",
+    "data_parallel",
+    "devices",
+    "gathered",
+    "is_writer",
+    "mean",
+    "shard",
+]
 
 
 def data_parallel(timeout=60):
@@ -32,29 +42,52 @@ def data_parallel(timeout=60):
     With one device it changes nothing.
 
     Args:
-        timeout: number of seconds after which a process of torch or TensorFlow gives up waiting for
-            another.
+        timeout: int, seconds after which a process gives up waiting for another.
 
     Raises:
         LostProcessError: on torch, the others do not come; later, of `fit` and `evaluate`, when
             another process has ended.
+
+    Examples:
+        >>> from keras_convnextv2.training import distribution
+        >>> with distribution.data_parallel():  # of this process and its one device
+        ...     distribution.devices()
+        Devices(count=1, process_index=0, process_count=1)
     """
     return engines.current().data_parallel(timeout)
 
 
 def devices():
-    """The `Devices` that share a batch: `count`, `process_index`, `process_count`."""
+    """The `Devices` that share a batch.
+
+    Examples:
+        >>> from keras_convnextv2.training import distribution
+        >>> distribution.devices().count
+        1
+    """
     return engines.current().devices()
 
 
 def shard():
-    """(index, count) of this process among those that share a batch, as `ImageBatches` takes it."""
+    """(index, count) of this process among those that share a batch, as `ImageBatches` takes it.
+
+    Examples:
+        >>> from keras_convnextv2.training import distribution
+        >>> distribution.shard()
+        (0, 1)
+    """
     here = devices()
     return here.process_index, here.process_count
 
 
 def is_writer():
-    """Whether this process writes files and speaks for all."""
+    """Whether this process writes files and speaks for all.
+
+    Examples:
+        >>> from keras_convnextv2.training import distribution
+        >>> distribution.is_writer()
+        True
+    """
     return devices().process_index == 0
 
 
@@ -63,11 +96,25 @@ def gathered(number):
 
     Args:
         number: int or float. All processes must call this at the same place.
+
+    Examples:
+        >>> from keras_convnextv2.training import distribution
+        >>> distribution.gathered(7)
+        [7]
     """
     return [number] if devices().process_count == 1 else engines.current().gathered(number)
 
 
 def mean(number):
-    """The mean over the processes of a number that each gives, a float."""
+    """The mean over the processes of a number that each gives, a float.
+
+    Args:
+        number: int or float.
+
+    Examples:
+        >>> from keras_convnextv2.training import distribution
+        >>> distribution.mean(0.5)
+        0.5
+    """
     numbers = gathered(number)
     return sum(numbers) / len(numbers)

@@ -2,7 +2,13 @@ import re
 
 
 class LostProcessError(ConnectionError):
-    """Another process of the training has ended, or does not answer."""
+    """Another process of the training has ended, or does not answer.
+
+    Examples:
+        >>> from keras_convnextv2.training.distribution import LostProcessError
+        >>> print(LostProcessError.of(RuntimeError("Connection closed by peer")))
+        Another process of this training has ended, or does not answer (Connection closed by peer).
+    """
 
     @classmethod
     def of(cls, error):

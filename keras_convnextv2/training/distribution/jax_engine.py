@@ -5,8 +5,11 @@ import os
 
 import keras
 
+from keras_convnextv2 import insides
 from keras_convnextv2.training.distribution.parts import WholeBatch
 from keras_convnextv2.training.distribution.shared_devices import Devices
+
+_VARIABLES = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
 
 
 @contextlib.contextmanager
@@ -14,8 +17,17 @@ def data_parallel(timeout):
     """As `distribution.data_parallel`."""
     import jax
 
-    if "KERAS_DISTRIBUTION_JOB_ADDRESSES" in os.environ and not jax.distributed.is_initialized():
-        keras.distribution.initialize()
+    addresses, *numbers = (os.environ.get(f"KERAS_DISTRIBUTION_{name}") for name in _VARIABLES)
+    if addresses and not jax.distributed.is_initialized():
+        # As `keras.distribution.initialize`, which has no timeouts: by JAX's own a process that
+        # has lost another would stay for minutes.
+        jax.distributed.initialize(
+            addresses.partition(",")[0],
+            *(number and int(number) for number in numbers),
+            heartbeat_timeout_seconds=timeout,
+            shutdown_timeout_seconds=timeout,
+        )
+        insides.seed_all_processes_of_jax()
     # Each process reads its own part of a batch: nothing is left for Keras to cut.
     spread = keras.distribution.DataParallel(devices=jax.devices(), auto_shard_dataset=False)
     with spread.scope():

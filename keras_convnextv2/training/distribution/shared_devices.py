@@ -11,6 +11,11 @@ class Devices:
         count: int, of all processes.
         process_index: int, which process this is.
         process_count: int.
+
+    Examples:
+        >>> from keras_convnextv2.training.distribution import Devices
+        >>> Devices(count=8, process_index=1, process_count=2).count_here
+        4
     """
 
     count: int = 1
