@@ -48,7 +48,7 @@ def test_nothing_hidden_equals_the_unmasked_backbone(rng, make_fcmae, path):
     images = rng.normal(size=(2, 16, 24, 3)).astype("float32")
     unmasked = compute(fcmae.backbone, images)
     # The same sums; compiled, they may be taken in another order.
-    encoded = compute(lambda: fcmae.encode(images, np.zeros_like(HIDDEN)))
+    encoded = compute(fcmae.encode, images, hidden=np.zeros_like(HIDDEN))
     np.testing.assert_allclose(encoded, unmasked, rtol=1e-5, atol=1e-6)
 
 
