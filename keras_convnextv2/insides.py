@@ -4,6 +4,8 @@ Each name was looked up in Keras 3.15, TensorFlow 2.21, JAX 0.10 and torch 2.13,
 release. `tests/test_insides.py` fails for each when it goes, and holds that none is used elsewhere.
 """
 
+import contextlib
+
 import keras
 
 # On torch, Keras swaps its AdamW for one that updates all weights in one call, but not a subclass
@@ -104,6 +106,32 @@ class OpenAdamW(_BackendAdamW):
 
     def _parallel_update_step(self, gradients, variables, learning_rate):
         self.update_at_once(gradients, variables, learning_rate)
+
+
+def take_gradients_of_all_replicas(optimizer):
+    """On TensorFlow, tells an optimizer that its gradients are those of all replicas together.
+
+    Keras would add up those of each, after it has clipped and accumulated them.
+    """
+    for one in (optimizer, getattr(optimizer, "inner_optimizer", None)):
+        if one is not None:
+            one._all_reduce_sum_gradients = list
+
+
+@contextlib.contextmanager
+def replicas_together():
+    """On TensorFlow, where replicas have come together: optimizers do not ask them to once more."""
+    import tensorflow as tf
+
+    interim = tf.__internal__.distribute.interim
+    before = interim.maybe_merge_call
+    interim.maybe_merge_call = lambda function, strategy, *arguments, **options: function(
+        strategy, *arguments, **options
+    )
+    try:
+        yield
+    finally:
+        interim.maybe_merge_call = before
 
 
 def keep_variables(model_class):

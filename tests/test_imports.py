@@ -29,7 +29,8 @@ ROOMS = {
     "export": {"layers", "models", "fcmae", "weights", "data", "whole_files"},
     "analysis": {"layers", "models", "fcmae", "whole_files"},
     "data": {"models", "whole_files"},  # for the normalisation of the images
-    "runs": {"insides", "models", "weights", "whole_files"},
+    # For the processes of a training: training.
+    "runs": {"insides", "models", "training", "weights", "whole_files"},
 }
 # What a room offers that is of a room above it: in a function, asked for by its name alone.
 OFFERED = {("training", "runs.Checkpoints")}

@@ -39,7 +39,6 @@ class BatchReader:
     batch_transforms: tuple
     label_smoothing: float
     replaces_bad: bool
-    shard_index: int
 
     def read(self, plan, rng):
         """`Batch` of a plan.
@@ -53,10 +52,10 @@ class BatchReader:
         indices, bad = [], {}
         for place, (index, seed) in enumerate(plan):
             indices.append(self._read_into(images[place], index, seed, bad))
-        labels = self._labels(indices) if self.labelled else None
+        labels = self.labels(indices) if self.labelled else None
         if self.batch_transforms:
-            # Other draws in each process, which are the same whenever it is asked.
-            rng = np.random.default_rng([int(rng.integers(2**63)), self.shard_index])
+            # The same draws for each part of a batch, and whenever it is asked.
+            rng = np.random.default_rng([int(rng.integers(2**63)), 0])
             for transform in self.batch_transforms:
                 images, labels = transform(images, labels, rng)
         return Batch(images, labels, bad)
@@ -89,7 +88,8 @@ class BatchReader:
                 bad[error.name] = error.reason
         raise error_of(bad, len(self.source))
 
-    def _labels(self, indices):
+    def labels(self, indices):
+        """The labels of images as a batch has them, before any is mixed."""
         labels = self.source.labels[indices]
         if not (self.label_smoothing or self.batch_transforms):
             return labels

@@ -7,18 +7,17 @@ import numpy as np
 from keras_convnextv2.data.packages import require
 
 
-def batch_plans(num_images, batch_size, *, seed, shuffle, labels, drop_remainder, shard):
+def batch_plans(num_images, batch_size, *, seed, shuffle, labels, drop_remainder):
     """The batches of all epochs, before any image is read.
 
     Args:
         num_images: int, in an epoch.
-        batch_size: int, images that all shards read for one batch.
+        batch_size: int, images of a whole batch.
         seed: int, 0 or more.
         shuffle: bool, another order each epoch.
         labels: int (num_images,) to draw the classes equally often, or None to take each image
             once.
         drop_remainder: bool, leaves out a last, smaller batch.
-        shard: (index, count), which part of each batch is read here.
 
     Returns:
         `grain.MapDataset` of tuples of (index of an image, seed of its changes). Its length is that
@@ -35,16 +34,21 @@ def batch_plans(num_images, batch_size, *, seed, shuffle, labels, drop_remainder
         places = places.shuffle()
     # grain's generator is used again for another element: a seed drawn from it is kept instead.
     elements = places.random_map(lambda index, rng: (int(index), int(rng.integers(2**63))))
-    batches = elements.batch(batch_size, drop_remainder=drop_remainder, batch_fn=tuple)
-    return batches.map(functools.partial(part_of, shard=shard))
+    return elements.batch(batch_size, drop_remainder=drop_remainder, batch_fn=tuple)
 
 
-def part_of(batch, shard):
+def part_of(batch, shard, fill_to=1):
     """The part of a batch that one of several processes reads.
 
     The parts of all, one behind the other, are the batch, and differ in length by 1 at most.
+
+    Args:
+        batch: tuple.
+        shard: (index, count).
+        fill_to: int; the last element is repeated until there is a multiple of so many.
     """
     index, count = shard
+    batch += batch[-1:] * (-len(batch) % fill_to)
     return batch[len(batch) * index // count : len(batch) * (index + 1) // count]
 
 

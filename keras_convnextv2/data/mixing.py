@@ -13,10 +13,11 @@ from keras_convnextv2.data.valid_settings import demand_probability
 class Mixing:
     """A batch transform: mixup or cutmix, one of them drawn for each batch.
 
-    Image i is mixed with image B - 1 - i, all by one weight. With both alphas above 0 a batch gets
-    cutmix with `switch_probability`, else mixup. The middle image of an odd batch, and a batch of
-    one, are mixed with themselves. Sources: mixup (arXiv 1710.09412), CutMix (arXiv 1905.04899),
-    in timm's combination, mode "batch".
+    Images 0 and 1 are mixed with each other, 2 and 3, and so on, all by one weight; in timm, image
+    i is mixed with B - 1 - i. Two beside each other are in one part of a batch that several devices
+    share. With both alphas above 0 a batch gets cutmix with `switch_probability`, else mixup. The
+    last image of an odd batch is mixed with itself. Sources: mixup (arXiv 1710.09412), CutMix
+    (arXiv 1905.04899), in timm's combination, mode "batch".
 
     Args:
         mixup_alpha: float; the weight is drawn from Beta(alpha, alpha). 0: no mixup.
@@ -78,7 +79,7 @@ class Mixing:
 
 
 def mixup(images, labels, weight):
-    """weight * x + (1 - weight) * x in reverse order, of images and of labels.
+    """weight * x + (1 - weight) * the other of its pair, of images and of labels.
 
     Args:
         images: float32 (B, H, W, C).
@@ -92,7 +93,7 @@ def mixup(images, labels, weight):
 
 
 def cutmix(images, labels, box):
-    """Pastes a box of the batch in reverse order; labels are mixed by the area that it has.
+    """Pastes a box of the other of each pair; labels are mixed by the area that it has.
 
     Args:
         images: float32 (B, H, W, C).
@@ -105,7 +106,7 @@ def cutmix(images, labels, box):
     top, bottom, left, right = box
     height, width = images.shape[1:3]
     pasted = images.copy()
-    pasted[:, top:bottom, left:right] = images[::-1, top:bottom, left:right]
+    pasted[:, top:bottom, left:right] = images[_partners(images), top:bottom, left:right]
     return pasted, _blend(labels, 1 - (bottom - top) * (right - left) / (height * width))
 
 
@@ -132,4 +133,10 @@ def cutmix_box(image_size, weight, rng):
 
 
 def _blend(values, weight):
-    return values * np.float32(weight) + values[::-1] * np.float32(1 - weight)
+    return values * np.float32(weight) + values[_partners(values)] * np.float32(1 - weight)
+
+
+def _partners(values):
+    """Which row each is mixed with."""
+    places = np.arange(len(values))
+    return np.minimum(places ^ 1, len(values) - 1)

@@ -1,12 +1,15 @@
 """From stored images to the normalised batches that `keras.Model.fit` takes."""
 
+import copy
+import functools
 import threading
 
 import keras
+import numpy as np
 
 from keras_convnextv2.data.batch_reader import BatchReader, error_of
 from keras_convnextv2.data.batch_settings import check_batch_settings
-from keras_convnextv2.data.epoch_order import batch_plans
+from keras_convnextv2.data.epoch_order import batch_plans, part_of
 from keras_convnextv2.data.fingerprint import changes, fingerprint
 from keras_convnextv2.data.framing import as_framing
 from keras_convnextv2.data.preprocessing import preprocess
@@ -49,8 +52,9 @@ class ImageBatches(keras.utils.PyDataset):
             is read in the place of each; which one follows from (seed, epoch, place).
         workers: int, threads that read batches ahead of use. 0: read when asked for.
         shard: (index, count): of several processes, which this one is. The parts of all, one
-            behind the other, are the batch that one process alone would read, but for what
-            `batch_transforms` do: they see a part alone.
+            behind the other, are the batch that one process alone would read. `batch_transforms`
+            see a part alone, and draw the same for each part of a batch; with an even number of
+            images in each, `Mixing` mixes those that it would mix in the whole batch.
 
     Attributes:
         epoch: int, the epoch that batches are of. `on_epoch_end` adds 1; it can be set.
@@ -118,16 +122,15 @@ class ImageBatches(keras.utils.PyDataset):
         self.resumed = (None, 0)
         self._images = None  # their fingerprint
         check_batch_settings(self, workers, tuple(batch_transforms))
-        plans = batch_plans(
+        self._whole_plans = batch_plans(
             len(source),
             batch_size,
             seed=seed,
             shuffle=shuffle,
             labels=source.labels if sampling == "balanced" else None,
             drop_remainder=drop_remainder,
-            shard=self.shard,
         )
-        reader = BatchReader(
+        self._reader = BatchReader(
             source,
             self.framing,
             labelled,
@@ -136,12 +139,10 @@ class ImageBatches(keras.utils.PyDataset):
             tuple(batch_transforms),
             label_smoothing,
             replaces_bad=max_bad_images > 0,
-            shard_index=self.shard[0],
         )
-        self._plans = plans
-        self._epoch_length = len(plans)
-        # Only what is shuffled is trained on, and goes on into the next epoch.
-        self._batches = ReadingAhead(plans.random_map(reader.read), workers, endless=shuffle)
+        self._epoch_length = len(self._whole_plans)
+        self._read_workers = workers
+        self._read(self.shard)
         self._next = 0  # the batch after the last one that was handed out, counted over all epochs
         self._lock = threading.Lock()
 
@@ -172,8 +173,12 @@ class ImageBatches(keras.utils.PyDataset):
     def __getitem__(self, index):
         if not 0 <= index < len(self):
             raise IndexError(f"Batch {index} was asked for, of {len(self)} batches")
+        return self.of_epoch(self.epoch, index)
+
+    def of_epoch(self, epoch, index):
+        """The batch of another epoch than `epoch` says; of one that goes on, of those left."""
         with self._lock:
-            place = self.epoch * self._epoch_length + self._num_left_out() + index
+            place = epoch * self._epoch_length + self._num_left_out(epoch) + index
             try:
                 batch = self._batches[place]
                 self._pass_over(batch.bad)
@@ -183,8 +188,42 @@ class ImageBatches(keras.utils.PyDataset):
             self._next = place + 1
         return (batch.images, batch.labels) if self.labelled else (batch.images,)
 
+    def _read(self, shard, fill_to=1):
+        """Reads a part of each batch from now on; each filled up to a multiple of `fill_to`."""
+        self._plans = self._whole_plans.map(
+            functools.partial(part_of, shard=shard, fill_to=fill_to)
+        )
+        # Only what is shuffled is trained on, and goes on into the next epoch.
+        batches = self._plans.random_map(self._reader.read)
+        self._batches = ReadingAhead(batches, self._read_workers, endless=self.shuffle)
+
     def on_epoch_end(self):
         self.epoch += 1
+
+    def filled_part(self, shard, fill_to):
+        """These batches, each filled up by its last image before it is cut into equal parts.
+
+        Args:
+            shard: (index, count), which part to read.
+            fill_to: int, a multiple of the count: images are filled up to a multiple of it.
+        """
+        other = copy.copy(self)
+        other._lock = threading.Lock()
+        other.error = None
+        other._read(shard, fill_to)
+        return other
+
+    def labels_of(self, batch):
+        """The labels of a batch of `epoch`, of all parts; zeros for images without labels.
+
+        Args:
+            batch: int, in the whole epoch.
+        """
+        plan = self._whole_plans[self.epoch * self._epoch_length + batch]
+        indices = [index for index, _ in plan]
+        if not self.labelled:
+            return np.zeros(len(indices), "int32")
+        return self._reader.labels(indices)
 
     def names(self, batch):
         """What the images of a batch of `epoch` are called, a list of str: paths, or numbers.
@@ -277,9 +316,9 @@ class ImageBatches(keras.utils.PyDataset):
             self._images = fingerprint(self.source)
         return self._images
 
-    def _num_left_out(self):
-        epoch, count = self.resumed
-        return count if epoch == self.epoch else 0
+    def _num_left_out(self, epoch=None):
+        resumed, count = self.resumed
+        return count if resumed == (self.epoch if epoch is None else epoch) else 0
 
     def _pass_over(self, bad):
         self.bad_images.update(bad)

@@ -39,8 +39,26 @@ def hidden_patch_loss(targets, prediction, hidden):
     Returns:
         Scalar, float32; 0 if nothing is hidden.
     """
+    errors, counts = hidden_patch_errors(targets, prediction, hidden)
+    return keras.ops.sum(errors) / keras.ops.maximum(keras.ops.sum(counts), 1.0)
+
+
+def hidden_patch_errors(targets, prediction, hidden):
+    """What `hidden_patch_loss` averages, by image.
+
+    Args:
+        As of `hidden_patch_loss`.
+
+    Returns:
+        (sum of the hidden patches' errors, number of hidden patches), each (B,), float32.
+    """
     difference = keras.ops.cast(prediction, "float32") - keras.ops.cast(targets, "float32")
     per_patch = keras.ops.mean(keras.ops.square(difference), axis=-1)  # (B, h, w)
+    return sums_over_hidden(per_patch, hidden)
+
+
+def sums_over_hidden(values, hidden):
+    """(sum of values where hidden, number of those), each (B,), float32, of (B, h, w)."""
     hidden = keras.ops.cast(hidden, "bool")
-    count = keras.ops.sum(keras.ops.cast(hidden, "float32"))
-    return keras.ops.sum(keras.ops.where(hidden, per_patch, 0.0)) / keras.ops.maximum(count, 1.0)
+    sums = keras.ops.sum(keras.ops.where(hidden, values, 0.0), axis=(1, 2))
+    return sums, keras.ops.sum(keras.ops.cast(hidden, "float32"), axis=(1, 2))

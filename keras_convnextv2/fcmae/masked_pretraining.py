@@ -7,6 +7,7 @@ from keras_convnextv2.layers.regions import MaskedMap, VisibleStrip
 from keras_convnextv2.models.compile_config import portable_compile_config
 from keras_convnextv2.training import resuming, steps
 from keras_convnextv2.training.callback_list import watched
+from keras_convnextv2.training.distribution.fitting import shared_evaluation, shared_fit
 from keras_convnextv2.training.gradient_norm import GradientNorm
 from keras_convnextv2.training.raw_pixels import look_at_images
 
@@ -17,9 +18,9 @@ class MaskedPretraining(keras.Model):
 
     A subclass has `backbone`, `encoder_path`, `grid` and `num_visible`; `draw_hidden(batch_size)`,
     the masks of a training step, and `draw_fixed(num_images, first_image=0)`, those that follow
-    from an image's place; `loss_and_outputs(data)` and `evaluate_step(data)`, as `training.steps`
-    asks for them; `_loss_in_words` and `_default_optimizer()`. It calls `_count_steps()` last when
-    it is made.
+    from an image's place; what `training.steps` asks for and is not here (`loss_and_outputs`,
+    `evaluation_outputs`, `record_evaluation`); `_loss_in_words` and `_default_optimizer()`. It
+    calls `_count_steps()` last when it is made.
     """
 
     _loss_in_words = ""
@@ -28,7 +29,12 @@ class MaskedPretraining(keras.Model):
         """Makes what counts steps and their figures."""
         # Own count of training steps: an optimizer that accumulates gradients counts fewer.
         self.step = self.add_weight(
-            shape=(), dtype="int32", initializer="zeros", trainable=False, name="step"
+            shape=(),
+            dtype="int32",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="step",
         )
         self.loss_tracker = keras.metrics.Mean(name="loss")
         self.gradient_norm_tracker = GradientNorm()
@@ -73,14 +79,14 @@ class MaskedPretraining(keras.Model):
         x = look_at_images(self, x)
         with steps.keep_weights(self):
             arguments = (x, y, batch_size, epochs, verbose, callbacks)
-            return resuming.fit(self, super().fit, *arguments, **kwargs)
+            return resuming.fit(self, shared_fit(self, super().fit), *arguments, **kwargs)
 
     def evaluate(self, x=None, *arguments, sample_weight=None, **options):
         """As `keras.Model.evaluate`."""
         if sample_weight is not None:
             raise ValueError(NO_SAMPLE_WEIGHTS)
         x = look_at_images(self, x)
-        with steps.keep_weights(self):
+        with steps.keep_weights(self), shared_evaluation(x, options) as (x, options):
             return super().evaluate(x, *arguments, **options)
 
     def predict(self, x, *arguments, **options):
@@ -95,11 +101,17 @@ class MaskedPretraining(keras.Model):
     def test_step(self, *arguments):
         return steps.test_step(self, *arguments)
 
-    def record_step(self, data, outputs, loss, gradients):
+    def loss_weight(self, data):
+        """What a part of a batch counts in the loss of all: its images, or its hidden patches."""
+        images, hidden = unpack(data)
+        if hidden is None:
+            return keras.ops.shape(images)[0]
+        return keras.ops.sum(keras.ops.cast(keras.ops.not_equal(hidden, 0), "float32"))
+
+    def record_step(self, num_images, outputs, loss, gradients):
         """Counts one training step, before its (scaled) gradients are applied; returns its logs."""
-        images, _ = unpack(data)
         self.step.assign_add(1)
-        self.loss_tracker.update_state(loss, sample_weight=keras.ops.shape(images)[0])
+        self.loss_tracker.update_state(loss, sample_weight=num_images)
         self.gradient_norm_tracker.count_step(gradients, self.optimizer)
         return {metric.name: metric.result() for metric in self.metrics}
 

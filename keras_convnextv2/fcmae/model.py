@@ -10,7 +10,11 @@ from keras_convnextv2.fcmae.inputs import (
     pixels_of_a_position,
     unpack,
 )
-from keras_convnextv2.fcmae.loss import hidden_patch_loss, normalize_patches
+from keras_convnextv2.fcmae.loss import (
+    hidden_patch_errors,
+    hidden_patch_loss,
+    normalize_patches,
+)
 from keras_convnextv2.fcmae.masked_pretraining import MaskedPretraining
 from keras_convnextv2.fcmae.masking import (
     draw_noise,
@@ -229,14 +233,22 @@ class FCMAE(MaskedPretraining):
         """(loss, None) of one training step; its metrics ask for nothing else."""
         return self.step_loss(data), None
 
-    def evaluate_step(self, data):
-        """One step of `evaluate`: the loss under masks that follow from each image's place."""
+    def evaluation_outputs(self, data):
+        """(errors, numbers of hidden patches) by image, of one step of `evaluate`.
+
+        Masks follow from each image's place in the data.
+        """
         images, hidden = unpack(data)
         # The tracker has counted the images of the batches before this one.
         draw = functools.partial(self.draw_fixed, first_image=self.loss_tracker.count)
-        loss = self._loss(images, self._region_in_step(images, hidden, draw), training=False)
-        batch_size = keras.ops.shape(images)[0]
-        self.loss_tracker.update_state(loss, sample_weight=batch_size)
+        region = self._region_in_step(images, hidden, draw)
+        return hidden_patch_errors(*self._targets_and_prediction(images, region, training=False))
+
+    def record_evaluation(self, outputs, labels=None, weights=None):
+        """Counts one step of `evaluate`; returns its logs."""
+        errors, counts = outputs
+        loss = keras.ops.sum(errors) / keras.ops.maximum(keras.ops.sum(counts), 1.0)
+        self.loss_tracker.update_state(loss, sample_weight=keras.ops.shape(errors)[0])
         return {"loss": self.loss_tracker.result()}
 
     def get_config(self):
@@ -301,11 +313,15 @@ class FCMAE(MaskedPretraining):
         return patchify(unpatchify(prediction, side), self.patch_size)
 
     def _loss(self, images, region, training):
+        return hidden_patch_loss(*self._targets_and_prediction(images, region, training))
+
+    def _targets_and_prediction(self, images, region, training):
+        """What a loss compares, and where: (targets, prediction, hidden)."""
         prediction = self._predict(images, region, training)
         targets = patchify(keras.ops.convert_to_tensor(images), self.patch_size)
         if self.normalize_targets:
             targets = normalize_patches(targets)
-        return hidden_patch_loss(targets, prediction, region.hidden)
+        return targets, prediction, region.hidden
 
     def _draw(self, num_images, seed, step=0, first_image=0):
         noise = draw_noise(seed, step, first_image, num_images, self.num_patches)

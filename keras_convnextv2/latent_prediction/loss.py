@@ -4,6 +4,9 @@ import math
 
 import keras
 
+from keras_convnextv2.fcmae.loss import sums_over_hidden
+from keras_convnextv2.layers import batch_part
+
 _SHORTEST = 1e-6  # no shorter vector is brought to length 1
 
 
@@ -30,13 +33,17 @@ def hidden_cell_loss(prediction, target, hidden):
     Returns:
         Scalar, float32; 0 if nothing is hidden.
     """
+    errors, counts = hidden_cell_errors(prediction, target, hidden)
+    return keras.ops.sum(errors) / keras.ops.maximum(keras.ops.sum(counts), 1.0)
+
+
+def hidden_cell_errors(prediction, target, hidden):
+    """What `hidden_cell_loss` averages, by image: (sums, numbers of cells), (B,), float32."""
     ops = keras.ops
     distance = ops.abs(ops.cast(prediction, "float32") - ops.cast(target, "float32"))
     near = ops.minimum(distance, 1.0)
     per_cell = ops.sum(0.5 * ops.square(near) + (distance - near), axis=-1)  # (B, h, w)
-    hidden = ops.cast(hidden, "bool")
-    count = ops.sum(ops.cast(hidden, "float32"))
-    return ops.sum(ops.where(hidden, per_cell, 0.0)) / ops.maximum(count, 1.0)
+    return sums_over_hidden(per_cell, hidden)
 
 
 def deviation_over_images(target):
@@ -54,5 +61,10 @@ def deviation_over_images(target):
     Returns:
         Scalar, float32.
     """
-    deviation = keras.ops.std(target, axis=0)  # (h, w, C)
+    part = batch_part.current()
+    if part is None:
+        deviation = keras.ops.std(target, axis=0)  # (h, w, C)
+    else:  # of all parts of the batch
+        offsets = target - part.mean(keras.ops.mean(target, axis=0))
+        deviation = keras.ops.sqrt(part.mean(keras.ops.mean(keras.ops.square(offsets), axis=0)))
     return math.sqrt(target.shape[-1]) * keras.ops.mean(deviation)

@@ -12,6 +12,7 @@ from keras_convnextv2.fcmae.masked_pretraining import MaskedPretraining
 from keras_convnextv2.fcmae.masking import num_visible_patches
 from keras_convnextv2.latent_prediction.loss import (
     deviation_over_images,
+    hidden_cell_errors,
     hidden_cell_loss,
     on_unit_sphere,
 )
@@ -132,7 +133,12 @@ class LatentPrediction(MaskedPretraining):
         # The update that the teacher followed last: a batch whose gradients are but added up is
         # none.
         self.followed = self.add_weight(
-            shape=(), dtype="int32", initializer="zeros", trainable=False, name="followed"
+            shape=(),
+            dtype="int32",
+            initializer="zeros",
+            trainable=False,
+            name="followed",
+            aggregation="only_first_replica",
         )
         self._count_steps()
 
@@ -151,7 +157,7 @@ class LatentPrediction(MaskedPretraining):
 
     def fit(self, *arguments, **options):
         """As `keras.Model.fit`; stops with a FloatingPointError when the loss is not finite."""
-        if int(keras.ops.convert_to_numpy(self.step.value)) == 0:
+        if int(keras.ops.convert_to_numpy(self.step)) == 0:
             copy_weights(self.backbone, self.teacher)  # weights may have been loaded since
         return super().fit(*arguments, **options)
 
@@ -190,15 +196,17 @@ class LatentPrediction(MaskedPretraining):
         return {"prediction": prediction, "target": target, "hidden": hidden}
 
     def loss_and_outputs(self, data):
-        """(loss, the teacher's deviation) of one training step."""
+        """(loss, the teacher's deviation, the same for each image) of one training step."""
         images, hidden = unpack(data)
         region = self._region_in_step(images, hidden, self.draw_hidden)
-        return self._loss_and_deviation(images, region, training=True)
+        prediction, target = self._predict(images, region, training=True)
+        loss = hidden_cell_loss(prediction, target, region.hidden)
+        each = keras.ops.zeros_like(target[:, 0, 0, 0])
+        return loss, each + deviation_over_images(target)
 
-    def record_step(self, data, outputs, loss, gradients):
-        images, _ = unpack(data)
-        self.deviation_tracker.update_state(outputs, sample_weight=keras.ops.shape(images)[0])
-        return super().record_step(data, outputs, loss, gradients)
+    def record_step(self, num_images, outputs, loss, gradients):
+        self.deviation_tracker.update_state(outputs[0], sample_weight=num_images)
+        return super().record_step(num_images, outputs, loss, gradients)
 
     def after_update(self):
         """The teacher follows the student, after each update of the optimizer."""
@@ -208,16 +216,26 @@ class LatentPrediction(MaskedPretraining):
         follow(self.backbone, self.teacher, share)
         self.followed.assign(updates)
 
-    def evaluate_step(self, data):
-        """One step of `evaluate`, under masks that follow from each image's place."""
+    def evaluation_outputs(self, data):
+        """(errors, numbers of hidden cells, the teacher's features) by image, of `evaluate`.
+
+        Masks follow from each image's place in the data.
+        """
         images, hidden = unpack(data)
         # The tracker has counted the images of the batches before this one.
         draw = functools.partial(self.draw_fixed, first_image=self.loss_tracker.count)
         region = self._region_in_step(images, hidden, draw)
-        loss, deviation = self._loss_and_deviation(images, region, training=False)
-        batch_size = keras.ops.shape(images)[0]
+        prediction, target = self._predict(images, region, training=False)
+        return (*hidden_cell_errors(prediction, target, region.hidden), target)
+
+    def record_evaluation(self, outputs, labels=None, weights=None):
+        """Counts one step of `evaluate`; returns its logs."""
+        errors, counts, target = outputs
+        loss = keras.ops.sum(errors) / keras.ops.maximum(keras.ops.sum(counts), 1.0)
+        num_images = keras.ops.shape(errors)[0]
+        deviation = deviation_over_images(target)
         for tracker, value in ((self.loss_tracker, loss), (self.deviation_tracker, deviation)):
-            tracker.update_state(value, sample_weight=batch_size)
+            tracker.update_state(value, sample_weight=num_images)
         return {m.name: m.result() for m in (self.loss_tracker, self.deviation_tracker)}
 
     def get_config(self):
@@ -255,8 +273,3 @@ class LatentPrediction(MaskedPretraining):
         prediction = self.predictor(features, region=region.at(features))
         target = keras.ops.stop_gradient(self.teacher.encode(images)[-1])
         return on_unit_sphere(prediction), on_unit_sphere(target)
-
-    def _loss_and_deviation(self, images, region, training):
-        prediction, target = self._predict(images, region, training)
-        loss = hidden_cell_loss(prediction, target, region.hidden)
-        return loss, deviation_over_images(target)

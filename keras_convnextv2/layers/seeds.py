@@ -4,7 +4,8 @@ import hashlib
 
 import keras
 
-from keras_convnextv2.layers.fast.backend import num_replicas, wrapping_dtype
+from keras_convnextv2.layers import batch_part
+from keras_convnextv2.layers.fast.backend import wrapping_dtype
 
 # Odd multipliers that keep the inputs of the hash apart (2^32 divided by the golden ratio, and
 # the finalizer's own two), as signed 32-bit numbers. They are Python's: torch's compiler cannot
@@ -56,21 +57,12 @@ def hash_with(key, counter):
 def global_places(num_images):
     """The place of each image of a batch in the batch of all devices, int32 (B,).
 
-    What is drawn for an image follows from its place. There is one device so far, or all images
-    are in one array, as under `keras.distribution`.
-
-    Raises:
-        ValueError: under a `tf.distribute` strategy of several replicas, whose images would draw
-            what those of the first replica draw.
+    What is drawn for an image follows from its place. Under `keras.distribution` all images are in
+    one array; elsewhere `training.steps` says which part of a batch a device computes.
     """
-    replicas = num_replicas()
-    if replicas > 1:
-        raise ValueError(
-            f"Masks and stochastic depth are not drawn for {replicas} replicas of `tf.distribute` "
-            "yet: each would draw the same. Train on one device, or on JAX under "
-            "`keras.distribution`."
-        )
-    return keras.ops.arange(num_images, dtype="int32")
+    places = keras.ops.arange(num_images, dtype="int32")
+    part = batch_part.current()
+    return places if part is None else places + keras.ops.cast(part.first_image, "int32")
 
 
 def _wrapped(x):

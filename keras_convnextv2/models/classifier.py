@@ -2,7 +2,6 @@ import types
 
 import keras
 
-from keras_convnextv2.layers.fast import backend
 from keras_convnextv2.layers.initializers import weight_initializer
 from keras_convnextv2.models.backbone import ConvNeXtV2Backbone
 from keras_convnextv2.models.frozen_layers import freeze_again, frozen_layers
@@ -10,6 +9,7 @@ from keras_convnextv2.models.functional_model import FunctionalModel
 from keras_convnextv2.models.probabilities import checked_temperature, probabilities_of
 from keras_convnextv2.models.quantization import quantization_config, quantize_again
 from keras_convnextv2.training import steps
+from keras_convnextv2.training.distribution import engines
 from keras_convnextv2.training.gradient_norm import GradientNorm
 
 
@@ -117,29 +117,53 @@ class ConvNeXtV2Classifier(FunctionalModel):
         return {name: value for name, value in logs.items() if name != "gradient_norm"}
 
     def train_step(self, *arguments):
-        # Replicas of TensorFlow add up their gradients within the optimizer.
-        if backend.num_replicas() > 1 or not self.trainable_weights:
+        if not self.trainable_weights:
             return super().train_step(*arguments)
         return steps.train_step(self, *arguments)
 
+    def test_step(self, *arguments):
+        return steps.test_step(self, *arguments)
+
+    def loss_weight(self, data):
+        """What a part of a batch counts in the loss of all: its images."""
+        images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return keras.ops.shape(keras.tree.flatten(images)[0])[0]
+
     def loss_and_outputs(self, data):
-        """(loss, outputs) of one training step; `data` is a batch of what `fit` takes."""
+        """(loss, (outputs, labels, sample weights)) of one training step.
+
+        Args:
+            data: a batch of what `fit` takes.
+        """
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         outputs = self(images, training=True)
         loss = self.compute_loss(
             x=images, y=labels, y_pred=outputs, sample_weight=weights, training=True
         )
-        return loss, outputs
+        return engines.current().loss_of_part(loss), (outputs, labels, weights)
 
-    def record_step(self, data, outputs, loss, gradients):
+    def record_step(self, num_images, outputs, loss, gradients):
         """Counts one training step, before its (scaled) gradients are applied; returns its logs."""
-        images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
-        first = keras.tree.flatten(images)[0]
-        self.metrics[0].update_state(loss, sample_weight=keras.ops.shape(first)[0])  # of the loss
-        logs = self.compute_metrics(images, labels, outputs, weights)
+        outputs, labels, weights = outputs
+        self.metrics[0].update_state(loss, sample_weight=num_images)  # of the loss
+        logs = self.compute_metrics(None, labels, outputs, weights)
         norm = self._untracked.gradient_norm
         norm.count_step(gradients, self.optimizer)
         return {**logs, norm.name: norm.result()}
+
+    def evaluation_outputs(self, data):
+        """The outputs for a batch of what `evaluate` takes."""
+        images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self(images, training=False)
+
+    def record_evaluation(self, outputs, labels, weights):
+        """Counts one step of `evaluate`; returns its logs."""
+        loss = self.compute_loss(
+            x=None, y=labels, y_pred=outputs, sample_weight=weights, training=False
+        )
+        num_images = keras.ops.shape(outputs)[0]
+        self.metrics[0].update_state(engines.current().loss_of_part(loss), sample_weight=num_images)
+        return self.compute_metrics(None, labels, outputs, weights)
 
     @property
     def temperature(self):

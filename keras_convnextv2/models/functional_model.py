@@ -7,6 +7,7 @@ import keras
 from keras_convnextv2.insides import keep_variables
 from keras_convnextv2.models.compile_config import portable_compile_config
 from keras_convnextv2.training import resuming
+from keras_convnextv2.training.distribution.fitting import shared_evaluation, shared_fit
 from keras_convnextv2.training.raw_pixels import look_at_images
 from keras_convnextv2.training.steps import keep_weights
 
@@ -23,12 +24,12 @@ class FunctionalModel(keras.Model):
     def fit(self, x=None, *arguments, **options):
         x = look_at_images(self, x)
         with keep_weights(self):
-            return resuming.fit(self, super().fit, x, *arguments, **options)
+            return resuming.fit(self, shared_fit(self, super().fit), x, *arguments, **options)
 
     @functools.wraps(keras.Model.evaluate)
     def evaluate(self, x=None, *arguments, **options):
         x = look_at_images(self, x)
-        with keep_weights(self):
+        with keep_weights(self), shared_evaluation(x, options) as (x, options):
             return super().evaluate(x, *arguments, **options)
 
     @functools.wraps(keras.Model.predict)

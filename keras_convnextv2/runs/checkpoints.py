@@ -9,8 +9,10 @@ import keras
 from keras_convnextv2.runs import checkpoint_folder, going_on, keeping
 from keras_convnextv2.runs.background import Background
 from keras_convnextv2.runs.differences import settings_of
+from keras_convnextv2.runs.errors import CheckpointError
 from keras_convnextv2.runs.fit_arguments import FORGETFUL, check_fit
 from keras_convnextv2.runs.lock import locked
+from keras_convnextv2.training import distribution
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -135,12 +137,15 @@ class Checkpoints(keras.callbacks.Callback):
         self._settings = settings_of(model)  # before a callback changes the rate
         if batches is not None:
             batches.begin_anew()
-        self._lock = locked(self.folder)
+        self._is_writer = distribution.is_writer()
+        if self._is_writer:
+            self._lock = locked(self.folder)
+            checkpoint_folder.remove_unfinished(self.folder)
         self._is_open = True
-        checkpoint_folder.remove_unfinished(self.folder)
         found = keeping.newest(self.folder)
         if found is not None:
             self._go_on(model, found)
+        self._demand_same_place()
         return self._epoch, self._batch
 
     def close(self):
@@ -201,6 +206,16 @@ class Checkpoints(keras.callbacks.Callback):
         self._background.wait()
         return is_saved
 
+    def _demand_same_place(self):
+        """Raises where another process would begin elsewhere: it does not see this folder."""
+        places = distribution.gathered(self._steps)
+        if len(set(places)) > 1:
+            raise CheckpointError(
+                f"The processes of this training would begin after {places} batches. All of them "
+                f"must see the same checkpoints in {self.folder}: name a folder of a file system "
+                "that they share."
+            )
+
     def _is_within_epoch(self):
         return self._batches is not None and 0 < self._batch < self._batches.epoch_length
 
@@ -230,10 +245,12 @@ class Checkpoints(keras.callbacks.Callback):
             "callbacks": [[type(c).__name__, c.get_state()] for c in self._others],
         }
         self._background.wait()  # it writes what is in the buffers
+        # By every process: on TensorFlow they read a metric together.
         snapshot = checkpoint_folder.take_snapshot(
             self.model, state, with_metrics=within_epoch, buffers=self._buffers
         )
-        self._background.run(lambda: self._write(path, snapshot))
+        if self._is_writer:
+            self._background.run(lambda: self._write(path, snapshot))
 
     def _choose(self, logs, path):
         """Remembers the checkpoint of the best epoch, of those that have the figure."""
@@ -266,10 +283,11 @@ class Checkpoints(keras.callbacks.Callback):
         self._epoch, self._batch, self._steps = there.epoch, there.batch, found.state["steps"]
         self._best = found.state.get("best")
         self._resumed, self.resumed_from = found, found.path
-        # They are of a training that went another way, or not whole: not among those to keep.
-        for step, path in checkpoint_folder.checkpoints_in(self.folder):
-            if step > self._steps:
-                checkpoint_folder.put_aside(path)
+        if self._is_writer:
+            # They are of a training that went another way, or not whole: not among those to keep.
+            for step, path in checkpoint_folder.checkpoints_in(self.folder):
+                if step > self._steps:
+                    checkpoint_folder.put_aside(path)
         if there.is_done(self._epochs):
             told = f"the training is finished, after epoch {there.epoch}"
             self._epoch, self._batch = max(self._epochs, there.epoch), 0
@@ -277,4 +295,6 @@ class Checkpoints(keras.callbacks.Callback):
             after = f", after {there.batch} of its batches" if there.batch else ""
             told = f"the training goes on with epoch {there.epoch + 1}{after}"
         forgetful = [f"{name} keeps nothing and begins anew" for name in self._forgetful]
+        if not self._is_writer:
+            return
         print(f"{found.path}: {'; '.join([told, *there.remarks, *forgetful])}", file=sys.stderr)

@@ -5,7 +5,10 @@ import numpy as np
 
 from keras_convnextv2 import insides
 from keras_convnextv2.runs.errors import CheckpointError
+from keras_convnextv2.training import distribution
 from keras_convnextv2.weights.model_weights import named_weights
+
+_METRICS = "metrics"
 
 
 def weights_of(model):
@@ -40,11 +43,13 @@ def others_of(model, weights):
 
 def metrics_of(model):
     """{name: Keras variable} of the metrics in progress, of the epoch so far."""
-    return _numbered("metrics", model.metrics_variables)
+    return _numbered(_METRICS, model.metrics_variables)
 
 
 def copied(variables, buffers):
     """{name: NumPy array}, copies of variables that training goes on to change.
+
+    Replicas of TensorFlow count each metric for all, and it reads their sum: a copy is that of one.
 
     Args:
         variables: {name: Keras variable}.
@@ -53,21 +58,24 @@ def copied(variables, buffers):
     """
     copies = {}
     for name, variable in variables.items():
-        value = _readable(variable.value)
+        value = _readable(variable)
         buffer = buffers.get(name)
         if buffer is None or (buffer.shape, buffer.dtype) != (value.shape, value.dtype):
             buffer = buffers[name] = np.empty(value.shape, value.dtype)
         np.copyto(buffer, value)
+        if name.startswith(_METRICS) and _num_counting() > 1:
+            buffer[...] = buffer / _num_counting()
         copies[name] = buffer
     return copies
 
 
-def _readable(value):
-    """A tensor as NumPy reads it: its own memory, where NumPy has the dtype and the device."""
+def _readable(variable):
+    """A variable as NumPy reads it: its own memory, where NumPy has the dtype and the device."""
+    value = variable.value
     try:
         return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-    except TypeError:  # as bfloat16
-        return keras.ops.convert_to_numpy(value)
+    except (TypeError, ValueError):  # as bfloat16, or TensorFlow's of several replicas
+        return keras.ops.convert_to_numpy(variable)
 
 
 def bring_up_to_date(model):
@@ -103,8 +111,13 @@ def assign(variables, arrays):
     """Gives variables the values of a checkpoint, which have been checked."""
     for name, variable in variables.items():
         dtype = keras.backend.standardize_dtype(variable.dtype)
-        array = arrays[name]
+        array = arrays[name] * _num_counting() if name.startswith(_METRICS) else arrays[name]
         variable.assign(array if array.dtype.name == dtype else array.astype(dtype))
+
+
+def _num_counting():
+    """How many replicas count a metric, whose counts are read as one sum."""
+    return distribution.devices().count if keras.backend.backend() == "tensorflow" else 1
 
 
 def _dtype(dtype):

@@ -37,7 +37,7 @@ def look_at_images(model, x):
         for batch in batches:
             _warn_of_pixels(model, batch)
         return (batch for batch in itertools.chain(batches, x))
-    if hasattr(x, "element_spec"):  # a `tf.data.Dataset`
+    if hasattr(x, "element_spec") and hasattr(x, "enumerate"):  # a `tf.data.Dataset`
         return _looking(model, x)
     if isinstance(x, keras.utils.PyDataset) or hasattr(x, "dataset"):
         if not hasattr(model, "_datasets_looked_at"):

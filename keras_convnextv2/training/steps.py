@@ -1,10 +1,15 @@
 """One training and one evaluation step on each backend, of a model that says what they compute.
 
 Only the way to a gradient and the call that applies it differ. What a step computes is the model's
-`loss_and_outputs(data)`, and what it counts and reports `record_step(data, outputs, loss,
-gradients)`, before the (scaled) gradients are applied. A model may have an `after_update()`, for
-what follows the weights, and may assign there what is not trained. A step of evaluation is
-`evaluate_step(data)`. `FCMAE` has them; the classifier has Keras's evaluation.
+`loss_and_outputs(data)`, where the outputs have a row an image, or are None. What it counts and
+reports is `record_step(num_images, outputs, loss, gradients)`, before the (scaled) gradients are
+applied. A model may have an `after_update()`, for what follows the weights, and may assign there
+what is not trained. A step of evaluation is `evaluation_outputs(data)`, which have a row an image,
+and `record_evaluation(outputs, labels, weights)`.
+
+Where a batch is shared by several devices, a step computes one part of it. The loss and gradients
+that are recorded and applied are means over all parts, weighted by `loss_weight(data)`, and the
+outputs those of all parts.
 """
 
 import contextlib
@@ -13,6 +18,7 @@ import keras
 
 from keras_convnextv2 import insides
 from keras_convnextv2.training.averaged_weights import own_weights_after_error
+from keras_convnextv2.training.distribution import engines, evaluation
 
 
 @contextlib.contextmanager
@@ -45,18 +51,33 @@ def test_step(model, *arguments):
     """As `train_step`."""
     if keras.backend.backend() == "jax":
         return _jax_test_step(model, *arguments)
-    return model.evaluate_step(*arguments)
+    return _test_step(model, *arguments)
+
+
+def _test_step(model, data):
+    data, labels_of_all = evaluation.split(data)
+    _, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+    part = engines.current().part_of(_num_images(data))
+    with part.computing():
+        outputs = model.evaluation_outputs(data)
+    outputs, labels, weights = part.all_rows((outputs, labels, weights))
+    if labels_of_all is not None:
+        labels, number = labels_of_all, keras.ops.shape(labels_of_all)[0]
+        outputs = keras.tree.map_structure(lambda rows: rows[:number], outputs)
+    return model.record_evaluation(outputs, labels, weights)
 
 
 def _tensorflow_step(model, data):
     import tensorflow as tf
 
-    with tf.GradientTape() as tape:
+    part = engines.current().part_of(_num_images(data))
+    with tf.GradientTape() as tape, part.computing():
         loss, outputs = model.loss_and_outputs(data)
         scaled_loss = model.optimizer.scale_loss(loss)
     gradients = tape.gradient(scaled_loss, model.trainable_weights)
-    logs = model.record_step(data, outputs, loss, gradients)
-    model.optimizer.apply(gradients, model.trainable_weights)
+    loss, *gradients = part.mean([loss, *gradients], model.loss_weight(data))
+    logs = model.record_step(part.num_images, part.all_rows(outputs), loss, gradients)
+    part.apply(model.optimizer, gradients, model.trainable_weights)
     _after_update(model)
     return logs
 
@@ -74,13 +95,16 @@ def _torch_step(model, data):
 def _torch_step_in_parts(model, data):
     import torch
 
+    part = engines.current().part_of(_num_images(data))
     model.zero_grad()
-    loss, outputs = model.loss_and_outputs(data)
+    with part.computing():
+        loss, outputs = model.loss_and_outputs(data)
     model.optimizer.scale_loss(loss).backward()
     gradients = [weight.value.grad for weight in model.trainable_weights]
     with torch.no_grad():
-        logs = model.record_step(data, outputs, loss.detach(), gradients)
-        model.optimizer.apply(gradients, model.trainable_weights)
+        loss, *gradients = part.mean([loss.detach(), *gradients], model.loss_weight(data))
+        logs = model.record_step(part.num_images, part.all_rows(outputs), loss, gradients)
+        part.apply(model.optimizer, gradients, model.trainable_weights)
         _after_update(model)
     return logs
 
@@ -106,7 +130,7 @@ def _jax_step(model, state, data):
     gradients, (loss, outputs, *counted) = gradient(state[0])
     mapping = _mapping(groups, (state[0], counted[0], state[2], counted[1]))
     with keras.StatelessScope(mapping) as scope:
-        logs = model.record_step(data, outputs, loss, gradients)
+        logs = model.record_step(_num_images(data), outputs, loss, gradients)
     # Not `apply` in the scope: the conditions of float16's loss scaling would leak out of it.
     trainable, optimizer = model.optimizer.stateless_apply(state[2], gradients, state[0])
     non_trainable, metrics = _values(groups[1], scope), _values(groups[3], scope)
@@ -120,8 +144,14 @@ def _jax_step(model, state, data):
 def _jax_test_step(model, state, data):
     groups = (model.trainable_variables, model.non_trainable_variables, model.metrics_variables)
     with keras.StatelessScope(_mapping(groups, state)) as scope:
-        logs = model.evaluate_step(data)
+        logs = _test_step(model, data)
     return logs, tuple(_values(group, scope) for group in groups)
+
+
+def _num_images(data):
+    """The images of a batch, of what Keras passes."""
+    images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+    return keras.ops.shape(keras.tree.flatten(images)[0])[0]
 
 
 def _after_update(model):

@@ -50,6 +50,12 @@ def unit(x):
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
+def loss_and_deviation(latent, images, hidden):
+    """By visible patches alone, without stochastic depth."""
+    prediction, target = latent._predict(images, latent.region_for(hidden), training=False)
+    return hidden_cell_loss(prediction, target, hidden), deviation_over_images(target)
+
+
 def test_loss_and_deviation_of_a_step_are_those_of_numpy(make_latent, images, rng):
     latent = make_latent(mask_ratio=0.5)
     randomize(latent, rng)
@@ -63,7 +69,7 @@ def test_loss_and_deviation_of_a_step_are_those_of_numpy(make_latent, images, rn
             latent.backbone.encode(x, region)[-1],
             latent.teacher.encode(x)[-1],
             latent(x, hidden),
-            latent._loss_and_deviation(x, latent.region_for(hidden), False),
+            loss_and_deviation(latent, x, hidden),
         ),
         images,
     )

@@ -289,3 +289,25 @@ def test_gelu_and_grn_in_one_equal_the_two_after_each_other(rng, is_masked):
     for one, other in zip(*results, strict=True):
         assert np.isfinite(one).all()
         np.testing.assert_allclose(one, other, atol=1e-5 * np.abs(other).max())
+
+
+if keras.backend.backend() == "jax":
+
+    @pytest.mark.parametrize("num_devices", [2, 8])
+    def test_a_kernel_gradient_in_parts_for_devices_is_that_of_one(rng, num_devices, monkeypatch):
+        """Of 24 windows in 2 or 8 parts, of which 8 are summed at once: some are left over."""
+        import jax
+
+        windows = rng.normal(size=(24, 6, 6, 5)).astype("float32")
+        gradient = rng.normal(size=(4, 6 * 4, 4, 5)).astype("float32")
+        of_one = jax_kernel_gradient.by_windows(windows, gradient, 3)
+        monkeypatch.setattr(jax, "device_count", lambda: num_devices)
+        of_parts = jax_kernel_gradient.by_windows(windows, gradient, 3)
+        # float32 sums of 384 products in another order
+        np.testing.assert_allclose(of_parts, of_one, atol=1e-4)
+        windows = windows.astype("float64")
+        for row in range(3):
+            for column in range(3):
+                met = windows[:, row : row + 4, column : column + 4]
+                expected = (met * gradient.reshape(24, 4, 4, 5)).sum(axis=(0, 1, 2))
+                np.testing.assert_allclose(of_parts[row, column, :, 0], expected, atol=1e-4)

@@ -4,7 +4,6 @@ import pytest
 
 import keras_convnextv2 as kc
 from keras_convnextv2.layers.seeds import derive_seed
-from tests.reference.processes import run_python
 
 
 def draw(layer, x):
@@ -118,31 +117,3 @@ def test_weights_of_a_model_without_it_load_into_one_with_it(tmp_path, make_fcma
         np.testing.assert_array_equal(one, other)
     dropping.save_weights(tmp_path / "model.weights.h5")
     plain.load_weights(tmp_path / "model.weights.h5")
-
-
-TWO_REPLICAS = """
-import keras, numpy as np, tensorflow as tf
-import keras_convnextv2 as kc
-
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-images = np.zeros((4, 16, 24, 3), "float32")
-variant = kc.Variant((1, 1, 1, 1), (4, 6, 8, 12))
-with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-    backbone = kc.ConvNeXtV2Backbone(variant, (16, 24, 3), stem_stride=1, drop_path_rate=0.1)
-    models = kc.FCMAE(backbone, decoder_width=8), kc.ConvNeXtV2Classifier(backbone, 2)
-    models[0].compile(optimizer="sgd")
-    models[1].compile(optimizer="sgd", loss="mse")
-for model in models:
-    try:
-        model.fit(images, np.zeros((4, 2)), verbose=0)
-    except ValueError as error:
-        print("refused" if "are not drawn for 2 replicas" in str(error) else error)
-"""
-
-if keras.backend.backend() == "tensorflow":
-
-    @pytest.mark.slow
-    def test_several_replicas_are_refused_since_each_would_draw_the_same():
-        done = run_python("-c", TWO_REPLICAS)
-        assert done.stdout.split() == ["refused", "refused"], done.stdout + done.stderr[-3000:]

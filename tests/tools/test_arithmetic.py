@@ -1,6 +1,14 @@
+import numpy as np
 import pytest
 
-from tools.arithmetic import operations
+import keras_convnextv2 as kc
+from tools.arithmetic import (
+    activation_values,
+    gradient_bytes_sent,
+    num_parameters,
+    operations,
+    weight_bytes,
+)
 
 pytestmark = pytest.mark.one_backend
 
@@ -52,3 +60,57 @@ def test_depthwise_convolutions_alone():
     forward = sum(2 * area * (64 // 4 // 2**stage) ** 2 * w for stage, w in enumerate(widths))
     assert operations("depthwise", "atto", 64, 0) == forward
     assert operations("depthwise_gradient", "atto", 64, 0) == 3 * forward
+
+
+def test_parameters_of_pretraining_atto():
+    def of_block(width):
+        return 8 * width**2 + (49 + 16) * width  # kernels, and ten vectors of which four are wide
+
+    decoder = 320 * 512 + 512 + 512 + of_block(512) + 512 * 3072 + 3072
+    downsampling = sum(2 * c + 4 * c * 2 * c + 2 * c for c in (40, 80, 160))
+    stem = 4 * 4 * 3 * 40 + 3 * 40
+    blocks = 2 * of_block(40) + 2 * of_block(80) + 6 * of_block(160) + 2 * of_block(320)
+    assert num_parameters("atto") == stem + blocks + downsampling + decoder
+
+
+def test_values_that_a_step_of_atto_keeps():
+    """19 of 49 patches visible: 1216, 304, 76 and 19 positions of an image."""
+    maps = 2 * 40 * 3136 + 2 * 80 * 784 + 6 * 160 * 196 + 2 * 320 * 49 + 512 * 49
+    visible = 2 * 40 * 1216 + 2 * 80 * 304 + 6 * 160 * 76 + 2 * 320 * 19 + 512 * 49
+    others = 3 * 19 * 32**2 + 49 * (512 + 3072)
+    assert activation_values("atto", 224, 19 / 49) == pytest.approx(maps + 15 * visible + others)
+
+
+def test_values_that_a_step_keeps_are_those_that_torch_keeps():
+    import torch
+
+    batch_size = 2
+    model = kc.FCMAE(kc.ConvNeXtV2Backbone("atto", (224, 224, 3)))
+    weights = {weight.value.untyped_storage().data_ptr() for weight in model.trainable_weights}
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor  # alive, or its place were used again
+        return tensor
+
+    images = torch.randn(batch_size, 224, 224, 3)
+    before = kc.set_fast_paths("off")
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = model.step_loss(images)
+    finally:
+        kc.set_fast_paths(before)
+    assert np.isfinite(float(loss.detach()))
+    found = sum(
+        tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in weights
+    )
+    counted = 4 * batch_size * activation_values("atto", 224, model.num_visible / model.num_patches)
+    assert 0.95 < counted / found < 1  # what is between the stages is left out
+
+
+def test_bytes_that_a_device_keeps_and_sends():
+    assert weight_bytes(1000) == 16_000
+    assert weight_bytes(1000, averaged=True) == 20_000
+    assert gradient_bytes_sent(1000, 1) == 0
+    assert gradient_bytes_sent(1000, 2) == 4000
+    assert gradient_bytes_sent(1000, 32) == 7750

@@ -25,11 +25,6 @@ def wrapping_dtype():
     return "int64" if keras.backend.backend() == "torch" else "int32"
 
 
-def num_replicas():
-    """The number of replicas that run what is computed here, under `tf.distribute`."""
-    return on_tensorflow.num_replicas() if keras.backend.backend() == "tensorflow" else 1
-
-
 def device(tensor):
     """The kind of device that computes with `tensor`: "cpu", "cuda", "gpu", "tpu" ..."""
     modules = {"jax": on_jax, "tensorflow": on_tensorflow, "torch": on_torch}

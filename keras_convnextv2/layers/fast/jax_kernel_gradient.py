@@ -6,6 +6,7 @@ totals are kept for several of them at once.
 """
 
 import functools
+import math
 
 from keras_convnextv2.layers.fast.jax_order import alone
 from keras_convnextv2.layers.fast.jax_shifted import with_margins
@@ -32,28 +33,35 @@ def by_windows(windows, gradient, size):
         gradient: the gradient for the strip, (B, K * p, p, C).
         size: int, k.
     """
-    import jax.numpy as jnp
-
     side, channels = windows.shape[1] - size + 1, windows.shape[3]
     gradient = gradient.reshape(-1, side, side, channels)
-    at_once = _at_once(side) * _num_parts(windows.shape[0])
-    left_over = -windows.shape[0] % at_once  # zeros, up to a whole group
+    num_parts, at_once = _num_parts(windows.shape[0]), _at_once(side)
+    left_over = -(windows.shape[0] // num_parts) % at_once  # zeros, up to a whole group of a part
     if left_over:
-        windows, gradient = (
-            jnp.pad(x, ((0, left_over), (0, 0), (0, 0), (0, 0))) for x in (windows, gradient)
-        )
-    return _by_rows(windows, gradient, size, at_once)
+        windows, gradient = (_pad_parts(x, num_parts, left_over) for x in (windows, gradient))
+    return _by_rows(windows, gradient, size, num_parts * at_once)
+
+
+def _pad_parts(x, num_parts, num_zeros):
+    """`x` (N, H, W, C) with zeros behind each of its parts.
+
+    Behind all of them, they would shift the parts against the devices that hold them.
+    """
+    import jax.numpy as jnp
+
+    parts = x.reshape(num_parts, -1, *x.shape[1:])
+    parts = jnp.pad(parts, ((0, 0), (0, num_zeros), (0, 0), (0, 0), (0, 0)))
+    return parts.reshape(-1, *x.shape[1:])
 
 
 def _num_parts(count):
-    """In how many parts `count` images are summed beside each other: one for each device.
+    """In how many parts `count` images or windows are summed beside each other.
 
-    Where a batch is spread over devices, each scans its own part.
+    Where a batch is spread over devices, over all or some, each scans parts of its own.
     """
     import jax
 
-    num_devices = jax.device_count()
-    return num_devices if count % num_devices == 0 else 1
+    return math.gcd(count, jax.device_count())
 
 
 def _at_once(side):

@@ -23,13 +23,6 @@ def device(tensor):
     return "cpu"
 
 
-def num_replicas():
-    """The number of replicas of the `tf.distribute` strategy that is in force."""
-    import tensorflow as tf
-
-    return tf.distribute.get_strategy().num_replicas_in_sync
-
-
 def depthwise(x, kernel):
     """As `ops.depthwise`; the kernel's gradient as a wide convolution, see `_wide_gradient`.
 

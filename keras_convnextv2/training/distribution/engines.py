@@ -1,0 +1,22 @@
+"""What spreads a training over devices: one file a backend, each with the same functions.
+
+`data_parallel(timeout)`, a context; `devices()`, a `Devices`; `part_of(num_images)`, the part of a
+batch that is computed here, for `training.steps`; `loss_of_part(loss)`, what `compute_loss` gives
+as a mean over the images of a part; `gathered(number)`, that of each process; `prepare(model)`,
+before a `fit`; `data(batches)`, what Keras takes of `ImageBatches`, and its steps or None;
+`is_lost_process(error)`.
+"""
+
+import keras
+
+
+def current():
+    """The module of the backend in use."""
+    name = keras.backend.backend()
+    if name == "torch":
+        from keras_convnextv2.training.distribution import torch_engine as engine
+    elif name == "tensorflow":
+        from keras_convnextv2.training.distribution import tensorflow_engine as engine
+    else:
+        from keras_convnextv2.training.distribution import jax_engine as engine
+    return engine

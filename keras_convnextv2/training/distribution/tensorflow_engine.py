@@ -1,0 +1,185 @@
+"""TensorFlow: `tf.distribute`, with a replica a device."""
+
+import contextlib
+import json
+import os
+
+import keras
+import numpy as np
+
+from keras_convnextv2 import insides
+from keras_convnextv2.training.distribution.parts import Part, WholeBatch
+from keras_convnextv2.training.distribution.shared_devices import Devices
+
+
+@contextlib.contextmanager
+def data_parallel(timeout):
+    """As `distribution.data_parallel`."""
+    import tensorflow as tf
+
+    if _processes():
+        options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=timeout)
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    else:
+        kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+        strategy = tf.distribute.MirroredStrategy(
+            [device.name for device in tf.config.list_logical_devices(kind)]
+        )
+    with strategy.scope():
+        yield
+
+
+def devices():
+    """As `distribution.devices`."""
+    import tensorflow as tf
+
+    strategy = tf.distribute.get_strategy()
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return Devices(strategy.num_replicas_in_sync)
+    processes = _processes()
+    return Devices(strategy.num_replicas_in_sync, processes.index(_process()), len(processes))
+
+
+def _settings():
+    return json.loads(os.environ.get("TF_CONFIG", "{}"))
+
+
+def _process():
+    task = _settings()["task"]
+    return task["type"], int(task["index"])
+
+
+def _processes():
+    """Those of TF_CONFIG that train, in the order of their replicas; none of a process alone."""
+    cluster = _settings().get("cluster", {})
+    found = [(kind, i) for kind in ("chief", "worker") for i in range(len(cluster.get(kind, [])))]
+    return found if len(found) > 1 else []
+
+
+def part_of(num_images):
+    """A `Part` within a replica of several, or a `WholeBatch`."""
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return WholeBatch(num_images)
+    sizes = context.all_gather(tf.reshape(tf.cast(num_images, tf.int32), (1,)), axis=0)
+    return TensorFlowPart(sizes, context.replica_id_in_sync_group)
+
+
+def loss_of_part(loss):
+    """The loss times the replicas, by whose number Keras divides it."""
+    return loss * devices().count
+
+
+def gathered(number):
+    """A number of each process, a list."""
+    import tensorflow as tf
+
+    strategy = tf.distribute.get_strategy()
+    dtype = tf.int64 if isinstance(number, int) else tf.float64
+    of_each = strategy.run(lambda: tf.constant([number], dtype))
+    # Each process has as many replicas.
+    return strategy.gather(of_each, axis=0).numpy()[:: devices().count_here].tolist()
+
+
+def prepare(model):
+    """Nothing: a strategy makes all variables equal."""
+
+
+def data(batches):
+    """(distributed data set without an end, steps of an epoch), which Keras takes of batches.
+
+    An element is what a replica takes, those of a batch in order: Keras would cut a process's part
+    again. Of one with an end TensorFlow makes a last step without images.
+    """
+    import tensorflow as tf
+
+    num_parts = devices().count_here
+
+    def elements():
+        for batch in _endless(batches):
+            parts = [np.array_split(x, num_parts) for x in keras.tree.flatten(batch)]
+            for part in zip(*parts, strict=True):
+                yield keras.tree.pack_sequence_as(batch, part)
+
+    def specs(tree, num_open):
+        return keras.tree.map_structure(
+            lambda x: tf.TensorSpec([None] * num_open + list(x.shape[num_open:]), x.dtype), tree
+        )
+
+    images, *others = batches[0]
+    # The labels of an evaluation stand in one row, which is shorter in the last batch.
+    labels = [specs(x, 2 if isinstance(x, dict) else 1) for x in others]
+    signature = (specs(images, 1), *labels)
+
+    def of_process(context):
+        return tf.data.Dataset.from_generator(elements, output_signature=signature).repeat()
+
+    strategy = tf.distribute.get_strategy()
+    return strategy.distribute_datasets_from_function(of_process), len(batches)
+
+
+def _endless(batches):
+    """The batches of this epoch and of all that follow, whatever Keras has come to."""
+    epoch = getattr(batches, "epoch", 0)
+    while True:
+        for index in range(len(batches)):
+            yield batches.of_epoch(epoch, index) if hasattr(batches, "of_epoch") else batches[index]
+        epoch += 1
+
+
+def is_lost_process(error):
+    """Whether an error of a step says so."""
+    import tensorflow as tf
+
+    kinds = (tf.errors.UnavailableError, tf.errors.DeadlineExceededError, tf.errors.AbortedError)
+    return isinstance(error, kinds)
+
+
+class TensorFlowPart(Part):
+    """The part of one replica."""
+
+    def mean(self, tensors, weight):
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        weight = tf.cast(weight, tf.float32)
+        share = weight / context.all_reduce(tf.distribute.ReduceOp.SUM, weight)
+        given = [
+            # Where the share is 0, what was computed may be no number.
+            tf.math.multiply_no_nan(tf.convert_to_tensor(x), tf.cast(share, x.dtype))
+            for x in tensors
+            if x is not None
+        ]
+        means = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, given))
+        return [None if x is None else next(means) for x in tensors]
+
+    def apply(self, optimizer, gradients, weights):
+        insides.take_gradients_of_all_replicas(optimizer)
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        if not inner.gradient_accumulation_steps:
+            optimizer.apply(gradients, weights)
+            return
+        import tensorflow as tf
+
+        def apply_once(strategy, *gradients):
+            first = [strategy.experimental_local_results(x)[0] for x in gradients]
+            with insides.replicas_together():
+                optimizer.apply(first, weights)
+
+        # Whether to update or to add up is a condition, within which replicas cannot come together.
+        tf.distribute.get_replica_context().merge_call(apply_once, args=gradients)
+
+    def all_rows(self, tree):
+        return keras.tree.map_structure(_all_rows, tree)
+
+
+def _all_rows(x):
+    if x is None:
+        return None
+    import tensorflow as tf
+
+    x = tf.convert_to_tensor(x)
+    rows = tf.distribute.get_replica_context().all_gather(x, axis=0)
+    return tf.ensure_shape(rows, (None, *x.shape[1:]))

@@ -1,0 +1,53 @@
+"""A training on several devices gives the numbers of one, for the same batches."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.reference.processes import run_python
+from tests.reference.processes_of_a_training import start
+
+PROGRAM = "tests.reference.many_devices"
+# In torch two devices are two processes.
+WAYS = ("processes",) if keras.backend.backend() == "torch" else ("2", "processes")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for split, count in (("train", 24), ("test", 13)):
+        np.savez(
+            folder / f"{split}.npz",
+            images=rng.integers(0, 256, (count, 16, 24, 3), "uint8"),
+            labels=np.arange(count) % 4,
+            class_names=list("abcd"),
+            mean=[0.5] * 3,
+            std=[0.25] * 3,
+        )
+    return folder
+
+
+def run(images, way, output):
+    words = [PROGRAM, str(images), str(output), "visible,classifier", way]
+    if way != "processes":
+        flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"} if way == "2" else {}
+        done = run_python("-m", *words, **flags)
+        assert done.returncode == 0, done.stderr[-3000:]
+    else:
+        processes = start(words, 2)
+        told = [process.communicate() for process in processes]
+        assert [p.returncode for p in processes] == [0, 0], "\n".join(t[1][-2000:] for t in told)
+    return dict(np.load(output))
+
+
+@pytest.mark.slow
+def test_two_devices_get_the_numbers_of_one(images, tmp_path):
+    expected = run(images, "1", tmp_path / "1.npz")
+    assert expected.pop("devices") == 1
+    assert expected["visible/loss"] > 0.5 and expected["classifier/gradient_norm"] > 0.1
+    for way in WAYS:
+        found = run(images, way, tmp_path / f"{way}.npz")
+        assert found.pop("devices") == 2
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
