@@ -159,6 +159,16 @@ def build_metrics(model, batch):
     model._symbolic_build(data_batch=batch)
 
 
+def build_for_data(model, batch):
+    """On TensorFlow, makes a model's metrics of a batch, and keeps Keras from it.
+
+    Keras (3.15) takes a batch of each process's data for it, and cannot put these together.
+    """
+    if model._compile_loss is not None:  # it is Keras that counts
+        build_metrics(model, batch)
+    model._maybe_symbolic_build = lambda iterator=None, data_batch=None: None
+
+
 def auto_jit_compile(model):
     """What `jit_compile="auto"` means for a compiled model on this backend."""
     return model._resolve_auto_jit_compile()

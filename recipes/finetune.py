@@ -34,6 +34,7 @@ from . import (
     model_flags,
     other_blocks,
     pixel_range,
+    processes,
     program,
     run_folder,
     saved_models,
@@ -275,9 +276,10 @@ def main():
             done += epochs
         chooser.take_best(classifier)
         classifier.temperature = chooser.temperature(classifier)
-        kc.save_weights(classifier, folder / "model")
-
         scores, classes, found = evaluation_report.measure(classifier, test_batches, settings.tta)
+        if not processes.is_writer():
+            return {}
+        kc.save_weights(classifier, folder / "model")
         report = folder / "test"
         evaluation_report.write(report, scores, classes, found, test_batches, num_worst=24)
         return {

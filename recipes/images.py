@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from . import image_memory, pixel_range
+from . import image_memory, pixel_range, processes
 from .printable import printable
 
 FLAGS = flags.FLAGS
@@ -153,6 +153,7 @@ def training_batches(source, settings, augmentation, labelled=True):
         sampling="balanced" if balanced else None,
         max_bad_images=settings.max_bad_images,
         workers=settings.workers,
+        shard=processes.shard(),
         **stages,
     )
 

@@ -7,6 +7,8 @@ import threading
 
 import keras
 
+from . import processes
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -70,8 +72,9 @@ class StopOnSignal(keras.callbacks.Callback):
                 signal.signal(number, handler or signal.SIG_DFL)
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.number is not None and self.checkpoints.save(logs):
-            raise Stopped(self.number, self.checkpoints.folder)
+        # All processes stop behind the same step.
+        if processes.of_any(self.number is not None) and self.checkpoints.save(logs):
+            raise Stopped(self.number or signal.SIGTERM, self.checkpoints.folder)
 
     def on_epoch_end(self, epoch, logs=None):
         self.on_train_batch_end(None, logs)

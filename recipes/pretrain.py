@@ -32,6 +32,7 @@ from . import (
     model_flags,
     objectives,
     pixel_range,
+    processes,
     program,
     run_folder,
     training_flags,
@@ -105,6 +106,10 @@ def main():
     settings = settings.derived({"reconstruct_every": every})
     if settings.reconstruct_every and not draws:
         raise ValueError("--reconstruct_every is of --objective=fcmae. Received: latent")
+    if settings.measure_every and processes.num_devices() > processes.shard()[1]:
+        raise ValueError(
+            "--measure_every is of one device a process: leave it or --distribution out."
+        )
     variant = model_flags.variant_of(settings)
     if not settings.dry_run:
         run_folder.check(settings)
@@ -180,10 +185,13 @@ def main():
             folder,
             "pretraining",
             settings,
-            watchers=[*watchers, *_writing(settings, folder, draw)],
+            watchers=watchers,
+            writers=_writing(settings, folder, draw),
             hidden={name for watch in watchers for name in watch.before} - _IN_THE_PROGRESS,
             pictures=draw if draws else None,
         )
+        if not processes.is_writer():
+            return {}
         kc.save_weights(backbone, folder / "model")
         left = {"model": folder / "model", "log": folder / "metrics.jsonl"}
         if draws:
@@ -247,7 +255,7 @@ def _watchers(model, settings, source, folder):
         if not begun:
             before |= watch.measure()
         watch.before = before
-    if watchers and not begun:
+    if watchers and not begun and processes.is_writer():
         _say_before(before)
         run_folder.log_before(folder, before)
     return watchers

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from . import compiled_programs, flag_files, huge_pages, quiet_logs
+from . import compiled_programs, flag_files, huge_pages, processes, quiet_logs
 from .printable import one_line, printable
 
 EXIT_STATUS = 2
@@ -109,7 +109,8 @@ def _what_went_wrong(main):
     """Runs `main()`: None, or what to tell the user, and the exit status."""
     try:
         compiled_programs.keep()
-        main()
+        with processes.together():
+            main()
     except BrokenPipeError:
         raise
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
@@ -159,6 +160,8 @@ def _fail(message, status=EXIT_STATUS):
 
 def print_result(result, as_json):
     """Prints a flat dict: one JSON object on standard output, or a line a value."""
+    if not processes.is_writer():
+        return
     if as_json:
         print(json.dumps(result))
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from absl import flags
 
-from . import run_record, run_settings
+from . import processes, run_record, run_settings
 from .printable import printable
 
 FLAGS = flags.FLAGS
@@ -41,6 +41,8 @@ def check(settings):
         ValueError: it is a file, or holds something other than a run that can go on.
     """
     folder = Path(settings.output_dir)
+    if not processes.is_writer():
+        return folder
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--output_dir: {folder} is a file. Name a folder.")
     if folder.is_dir() and not (is_begun(folder) or _holds_only_a_start(folder)):
@@ -144,6 +146,10 @@ def opened(settings):
     from keras_convnextv2.runs import CheckpointError
     from keras_convnextv2.runs.lock import locked
 
+    if not processes.is_writer():
+        processes.of_writer(0)  # it makes the folder
+        yield Path(settings.output_dir)
+        return
     folder = check(settings)
     try:
         lock = locked(folder, LOCK)
@@ -163,6 +169,7 @@ def opened(settings):
                 _put_aside(folder / "metrics.jsonl")
             (folder / "metrics.jsonl").unlink(missing_ok=True)
             _write_settings(folder, settings)
+        processes.of_writer(0)
         yield folder
     finally:
         lock.release()
@@ -235,10 +242,14 @@ def result(settings, run):
 
     with opened(settings) as folder:
         path = folder / RESULT
-        if path.is_file():
+        if processes.of_writer(int(path.is_file())):
+            if not processes.is_writer():
+                return {}
             print(printable(f"The run in {folder} is finished; its result:"), file=sys.stderr)
             return _read(path)
         found = run(folder)
+        if not processes.is_writer():
+            return {}
         with whole_file(path) as unfinished:
             unfinished.write_text(json.dumps(found, indent=1) + "\n")
         return found

@@ -23,6 +23,7 @@ FREE = {
     "keep_checkpoints",
     "keep_every",
     "reconstruct_every",
+    "distribution",
 }
 
 

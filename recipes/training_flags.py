@@ -2,7 +2,15 @@
 
 from absl import flags
 
-from . import flag_files, image_memory, model_flags, pixel_range, run_folder, run_settings
+from . import (
+    flag_files,
+    image_memory,
+    model_flags,
+    pixel_range,
+    processes,
+    run_folder,
+    run_settings,
+)
 
 FLAGS = flags.FLAGS
 
@@ -138,6 +146,8 @@ def define_training_flags():
         "memory and disk. Leaves nothing.",
     )
     flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
+    processes.define_flags()
+    flags.adopt_module_key_flags(processes)
 
 
 def in_file(name):
@@ -193,6 +203,7 @@ def resolve(of_embedded, of_folder, of_model=None):
     settings = settings.filled(
         {"max_shift": min(settings.size) // 16, "min_learning_rate": 0.0}
     ).derived({"warmup_epochs": settings.epochs / 10})
+    _check_distribution(settings)
     if settings.warmup_epochs >= settings.epochs:
         raise ValueError(
             "--warmup_epochs must be less than --epochs. Received: "
@@ -204,6 +215,18 @@ def resolve(of_embedded, of_folder, of_model=None):
             f"{settings.min_learning_rate:g} of {rate:g}"
         )
     return settings
+
+
+def _check_distribution(settings):
+    """Raises ValueError for what several devices cannot have."""
+    count = processes.num_devices()
+    if settings.batch_size % count:
+        raise ValueError(
+            f"--batch_size counts for all {count} devices, and must be a multiple of {count}. "
+            f"Received: {settings.batch_size}"
+        )
+    if settings.distribution != "none" and settings.dry_run:
+        raise ValueError("--dry_run is of one device: leave --distribution out.")
 
 
 def num_updates(settings, steps_per_epoch, epochs, warmup_epochs):

@@ -7,7 +7,7 @@ import shutil
 import sys
 import textwrap
 
-from . import images, run_folder, training_flags
+from . import images, processes, run_folder, training_flags
 from .printable import printable
 
 
@@ -22,7 +22,9 @@ def announce(settings, **facts):
 
 
 def say(**facts):
-    """Says facts on standard error, a line each after its name."""
+    """Says facts on standard error, a line each after its name; one process of several does."""
+    if not processes.is_writer():
+        return
     for name, value in facts.items():
         print(_fitted(f"{name.replace('_', ' '):<16} {printable(value)}"), file=sys.stderr)
 
@@ -123,6 +125,7 @@ def train(
     epochs=None,
     part=None,
     watchers=(),
+    writers=(),
     hidden=(),
     pictures=None,
     **fit,
@@ -140,6 +143,7 @@ def train(
         epochs: (first, end); default: all of --epochs.
         part: name of a part of the training that others follow, with optimizers of their own.
         watchers: callbacks that add figures to an epoch's logs.
+        writers: more callbacks that write, of one process of several.
         hidden: names of figures that the progress bar has no room for; metrics.jsonl has them.
         pictures: optional function for `WriteBoard`.
         **fit: more arguments of `fit`.
@@ -184,15 +188,20 @@ def train(
         first_step=first * len(batches),
     )
     stop = StopOnSignal(checkpoints)
-    callbacks = [
-        StopOnNonFiniteLoss(),
-        record,
-        *watchers,
+    writing = [
         progress,
         name_bad,
         WriteMetrics(folder / "metrics.jsonl", images_per_epoch, first_step),
         DrawCurves(folder / "metrics.jsonl", folder / "curves.png"),
         board,
+        *writers,
+    ]
+    is_writer = processes.is_writer()
+    callbacks = [
+        StopOnNonFiniteLoss(),
+        *([record] if is_writer else []),
+        *watchers,
+        *(writing if is_writer else []),
         checkpoints,
         stop,
     ]

@@ -7,6 +7,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from . import processes
+
 # What the best epoch may be chosen by, where an image has one label and where it may have several.
 ONE_LABEL = ("accuracy", "balanced_accuracy", "macro_f1", "negative_log_likelihood")
 SEVERAL_LABELS = ("mean_average_precision", "macro_f1", "micro_f1", "negative_log_likelihood")
@@ -116,8 +118,9 @@ class Validation(keras.callbacks.Callback):
                 before = self.best_epoch
                 self.best, self.best_epoch = figures[self.monitor], epoch + 1
                 self.num_since = 0
-                save_weights(self.model, self._path_of(self.best_epoch))
-                self._remove_old(before)
+                if processes.is_writer():
+                    save_weights(self.model, self._path_of(self.best_epoch))
+                    self._remove_old(before)
         logs.update({f"val_{name}": value for name, value in figures.items()})
         if self.patience and self.num_since >= self.patience:
             self.model.stop_training = True
@@ -135,6 +138,7 @@ class Validation(keras.callbacks.Callback):
             return
         from keras_convnextv2.weights import load_weights
 
+        processes.of_writer(0)  # it has written the file
         load_weights(classifier, self._path_of(self.best_epoch))
 
     def temperature(self, classifier):

@@ -7,6 +7,7 @@ from keras_convnextv2.layers.regions import MaskedMap, VisibleStrip
 from keras_convnextv2.models.compile_config import portable_compile_config
 from keras_convnextv2.training import resuming, steps
 from keras_convnextv2.training.callback_list import watched
+from keras_convnextv2.training.distribution import engines
 from keras_convnextv2.training.distribution.fitting import shared_evaluation, shared_fit
 from keras_convnextv2.training.gradient_norm import GradientNorm
 from keras_convnextv2.training.raw_pixels import look_at_images
@@ -86,7 +87,7 @@ class MaskedPretraining(keras.Model):
         if sample_weight is not None:
             raise ValueError(NO_SAMPLE_WEIGHTS)
         x = look_at_images(self, x)
-        with steps.keep_weights(self), shared_evaluation(x, options) as (x, options):
+        with steps.keep_weights(self), shared_evaluation(self, x, options) as (x, options):
             return super().evaluate(x, *arguments, **options)
 
     def predict(self, x, *arguments, **options):
@@ -94,6 +95,10 @@ class MaskedPretraining(keras.Model):
         x = look_at_images(self, x)
         with steps.keep_weights(self):
             return super().predict(x, *arguments, **options)
+
+    def predict_on_batch(self, x):
+        """As `keras.Model.predict_on_batch`; on several devices each process computes all of it."""
+        return engines.current().outputs_of(self, super().predict_on_batch, x)
 
     def train_step(self, *arguments):
         return steps.train_step(self, *arguments)

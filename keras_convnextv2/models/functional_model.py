@@ -7,6 +7,7 @@ import keras
 from keras_convnextv2.insides import keep_variables
 from keras_convnextv2.models.compile_config import portable_compile_config
 from keras_convnextv2.training import resuming
+from keras_convnextv2.training.distribution import engines
 from keras_convnextv2.training.distribution.fitting import shared_evaluation, shared_fit
 from keras_convnextv2.training.raw_pixels import look_at_images
 from keras_convnextv2.training.steps import keep_weights
@@ -29,7 +30,7 @@ class FunctionalModel(keras.Model):
     @functools.wraps(keras.Model.evaluate)
     def evaluate(self, x=None, *arguments, **options):
         x = look_at_images(self, x)
-        with keep_weights(self), shared_evaluation(x, options) as (x, options):
+        with keep_weights(self), shared_evaluation(self, x, options) as (x, options):
             return super().evaluate(x, *arguments, **options)
 
     @functools.wraps(keras.Model.predict)
@@ -37,6 +38,10 @@ class FunctionalModel(keras.Model):
         x = look_at_images(self, x)
         with keep_weights(self):
             return super().predict(x, *arguments, **options)
+
+    def predict_on_batch(self, x):
+        """As `keras.Model.predict_on_batch`; on several devices each process computes all of it."""
+        return engines.current().outputs_of(self, super().predict_on_batch, x)
 
     def get_compile_config(self):
         return portable_compile_config(self, super().get_compile_config())

@@ -64,7 +64,7 @@ def _test_step(model, data):
     if labels_of_all is not None:
         labels, number = labels_of_all, keras.ops.shape(labels_of_all)[0]
         outputs = keras.tree.map_structure(lambda rows: rows[:number], outputs)
-    return model.record_evaluation(outputs, labels, weights)
+    return part.reported(model.record_evaluation(outputs, labels, weights))
 
 
 def _tensorflow_step(model, data):
@@ -79,7 +79,7 @@ def _tensorflow_step(model, data):
     logs = model.record_step(part.num_images, part.all_rows(outputs), loss, gradients)
     part.apply(model.optimizer, gradients, model.trainable_weights)
     _after_update(model)
-    return logs
+    return part.reported(logs)
 
 
 def _torch_step(model, data):

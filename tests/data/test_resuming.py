@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_convnextv2.data import ImageBatches, RandomShift, SetEpoch, open_source
+from keras_convnextv2.data import ImageBatches, Mixing, RandomShift, SetEpoch, open_source
 
 
 def mix(images, labels, rng):
@@ -191,3 +191,28 @@ def test_shards_draw_the_same_what_is_of_a_batch(source):
     for index in range(2):
         list(make_batches(source, batch_transforms=[transform], shard=(index, 2)))
     assert draws[:3] == draws[3:] and len(set(draws)) == 3
+
+
+def test_parts_are_mixed_as_the_whole_batch(source):
+    options = {"batch_transforms": [Mixing()], "shuffle": True, "drop_remainder": True}
+    for whole, *parts in zip(
+        make_batches(source, **options),
+        *(make_batches(source, shard=(index, 2), **options) for index in range(2)),
+        strict=True,
+    ):
+        for place, expected in enumerate(whole):
+            np.testing.assert_array_equal(np.concatenate([p[place] for p in parts]), expected)
+
+
+def test_an_evaluation_in_parts_is_filled_up_and_knows_the_labels_of_all(source):
+    plain = {"transforms": [], "normalised_transforms": [], "batch_transforms": []}
+    whole = make_batches(source, shuffle=False, **plain)
+    parts = [whole.filled_part((index, 2), fill_to=4) for index in range(2)]
+    for place in range(len(whole)):
+        images, labels = whole[place]
+        both = np.concatenate([part[place][0] for part in parts])
+        assert len(both) % 4 == 0 and len(parts[0][place][0]) == len(parts[1][place][0])
+        np.testing.assert_array_equal(both[: len(images)], images)
+        filling = both[len(images) :]
+        np.testing.assert_array_equal(filling, images[-1:].repeat(len(filling), 0))
+        np.testing.assert_array_equal(whole.labels_of(place), labels)

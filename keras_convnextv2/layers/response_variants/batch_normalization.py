@@ -1,5 +1,6 @@
 import keras
 
+from keras_convnextv2.layers import batch_part
 from keras_convnextv2.layers.region_layer import RegionLayer
 from keras_convnextv2.layers.regions import region_of
 
@@ -58,6 +59,12 @@ class MaskedBatchNormalization(RegionLayer):
         ops = keras.ops
         wide_x = ops.cast(x, "float32")
         if training and self.trainable:
+            if batch_part.current() is not None:
+                raise ValueError(
+                    "Batch norm takes the statistics of a whole batch, and here several devices "
+                    "share one. Choose another response, train on one device, or on JAX, where "
+                    "the statistics are of all."
+                )
             mean, variance = self._statistics(wide_x, region_of(region, None))
         else:
             mean, variance = self._float32(self.moving_mean), self._float32(self.moving_variance)

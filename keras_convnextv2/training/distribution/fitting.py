@@ -29,8 +29,8 @@ def shared_fit(model, keras_fit):
         _check(x, devices)
         with _lost_process_named(engine):
             engine.prepare(model)
-            x, steps = _spread(engine, x)
-            given["validation_data"], validation_steps = _evaluated(engine, validation_data)
+            x, steps = _spread(engine, model, x)
+            given["validation_data"], validation_steps = _evaluated(engine, model, validation_data)
             numbers = {"steps_per_epoch": steps, "validation_steps": validation_steps}
             given |= {name: number for name, number in numbers.items() if number is not None}
             return keras_fit(x, *arguments, **given)
@@ -39,23 +39,23 @@ def shared_fit(model, keras_fit):
 
 
 @contextlib.contextmanager
-def shared_evaluation(x, options):
+def shared_evaluation(model, x, options):
     """Within it Keras evaluates what it gives, (x, options), in place of what `evaluate` takes."""
     engine = engines.current()
     if engine.devices().count == 1:
         yield x, options
         return
     with _lost_process_named(engine):
-        x, steps = _evaluated(engine, x)
+        x, steps = _evaluated(engine, model, x)
         yield x, options if steps is None else {**options, "steps": steps}
 
 
-def _evaluated(engine, x):
-    return _spread(engine, evaluation.shared(x, engine.devices()))
+def _evaluated(engine, model, x):
+    return _spread(engine, model, evaluation.shared(x, engine.devices()))
 
 
-def _spread(engine, x):
-    return engine.data(x) if isinstance(x, keras.utils.PyDataset) else (x, None)
+def _spread(engine, model, x):
+    return engine.data(model, x) if isinstance(x, keras.utils.PyDataset) else (x, None)
 
 
 def _check(batches, devices):
@@ -83,7 +83,4 @@ def _lost_process_named(engine):
     except Exception as error:
         if not engine.is_lost_process(error):
             raise
-        reason = str(error).strip().splitlines()[0]
-        raise LostProcessError(
-            f"Another process of this training has ended, or does not answer ({reason})."
-        ) from error
+        raise LostProcessError.of(error) from error

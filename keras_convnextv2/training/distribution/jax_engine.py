@@ -57,9 +57,19 @@ def prepare(model):
     """Nothing: variables are one array for all devices."""
 
 
-def data(batches):
+def data(model, batches):
     """(the batches as they are, None): Keras puts the parts of the processes together."""
     return batches, None
+
+
+def outputs_of(model, predict_on_batch, x):
+    """What a model gives for a whole batch, which each process computes by itself."""
+    spread = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)  # or a batch would have to fill equal parts
+    try:
+        return predict_on_batch(x)
+    finally:
+        keras.distribution.set_distribution(spread)
 
 
 def is_lost_process(error):

@@ -44,6 +44,10 @@ class WholeBatch:
         """Applies the gradients of all parts."""
         optimizer.apply(gradients, weights)
 
+    def reported(self, logs):
+        """What a step gives Keras of its logs, which are those of all parts."""
+        return logs
+
     def all_rows(self, tree):
         """The rows of all parts one behind the other, of tensors with a row an image, or None."""
         return tree

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_convnextv2 import insides
+from keras_convnextv2.training.distribution import evaluation
 from keras_convnextv2.training.distribution.parts import Part, WholeBatch
 from keras_convnextv2.training.distribution.shared_devices import Devices
 
@@ -87,7 +88,7 @@ def prepare(model):
     """Nothing: a strategy makes all variables equal."""
 
 
-def data(batches):
+def data(model, batches):
     """(distributed data set without an end, steps of an epoch), which Keras takes of batches.
 
     An element is what a replica takes, those of a batch in order: Keras would cut a process's part
@@ -108,7 +109,10 @@ def data(batches):
             lambda x: tf.TensorSpec([None] * num_open + list(x.shape[num_open:]), x.dtype), tree
         )
 
-    images, *others = batches[0]
+    first = batches[0]
+    of_all, labels = evaluation.split(first)
+    insides.build_for_data(model, first if labels is None else (of_all[0], labels))
+    images, *others = first
     # The labels of an evaluation stand in one row, which is shorter in the last batch.
     labels = [specs(x, 2 if isinstance(x, dict) else 1) for x in others]
     signature = (specs(images, 1), *labels)
@@ -127,6 +131,14 @@ def _endless(batches):
         for index in range(len(batches)):
             yield batches.of_epoch(epoch, index) if hasattr(batches, "of_epoch") else batches[index]
         epoch += 1
+
+
+def outputs_of(model, predict_on_batch, x):
+    """What a model gives for a whole batch, which each process computes by itself."""
+    if devices().count == 1:
+        return predict_on_batch(x)
+    # Keras would have each replica compute all of it, and return it as often.
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, model(x, training=False))
 
 
 def is_lost_process(error):
@@ -171,6 +183,12 @@ class TensorFlowPart(Part):
         # Whether to update or to add up is a condition, within which replicas cannot come together.
         tf.distribute.get_replica_context().merge_call(apply_once, args=gradients)
 
+    def reported(self, logs):
+        if devices().process_count == 1:
+            return logs
+        # Of several processes Keras (3.15) takes the mean over the first axis, and needs one.
+        return {name: value[None] for name, value in logs.items()}
+
     def all_rows(self, tree):
         return keras.tree.map_structure(_all_rows, tree)
 
@@ -180,6 +198,6 @@ def _all_rows(x):
         return None
     import tensorflow as tf
 
-    x = tf.convert_to_tensor(x)
+    x = tf.identity(x)  # on this replica's device: what comes from the data is on none
     rows = tf.distribute.get_replica_context().all_gather(x, axis=0)
     return tf.ensure_shape(rows, (None, *x.shape[1:]))

@@ -92,9 +92,14 @@ def prepare(model):
         raise RuntimeError("The processes of this training have different weights.")
 
 
-def data(batches):
+def data(model, batches):
     """(the batches as they are, None): each process has its own part."""
     return batches, None
+
+
+def outputs_of(model, predict_on_batch, x):
+    """What a model gives for a whole batch, which each process computes by itself."""
+    return predict_on_batch(x)
 
 
 def is_lost_process(error):
@@ -154,10 +159,7 @@ def _lost_processes_named():
     try:
         yield
     except RuntimeError as error:  # of many kinds and words
-        reason = str(error).strip().splitlines()[0]
-        raise LostProcessError(
-            f"Another process of this training has ended, or does not answer ({reason})."
-        ) from error
+        raise LostProcessError.of(error) from error
 
 
 def _buckets(tensors):

@@ -1,0 +1,78 @@
+"""--distribution: the processes and devices that share a training."""
+
+import contextlib
+
+from absl import flags
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+    flags.DEFINE_enum(
+        "distribution",
+        "none",
+        ["none", "data_parallel"],
+        "How a training uses several devices: not at all, or each takes a part of --batch_size, "
+        "which counts for all. docs/many_devices.md says how its processes are started.",
+    )
+
+
+@contextlib.contextmanager
+def together():
+    """Within it models are made and trained on all devices, where --distribution says so."""
+    if not _is_shared():
+        yield
+        return
+    from keras_convnextv2.training import distribution
+
+    with distribution.data_parallel():
+        yield
+
+
+def _is_shared():
+    return "distribution" in FLAGS and FLAGS.distribution != "none"
+
+
+def shard():
+    """(index, count) of this process, as `ImageBatches` takes it."""
+    if not _is_shared():
+        return 0, 1
+    from keras_convnextv2.training import distribution
+
+    return distribution.shard()
+
+
+def is_writer():
+    """Whether this process speaks and writes for all."""
+    return shard()[0] == 0
+
+
+def of_writer(number):
+    """The number that the process which writes gives; the others wait for it.
+
+    Args:
+        number: int.
+    """
+    if shard()[1] == 1:
+        return number
+    from keras_convnextv2.training import distribution
+
+    return distribution.gathered(number)[0]
+
+
+def of_any(flag):
+    """Whether any process says so; all must ask at the same place."""
+    if shard()[1] == 1:
+        return flag
+    from keras_convnextv2.training import distribution
+
+    return any(distribution.gathered(int(flag)))
+
+
+def num_devices():
+    """Devices of all processes."""
+    if not _is_shared():
+        return 1
+    from keras_convnextv2.training import distribution
+
+    return distribution.devices().count
