@@ -29,13 +29,21 @@ def pytest_configure():
 
 @pytest.fixture(scope="session", autouse=True)
 def compile_quickly(tmp_path_factory):
-    """Lets JAX compile equal programs once a session, and with little care for their speed.
+    """Lets programs be compiled with little care for their speed, and by JAX once a session.
 
-    Here and, by the environment, in the processes that tests start.
+    JAX here and, by the environment, in the processes that tests start.
     """
+    if keras.backend.backend() == "tensorflow" and not compiles_as_users_do():
+        import tensorflow as tf
+
+        # The optimiser of graphs, Grappler: a third of the time to compile a step.
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    of_session = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        of_session = of_session.parent  # the processes of a session share what they compiled
     settings = {
         "jax_disable_most_optimizations": not compiles_as_users_do(),
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("jax")),
+        "jax_compilation_cache_dir": str(of_session / "jax"),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }

@@ -223,20 +223,21 @@ def peak():
     (line,) = (line for line in open("/proc/self/status") if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 before = peak()
-read_image(sys.argv[1], (224, 224))
-print(peak() - before)
+for path in sys.argv[1:]:
+    read_image(path, (224, 224))
+    print(peak() - before)
 """
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "megabytes"),
-    [("a.jpg", {}, 20), ("a.png", {"compress_level": 1}, 140)],  # once 96 MB, and not twice
-)
-def test_the_memory_of_one_picture_is_bounded(tmp_path, name, options, megabytes):
-    Image.new("RGB", (6000, 4000), (200, 30, 90)).save(tmp_path / name, **options)
-    done = run_python("-c", _PEAK_OF_READING, tmp_path / name)
+def test_the_memory_of_one_picture_is_bounded(tmp_path):
+    image = Image.new("RGB", (6000, 4000), (200, 30, 90))
+    image.save(tmp_path / "a.jpg")
+    image.save(tmp_path / "a.png", compress_level=1)
+    # Importing Keras takes most of the time: the picture that takes less memory comes first.
+    done = run_python("-c", _PEAK_OF_READING, tmp_path / "a.jpg", tmp_path / "a.png")
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < megabytes
+    reduced, whole = map(float, done.stdout.split())
+    assert reduced < 20 and 80 < whole < 140  # once 96 MB, and not twice
 
 
 def test_array_channels_are_resized_each_like_a_grey_image():

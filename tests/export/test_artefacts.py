@@ -394,8 +394,7 @@ DIVIDED = {
             for format in QUICK
             for options in ("fixed", "any size, pixels")
         ),
-        ("atto", "saved_model", "any size"),
-        ("tiny", "saved_model", "fixed"),
+        ("tiny", "saved_model", "any size"),
         ("atto", "torch", "fixed"),
         ("tiny", "openvino", "any size"),
         *((variant, "litert", "fixed") for variant in ("femto", "pico", "nano", "small", "base")),

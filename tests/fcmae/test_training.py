@@ -1,3 +1,6 @@
+import dataclasses
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -29,6 +32,32 @@ def fit(fcmae, images, epochs=2):
     ).history
 
 
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """An FCMAE that was trained, its weights before, and what `fit` reported."""
+
+    fcmae: kc.FCMAE
+    before: dict
+    history: dict
+
+
+@pytest.fixture(scope="module")
+def trained(make_fcmae):
+    """FCMAEs of one start that were trained on the same images under dtype policies.
+
+    To compile a step takes longer than all of its epochs: each is trained once for all tests.
+    """
+
+    @functools.cache
+    def train(dtype):
+        fcmae = make_fcmae(dtype=dtype)
+        before = named_weights(fcmae)
+        images = smooth_images(np.random.default_rng(0), 8)
+        return Trained(fcmae, before, fit(fcmae, images, epochs=25))
+
+    return train
+
+
 def test_every_trainable_weight_gets_a_finite_gradient_that_is_not_zero(rng, make_fcmae):
     fcmae = make_fcmae(
         kc.Variant((1, 1, 2, 1), (4, 6, 8, 12)), decoder_depth=2, encoder_path="dense"
@@ -43,14 +72,13 @@ def test_every_trainable_weight_gets_a_finite_gradient_that_is_not_zero(rng, mak
         assert np.abs(gradient).max() > 1e-7, weight.path
 
 
-def test_training_lowers_the_loss_and_moves_every_weight(rng, make_fcmae):
-    fcmae = make_fcmae()
-    before = named_weights(fcmae)
-    losses = fit(fcmae, smooth_images(rng, 8), epochs=20)["loss"]
+def test_training_lowers_the_loss_and_moves_every_weight(trained):
+    run = trained("float32")
+    losses = run.history["loss"]
     # A tenth is far beyond what masks, drawn anew each step, make the loss vary by.
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:2])
-    for path, value in named_weights(fcmae).items():
-        assert (value != before[path]).any(), path
+    for path, value in named_weights(run.fcmae).items():
+        assert (value != run.before[path]).any(), path
 
 
 @pytest.mark.slow
@@ -161,24 +189,22 @@ def test_the_backbone_trained_inside_is_that_of_a_classifier_on_it(rng, make_fcm
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_trains(rng, make_fcmae, dtype):
-    fcmae = make_fcmae(dtype=dtype)
-    before = named_weights(fcmae)
-    history = fit(fcmae, smooth_images(rng, 4), epochs=4)
-    scales_loss = isinstance(fcmae.optimizer, keras.optimizers.LossScaleOptimizer)
+def test_mixed_precision_trains(trained, dtype):
+    run = trained(dtype)
+    history = run.history
+    scales_loss = isinstance(run.fcmae.optimizer, keras.optimizers.LossScaleOptimizer)
     assert scales_loss == (dtype == "mixed_float16")
     assert np.isfinite(history["loss"]).all() and np.isfinite(history["gradient_norm"]).all()
     assert history["loss"][-1] < history["loss"][0]
     # About 3; with float16's loss scale of 2^15 still in it, tens of thousands.
     assert 0 < max(history["gradient_norm"]) < 100
-    for path, value in named_weights(fcmae).items():
-        assert np.isfinite(value).all() and (value != before[path]).any(), path
+    for path, value in named_weights(run.fcmae).items():
+        assert np.isfinite(value).all() and (value != run.before[path]).any(), path
 
 
 @pytest.mark.slow
-def test_the_losses_of_bfloat16_stay_near_those_of_float32(rng, make_fcmae):
-    images = smooth_images(rng, 4)
-    losses = [fit(make_fcmae(dtype=d), images, epochs=25)["loss"] for d in (None, "mixed_bfloat16")]
+def test_the_losses_of_bfloat16_stay_near_those_of_float32(trained):
+    losses = [trained(dtype).history["loss"] for dtype in ("float32", "mixed_bfloat16")]
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
     assert losses[0][-1] < 0.9 * losses[0][0]  # there was something to learn
 

@@ -6,8 +6,9 @@ import pytest
 
 import keras_convnextv2 as kc
 from keras_convnextv2.layers.regions import MaskedMap, VisibleStrip
+from tests.reference.both_paths import assert_equal_on_both_paths
 from tests.reference.compute import compute
-from tests.reference.gradients import gradients_of
+from tests.reference.gradients import gradients_and_results
 from tests.reference.random_weights import randomize
 
 
@@ -35,16 +36,7 @@ def make_pair(image_shape, mask_ratio, stem_stride):
 def test_loss_and_every_gradient_are_equal(rng, image_shape, mask_ratio, stem_stride):
     visible, dense = make_pair(image_shape, mask_ratio, stem_stride)
     images = rng.normal(size=(3, *image_shape)).astype("float32")
-    losses, gradients = [], []
-    for fcmae in (visible, dense):
-        losses.append(compute(fcmae.step_loss, images))
-        gradients.append(
-            gradients_of(lambda model=fcmae: model.step_loss(images), fcmae.trainable_weights)
-        )
-    # float32; the sums run over the same numbers in another order.
-    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
-    for weight, one, other in zip(visible.trainable_weights, *gradients, strict=True):
-        assert np.linalg.norm(one - other) <= 1e-5 * np.linalg.norm(other), weight.path
+    assert_equal_on_both_paths((visible, dense), images)
 
 
 @pytest.mark.parametrize("case", range(6))
@@ -73,11 +65,13 @@ def test_a_block_on_visible_patches_equals_a_masked_block_on_the_map(case):
 
     results = []
     for function in (on_visible_patches, on_the_map):
-        gradients = gradients_of(
-            lambda function=function: keras.ops.sum(function() * upstream),
-            [x, *block.trainable_weights],
-        )
-        results.append([keras.ops.convert_to_numpy(function()), *gradients])
+
+        def total(function=function):
+            y = function()
+            return keras.ops.sum(y * upstream), y
+
+        gradients, y = gradients_and_results(total, [x, *block.trainable_weights])
+        results.append([y, *gradients])
     for one, other in zip(*results, strict=True):
         assert np.linalg.norm(one - other) <= 1e-5 * np.linalg.norm(other)
 

@@ -14,29 +14,42 @@ def gradients_of(function, variables):
     Returns:
         List of NumPy float32 arrays, or None for a variable the scalar does not depend on.
     """
-    gradients = {"tensorflow": _tensorflow, "torch": _torch, "jax": _jax}[keras.backend.backend()](
-        function, variables
-    )
-    return [
+    return gradients_and_results(lambda: (function(), ()), variables)[0]
+
+
+def gradients_and_results(function, variables):
+    """As `gradients_of`, and what was computed on the way, in one pass and one program.
+
+    Args:
+        function: called without arguments; gives the scalar, and tensors.
+        variables: list of Keras variables.
+
+    Returns:
+        The gradients, and the tensors as NumPy arrays.
+    """
+    of_backend = {"tensorflow": _tensorflow, "torch": _torch, "jax": _jax}
+    gradients, results = of_backend[keras.backend.backend()](function, variables)
+    gradients = [
         None if gradient is None else np.asarray(keras.ops.convert_to_numpy(gradient), "float32")
         for gradient in gradients
     ]
+    return gradients, keras.tree.map_structure(keras.ops.convert_to_numpy, results)
 
 
 def _tensorflow(function, variables):
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
-        value = function()
-    return tape.gradient(value, [variable.value for variable in variables])
+        value, results = function()
+    return tape.gradient(value, [variable.value for variable in variables]), results
 
 
 def _torch(function, variables):
     import torch
 
-    return torch.autograd.grad(
-        function(), [variable.value for variable in variables], allow_unused=True
-    )
+    value, results = function()
+    values = [variable.value for variable in variables]
+    return torch.autograd.grad(value, values, allow_unused=True), results
 
 
 def _jax(function, variables):
@@ -46,4 +59,5 @@ def _jax(function, variables):
         with keras.StatelessScope(list(zip(variables, values, strict=True))):
             return function()
 
-    return jax.jit(jax.grad(pure))([variable.value for variable in variables])
+    gradient = jax.jit(jax.grad(pure, has_aux=True))
+    return gradient([variable.value for variable in variables])

@@ -66,7 +66,7 @@ def make_fcmae(encoder_path="visible"):
 
 def predict(fcmae, hidden):
     """(B, h, w, P * P * C)"""
-    return compute(lambda: fcmae.call(IMAGES, hidden)["prediction"])
+    return compute(fcmae.call, IMAGES, hidden=hidden)["prediction"]
 
 
 def reference_predictions(checkpoint, hidden):
@@ -83,7 +83,7 @@ def test_predictions_and_loss_are_those_of_the_sparse_encoder(encoder_path, chec
     ours, theirs = predict(fcmae, hidden), reference_predictions(checkpoint, hidden)
     np.testing.assert_allclose(ours[hidden == 1], theirs[hidden == 1], rtol=0, atol=TOLERANCE)
     loss = minkowski_fcmae.loss(checkpoint, IMAGES, hidden)
-    ours = compute(lambda: fcmae.loss_on(IMAGES, hidden))
+    ours = compute(fcmae.loss_on, IMAGES, hidden=hidden)
     np.testing.assert_allclose(ours, loss, rtol=LOSS_TOLERANCE)
 
 

@@ -49,7 +49,7 @@ def test_a_custom_size(library, suffix, tmp_path, rng):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", ["atto", "tiny"])
+@pytest.mark.parametrize("size", ["atto", pytest.param("tiny", marks=pytest.mark.one_backend)])
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_named_size(library, size, tmp_path, rng):
     checkpoint = random_checkpoint(layout(library, size), rng)
