@@ -22,7 +22,19 @@ from keras_convnextv2 import (
     weights,
 )
 
-PACKAGES = (kc, analysis, data, export, fcmae, layers, models, runs, training, weights)
+PACKAGES = (
+    kc,
+    analysis,
+    data,
+    export,
+    fcmae,
+    layers,
+    models,
+    runs,
+    training,
+    training.distribution,
+    weights,
+)
 # A word of each of the layers, models and optimizers: these compute on the backend.
 MODELS = ("ConvNeXtV2", "FCMAE", "LatentPrediction", "Conv2D", "Normalization", "Depth", "AdamW")
 
