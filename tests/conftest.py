@@ -36,7 +36,7 @@ def compile_quickly(tmp_path_factory):
     if keras.backend.backend() == "tensorflow" and not compiles_as_users_do():
         import tensorflow as tf
 
-        # The optimiser of graphs, Grappler: a third of the time to compile a step.
+        # The optimiser of graphs, Grappler: about a fifth of the time to compile a step.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     of_session = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
