@@ -32,9 +32,10 @@ def open_images(split, trained_with=None, data_dir=None):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImageSourceWarning)  # they are its notes
         source = open_source(folder or EMBEDDED_IMAGES, split, given or trained_with)
-    for note in source.notes:
-        _say_once(note)
-    pixel_range.announce(source.pixel_range)
+    if processes.is_writer():
+        for note in source.notes:
+            _say_once(note)
+        pixel_range.announce(source.pixel_range)
     if given is not None and source.pixel_range is None:
         _say_once(f"--pixel_range: no image has more than 8 bits: {source.description}")
     return image_memory.limited(source)

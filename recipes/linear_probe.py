@@ -30,6 +30,7 @@ from . import (
     normalisation,
     pixel_range,
     probe_table,
+    processes,
     program,
     run_settings,
     saved_models,
@@ -78,7 +79,8 @@ flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
 training_flags.define_data_flags(batch_size=100)
 model_flags.define_flags()
 normalisation.define_flags()
-for module in (training_flags, model_flags, normalisation):
+processes.define_flags()
+for module in (training_flags, model_flags, normalisation, processes):
     flags.adopt_module_key_flags(module)
 
 
@@ -86,14 +88,16 @@ def main():
     names = _chosen_probes()
     settings = run_settings.from_flags()
     size = model_flags.given_image_size()
-    model = saved_models.load(FLAGS.weights, size) if FLAGS.weights else None
+    with processes.apart():  # each has a model of its own
+        model = saved_models.load(FLAGS.weights, size) if FLAGS.weights else None
     known = model and saved_models.backbone_of(model).pixel_range
     train = images.open_images("train", pixel_range.known(known, FLAGS.weights))
     splits = {"train": train, **_other_splits(train.pixel_range, "logistic" in names)}
     _check_labels(splits.values())
     if model is None:
         settings = model_flags.resolve(settings)
-        model = model_flags.random_backbone(settings, train)
+        with processes.apart():
+            model = model_flags.random_backbone(settings, train)
     backbone = saved_models.backbone_of(model)
     images.check_channels(train, backbone.image_shape[-1])
     normalisation.settle(backbone, FLAGS.weights, train)
@@ -102,6 +106,8 @@ def main():
     from keras_convnextv2.analysis.features import describe
 
     found = {split: _features(model, source, settings, split) for split, source in splits.items()}
+    if not processes.is_writer():
+        return
     pairs = {split: features.pair for split, features in found.items()}
     results = [_measure_aloud(name, pairs) for name in names]
     about = {
@@ -162,26 +168,40 @@ def _check_labels(sources):
 
 
 def _features(model, source, settings, split):
-    """The `Features` of a source, from the cache where it has them."""
+    """The `Features` of a source, from the cache where it has them.
+
+    Of several processes each computes a part, and keeps that.
+    """
     import dataclasses
 
+    import numpy as np
+
     from keras_convnextv2.analysis.feature_cache import cached_features, source_identity
-    from keras_convnextv2.analysis.features import compute_features, feature_model
+    from keras_convnextv2.analysis.features import Features, compute_features, feature_model
 
     mean, std = saved_models.backbone_of(model).normalisation
     source = dataclasses.replace(source, mean=mean, std=std)
+    index, count = processes.shard()
+    if len(source) < count:
+        raise ValueError(
+            f"There are {len(source)} images for {count} processes: {source.description}"
+        )
+    if count > 1:
+        ends = [len(source) * place // count for place in (index, index + 1)]
+        source = source.taken(np.arange(*ends), f"part {index + 1} of {count}")
     batches = images.evaluation_batches(source, settings)
-    extractor = feature_model(model, FLAGS.head_norm)
     say = ProgressLine(f"features of {len(source):,} {split} images")
     folder = _cache_folder()
-    if folder is None:
-        found = compute_features(extractor, batches, say)
-    else:
-        identity = source_identity(source, batches.framing)
-        found = cached_features(folder, extractor, batches, identity, say)
-    way = "read from the cache" if found.from_cache else "computed"
-    say.end(way)
-    return found
+    with processes.apart():
+        extractor = feature_model(model, FLAGS.head_norm)
+        if folder is None:
+            found = compute_features(extractor, batches, say)
+        else:
+            identity = source_identity(source, batches.framing)
+            found = cached_features(folder, extractor, batches, identity, say)
+    say.end("read from the cache" if found.from_cache else "computed")
+    of_all = (processes.rows_of_all(array) for array in found.pair)
+    return Features(*of_all, found.identity, found.from_cache)
 
 
 def _cache_folder():

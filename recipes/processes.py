@@ -12,8 +12,8 @@ def define_flags():
         "distribution",
         "none",
         ["none", "data_parallel"],
-        "How a training uses several devices: not at all, or each takes a part of --batch_size, "
-        "which counts for all. docs/many_devices.md says how its processes are started.",
+        "How several devices are used: not at all, or each takes a part of --batch_size, which "
+        "counts for all. docs/many_devices.md says how processes are started.",
     )
 
 
@@ -67,6 +67,24 @@ def of_any(flag):
     from keras_convnextv2.training import distribution
 
     return any(distribution.gathered(int(flag)))
+
+
+def apart():
+    """A context within which each process computes by itself, with the devices that it has."""
+    if not _is_shared():
+        return contextlib.nullcontext()
+    from keras_convnextv2.training import distribution
+
+    return distribution.of_this_process()
+
+
+def rows_of_all(array):
+    """The rows of the processes' arrays, one behind the other; None stays None."""
+    if array is None or shard()[1] == 1:
+        return array
+    from keras_convnextv2.training import distribution
+
+    return distribution.gathered_rows(array)
 
 
 def is_lost(error):

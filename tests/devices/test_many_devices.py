@@ -43,11 +43,13 @@ def run(images, way, output):
 @pytest.mark.slow
 def test_two_devices_get_the_numbers_of_one(images, tmp_path):
     expected = run(images, "1", tmp_path / "1.npz")
-    assert expected.pop("devices") == 1
+    assert expected.pop("devices") == 1 and expected.pop("rows").shape == (2, 3)
     assert expected["visible/loss"] > 0.5 and expected["classifier/gradient_norm"] > 0.1
     for way in WAYS:
         found = run(images, way, tmp_path / f"{way}.npz")
         assert found.pop("devices") == 2
+        processes = [0, 0, 1, 1, 1] if way == "processes" else [0, 0]
+        np.testing.assert_array_equal(found.pop("rows"), np.add.outer(processes, [1 / 3] * 3))
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-5, err_msg=name)

@@ -24,8 +24,10 @@ __all__ = [
     "data_parallel",
     "devices",
     "gathered",
+    "gathered_rows",
     "is_writer",
     "mean",
+    "of_this_process",
     "shard",
 ]
 
@@ -103,6 +105,39 @@ def gathered(number):
         [7]
     """
     return [number] if devices().process_count == 1 else engines.current().gathered(number)
+
+
+def gathered_rows(array):
+    """The rows of the processes' arrays, one behind the other.
+
+    Args:
+        array: NumPy array (N, ...), N of this process, the rest as in the others. All processes
+            must call this at the same place.
+
+    Returns:
+        NumPy array, the same in each process.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_convnextv2.training import distribution
+        >>> distribution.gathered_rows(np.ones((2, 3))).shape
+        (2, 3)
+    """
+    return array if devices().process_count == 1 else engines.current().gathered_rows(array)
+
+
+def of_this_process():
+    """A context within which a process uses its own devices alone, as those of one process.
+
+    For what processes compute apart, such as features of other images each.
+
+    Examples:
+        >>> from keras_convnextv2.training import distribution
+        >>> with distribution.of_this_process():
+        ...     distribution.shard()
+        (0, 1)
+    """
+    return engines.current().of_this_process()
 
 
 def mean(number):

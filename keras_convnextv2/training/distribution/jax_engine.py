@@ -4,6 +4,7 @@ import contextlib
 import os
 
 import keras
+import numpy as np
 
 from keras_convnextv2 import insides
 from keras_convnextv2.training.distribution.parts import WholeBatch
@@ -34,6 +35,19 @@ def data_parallel(timeout):
         yield
 
 
+class _OfOneProcess(keras.distribution.DataParallel):
+    """Over the devices of this process."""
+
+
+def of_this_process():
+    """As `distribution.of_this_process`."""
+    import jax
+
+    if keras.distribution.distribution() is None:
+        return contextlib.nullcontext()
+    return _OfOneProcess(devices=jax.local_devices(), auto_shard_dataset=False).scope()
+
+
 def devices():
     """As `distribution.devices`."""
     import jax
@@ -41,6 +55,8 @@ def devices():
     spread = keras.distribution.distribution()
     if spread is None:
         return Devices()
+    if isinstance(spread, _OfOneProcess):
+        return Devices(spread.device_mesh.devices.size)
     return Devices(spread.device_mesh.devices.size, jax.process_index(), jax.process_count())
 
 
@@ -56,13 +72,25 @@ def loss_of_part(loss):
 
 def gathered(number):
     """A number of each process, a list."""
-    import numpy as np
     from jax.experimental import multihost_utils
 
     # As bytes: JAX would make 32 bits of it.
     kind = np.int64 if isinstance(number, int) else np.float64
     own = np.frombuffer(kind(number).tobytes(), "uint8")
     return multihost_utils.process_allgather(own).view(kind)[..., 0].tolist()
+
+
+def gathered_rows(array):
+    """The rows of the processes' arrays."""
+    from jax.experimental import multihost_utils
+
+    sizes = gathered(len(array))
+    filled = np.zeros((max(sizes), *array.shape[1:]), array.dtype)
+    filled[: len(array)] = array
+    # As bytes: JAX would make 32 bits of 64.
+    of_all = multihost_utils.process_allgather(np.frombuffer(filled.tobytes(), "uint8"))
+    parts = of_all.view(array.dtype).reshape(len(sizes), *filled.shape)
+    return np.concatenate([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
 
 def prepare(model):
@@ -76,8 +104,11 @@ def data(model, batches):
 
 def outputs_of(model, predict_on_batch, x):
     """What a model gives for a whole batch, which each process computes by itself."""
-    spread = keras.distribution.distribution()
-    keras.distribution.set_distribution(None)  # or a batch would have to fill equal parts
+    spread, here = keras.distribution.distribution(), devices()
+    fills_parts = len(keras.tree.flatten(x)[0]) % here.count == 0
+    if spread is None or (here.process_count == 1 and fills_parts):
+        return predict_on_batch(x)
+    keras.distribution.set_distribution(None)
     try:
         return predict_on_batch(x)
     finally:

@@ -35,6 +35,8 @@ def devices():
     import tensorflow as tf
 
     strategy = tf.distribute.get_strategy()
+    if _apart:
+        return Devices(strategy.num_replicas_in_sync // max(len(_processes()), 1))
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return Devices(strategy.num_replicas_in_sync)
     processes = _processes()
@@ -82,6 +84,34 @@ def gathered(number):
     of_each = strategy.run(lambda: tf.constant([number], dtype))
     # Each process has as many replicas.
     return strategy.gather(of_each, axis=0).numpy()[:: devices().count_here].tolist()
+
+
+def gathered_rows(array):
+    """The rows of the processes' arrays."""
+    import tensorflow as tf
+
+    here, strategy = devices(), tf.distribute.get_strategy()
+
+    def of_replica(context):  # the first of each process gives its rows
+        is_first = context.replica_id_in_sync_group % here.count_here == 0
+        return tf.constant(array if is_first else array[:0])
+
+    rows = strategy.experimental_distribute_values_from_function(of_replica)
+    return strategy.gather(rows, axis=0).numpy()
+
+
+_apart = False  # whether each process computes by itself
+
+
+@contextlib.contextmanager
+def of_this_process():
+    """As `distribution.of_this_process`."""
+    global _apart
+    before, _apart = _apart, True
+    try:
+        yield
+    finally:
+        _apart = before
 
 
 def prepare(model):
@@ -135,7 +165,9 @@ def _endless(batches):
 
 def outputs_of(model, predict_on_batch, x):
     """What a model gives for a whole batch, which each process computes by itself."""
-    if devices().count == 1:
+    import tensorflow as tf
+
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return predict_on_batch(x)
     # Keras would have each replica compute all of it, and return it as often.
     return keras.tree.map_structure(keras.ops.convert_to_numpy, model(x, training=False))

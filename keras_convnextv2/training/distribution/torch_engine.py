@@ -38,7 +38,7 @@ def devices():
     """As `distribution.devices`."""
     import torch.distributed as dist
 
-    if not (dist.is_available() and dist.is_initialized()):
+    if _apart or not (dist.is_available() and dist.is_initialized()):
         return Devices()
     return Devices(dist.get_world_size(), dist.get_rank(), dist.get_world_size())
 
@@ -68,6 +68,30 @@ def gathered(number):
     with _lost_processes_named():
         dist.all_gather(numbers, own)
     return [x.item() for x in numbers]
+
+
+def gathered_rows(array):
+    """The rows of the processes' arrays."""
+    import torch
+
+    here = devices()
+    part = TorchPart(gathered(len(array)), here.process_index)
+    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+    return part.all_rows(torch.as_tensor(array, device=device)).cpu().numpy()
+
+
+_apart = False  # whether each process computes by itself
+
+
+@contextlib.contextmanager
+def of_this_process():
+    """As `distribution.of_this_process`."""
+    global _apart
+    before, _apart = _apart, True
+    try:
+        yield
+    finally:
+        _apart = before
 
 
 def prepare(model):
