@@ -176,6 +176,11 @@ def build_for_data(model, batch):
     model._maybe_symbolic_build = lambda iterator=None, data_batch=None: None
 
 
+def compiled_metrics(model):
+    """The metrics that a model was compiled with, once they are made."""
+    return [] if model._compile_metrics is None else model._compile_metrics.metrics
+
+
 def auto_jit_compile(model):
     """What `jit_compile="auto"` means for a compiled model on this backend."""
     return model._resolve_auto_jit_compile()

@@ -10,6 +10,7 @@ import keras
 from . import processes
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_STEPS_TO_ASK = 8  # from one question to the other processes to the next: it waits for devices
 
 
 class Stopped(KeyboardInterrupt):
@@ -48,6 +49,7 @@ class StopOnSignal(keras.callbacks.Callback):
         super().__init__()
         self.checkpoints = checkpoints
         self.number = None
+        self._num_asked = 0
 
     @contextlib.contextmanager
     def listening(self):
@@ -72,9 +74,15 @@ class StopOnSignal(keras.callbacks.Callback):
                 signal.signal(number, handler or signal.SIG_DFL)
 
     def on_train_batch_end(self, batch, logs=None):
-        # All processes stop behind the same step.
-        if processes.of_any(self.number is not None) and self.checkpoints.save(logs):
+        if self._is_told() and self.checkpoints.save(logs):
             raise Stopped(self.number or signal.SIGTERM, self.checkpoints.folder)
+
+    def _is_told(self):
+        """Whether any process was, which all stop for behind the same step."""
+        if processes.shard()[1] == 1:
+            return self.number is not None
+        self._num_asked += 1
+        return self._num_asked % _STEPS_TO_ASK == 0 and processes.of_any(self.number is not None)
 
     def on_epoch_end(self, epoch, logs=None):
         self.on_train_batch_end(None, logs)

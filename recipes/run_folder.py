@@ -248,10 +248,10 @@ def result(settings, run):
             print(printable(f"The run in {folder} is finished; its result:"), file=sys.stderr)
             return _read(path)
         found = run(folder)
-        if not processes.is_writer():
-            return {}
-        with whole_file(path) as unfinished:
-            unfinished.write_text(json.dumps(found, indent=1) + "\n")
+        if processes.is_writer():
+            with whole_file(path) as unfinished:
+                unfinished.write_text(json.dumps(found, indent=1) + "\n")
+        processes.of_writer(0)  # none leaves before it has written
         return found
 
 

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import shutil
+import signal
 import sys
 import textwrap
 
@@ -218,8 +219,8 @@ def train(
                 callbacks=callbacks,
                 **fit,
             )
-        if stop.number is not None:  # it came behind the last step
-            raise Stopped(stop.number, checkpoints.folder)
+        if processes.of_any(stop.number is not None):  # it came behind the last step
+            raise Stopped(stop.number or signal.SIGTERM, checkpoints.folder)
     except FloatingPointError as error:
         if not hasattr(error, "batches"):
             raise
@@ -265,6 +266,7 @@ def _tell_images(error, batches, folder):
         ],
     }
     path = folder / "non_finite_loss.json"
-    with whole_file(path) as unfinished:
-        unfinished.write_text(json.dumps(told, indent=1) + "\n")
+    if processes.is_writer():
+        with whole_file(path) as unfinished:
+            unfinished.write_text(json.dumps(told, indent=1) + "\n")
     return f"{path} names the images of these steps."

@@ -114,9 +114,10 @@ class Validation(keras.callbacks.Callback):
             figures = classification_summary(found.probabilities, found.labels)
             self.num_since += 1
             self.num_measured += 1
-            if self.chooses and self._is_better(figures[self.monitor]):
+            figure = processes.of_writer(float(figures[self.monitor]))
+            if self.chooses and self._is_better(figure):
                 before = self.best_epoch
-                self.best, self.best_epoch = figures[self.monitor], epoch + 1
+                self.best, self.best_epoch = figure, epoch + 1
                 self.num_since = 0
                 if processes.is_writer():
                     save_weights(self.model, self._path_of(self.best_epoch))

@@ -1,5 +1,7 @@
 """Settings of `ImageBatches` that cannot be meant."""
 
+from keras_convnextv2.data.mixing import Mixing
+
 
 def check_batch_settings(batches, workers, batch_transforms):
     """Raises ValueError, one line that says what came and what to do.
@@ -32,6 +34,12 @@ def check_batch_settings(batches, workers, batch_transforms):
             "recipes) or add images."
         )
     _check_shard(batches, index, count)
+    mixes = any(isinstance(transform, Mixing) for transform in batch_transforms)
+    if count > 1 and mixes and batches.batch_size // count % 2:
+        raise ValueError(
+            f"Mixup and cutmix mix pairs of images, and a part of {batches.batch_size // count} "
+            f"images has one over. Choose a batch size that is a multiple of {2 * count}."
+        )
     _check_sampling(batches)
     _check_labels(batches, batch_transforms)
 

@@ -49,7 +49,8 @@ class ImageBatches(keras.utils.PyDataset):
             images and labels, as in a batch with soft labels.
         label_smoothing: float, the share of a label that is spread over all classes.
         max_bad_images: int, how many images that cannot be read are passed over. Another image
-            is read in the place of each; which one follows from (seed, epoch, place).
+            is read in the place of each; which one follows from (seed, epoch, place). Each shard
+            counts its own.
         workers: int, threads that read batches ahead of use. 0: read when asked for.
         shard: (index, count): of several processes, which this one is. The parts of all, one
             behind the other, are the batch that one process alone would read. `batch_transforms`
@@ -207,6 +208,11 @@ class ImageBatches(keras.utils.PyDataset):
             shard: (index, count), which part to read.
             fill_to: int, a multiple of the count: images are filled up to a multiple of it.
         """
+        if self._reader.batch_transforms or self.max_bad_images:
+            raise ValueError(
+                "An evaluation on several devices takes batches without `batch_transforms` and "
+                "`max_bad_images`."
+            )
         other = copy.copy(self)
         other._lock = threading.Lock()
         other.error = None
@@ -219,19 +225,19 @@ class ImageBatches(keras.utils.PyDataset):
         Args:
             batch: int, in the whole epoch.
         """
-        plan = self._whole_plans[self.epoch * self._epoch_length + batch]
-        indices = [index for index, _ in plan]
+        place = self.epoch * self._epoch_length + self._num_left_out() + batch
+        indices = [index for index, _ in self._whole_plans[place]]
         if not self.labelled:
             return np.zeros(len(indices), "int32")
         return self._reader.labels(indices)
 
     def names(self, batch):
-        """What the images of a batch of `epoch` are called, a list of str: paths, or numbers.
+        """What the images of a whole batch of `epoch` are called, a list of str: paths, or numbers.
 
         Args:
             batch: int, in the whole epoch.
         """
-        plan = self._plans[self.epoch * self._epoch_length + batch]
+        plan = self._whole_plans[self.epoch * self._epoch_length + batch]
         return [self.source.name_of(index) for index, _ in plan]
 
     def state(self, batch=None):

@@ -142,9 +142,13 @@ class Checkpoints(keras.callbacks.Callback):
             self._lock = locked(self.folder)
             checkpoint_folder.remove_unfinished(self.folder)
         self._is_open = True
+        if not self._is_writer:
+            distribution.gathered(0)  # behind the writer, which puts aside what nobody is to take
         found = keeping.newest(self.folder)
         if found is not None:
             self._go_on(model, found)
+        if self._is_writer:
+            distribution.gathered(0)
         self._demand_same_place()
         return self._epoch, self._batch
 

@@ -74,6 +74,7 @@ def fit(model, keras_fit, *arguments, **options):
         whole = _PartOfFit(callbacks, begins=False)
         # Where a callback has stopped the training, `fit` only ends it.
         begin = epochs if model.stop_training else epoch + 1
+        batches.epoch = begin  # whole again
         return keras_fit(**{**given, "callbacks": whole, "initial_epoch": begin})
 
 

@@ -206,6 +206,10 @@ def test_parts_are_mixed_as_the_whole_batch(source):
 
 def test_an_evaluation_in_parts_is_filled_up_and_knows_the_labels_of_all(source):
     plain = {"transforms": [], "normalised_transforms": [], "batch_transforms": []}
+    with pytest.raises(ValueError, match="without `batch_transforms`"):
+        make_batches(source).filled_part((0, 2), fill_to=4)
+    with pytest.raises(ValueError, match="a part of 3 images has one over"):
+        ImageBatches(source, (5, 7), 6, labelled=True, shard=(0, 2), batch_transforms=[Mixing()])
     whole = make_batches(source, shuffle=False, **plain)
     parts = [whole.filled_part((index, 2), fill_to=4) for index in range(2)]
     for place in range(len(whole)):

@@ -63,9 +63,20 @@ def test_batch_norm_of_a_part_is_refused():
 class Batches(keras.utils.PyDataset):
     """What `fit` is told of batches."""
 
-    def __init__(self, shard=(0, 2), batch_size=8):
+    def __init__(self, shard=(1, 2), batch_size=8, num_images=24, drop_remainder=False):
         super().__init__()
         self.shard, self.batch_size = shard, batch_size
+        self.num_images, self.drop_remainder = num_images, drop_remainder
+
+
+class Model:
+    """What is asked of a model before it is trained."""
+
+    evaluation_outputs = None
+    trainable_weights = ("weight",)
+
+    def __init__(self, loss=None):
+        self.loss = loss
 
 
 @contextlib.contextmanager
@@ -79,14 +90,29 @@ def pretending(monkeypatch, **devices):
     ("options", "message"),
     [
         ({"shard": (0, 1)}, r"process 1 of 2, and the batches are those of \(0, 1\)"),
-        ({"shard": (1, 2), "batch_size": 6}, "6 images cannot be shared evenly by 4 devices"),
+        ({"batch_size": 6}, "6 images cannot be shared evenly by 4 devices"),
+        ({"num_images": 21}, "last batch would have 5 images for 4 devices"),
     ],
 )
 def test_batches_that_are_not_this_process_s_are_refused(monkeypatch, options, message):
     with pretending(monkeypatch, count=4, process_index=1, process_count=2):
-        fit = fitting.shared_fit(None, lambda x=None, **others: None)
+        fit = fitting.shared_fit(Model(), lambda x=None, **others: None)
         with pytest.raises(ValueError, match=message):
             fit(Batches(**options))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (keras.Sequential(), "Several devices train FCMAE.* Received: Sequential"),
+        (Model(keras.losses.MeanSquaredError("sum")), "mean over images.* Received: 'sum'"),
+    ],
+)
+def test_a_model_that_cannot_be_shared_is_refused(monkeypatch, model, message):
+    with pretending(monkeypatch, count=2):
+        fit = fitting.shared_fit(model, lambda x=None, **others: None)
+        with pytest.raises(ValueError, match=message):
+            fit(Batches())
 
 
 class Whole:

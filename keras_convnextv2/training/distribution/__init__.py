@@ -15,7 +15,7 @@ Docs: many_devices.md.
 """
 
 from keras_convnextv2.training.distribution import engines
-from keras_convnextv2.training.distribution.errors import LostProcessError
+from keras_convnextv2.training.distribution.errors import LostProcessError, lost_process_named
 from keras_convnextv2.training.distribution.shared_devices import Devices
 
 __all__ = [
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-def data_parallel(timeout=60):
+def data_parallel(timeout=300):
     """A context within which models that are made train on all devices.
 
     - JAX: the devices of this process; of several processes where the variables of
@@ -44,7 +44,8 @@ def data_parallel(timeout=60):
     With one device it changes nothing.
 
     Args:
-        timeout: int, seconds after which a process gives up waiting for another.
+        timeout: int, seconds after which a process gives up waiting for another that still runs,
+            as one that writes or compiles for long. That one has ended is noticed at once.
 
     Raises:
         LostProcessError: on torch, the others do not come; later, of `fit` and `evaluate`, when
@@ -104,7 +105,11 @@ def gathered(number):
         >>> distribution.gathered(7)
         [7]
     """
-    return [number] if devices().process_count == 1 else engines.current().gathered(number)
+    engine = engines.current()
+    if engine.devices().process_count == 1:
+        return [number]
+    with lost_process_named(engine):
+        return engine.gathered(number)
 
 
 def gathered_rows(array):
@@ -123,7 +128,11 @@ def gathered_rows(array):
         >>> distribution.gathered_rows(np.ones((2, 3))).shape
         (2, 3)
     """
-    return array if devices().process_count == 1 else engines.current().gathered_rows(array)
+    engine = engines.current()
+    if engine.devices().process_count == 1:
+        return array
+    with lost_process_named(engine):
+        return engine.gathered_rows(array)
 
 
 def of_this_process():

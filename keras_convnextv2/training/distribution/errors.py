@@ -1,3 +1,4 @@
+import contextlib
 import re
 
 
@@ -16,3 +17,14 @@ class LostProcessError(ConnectionError):
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         reason = re.sub(r"^\[\S+\] |\. This is typically .*$", "", reason)  # gloo's
         return cls(f"Another process of this training has ended, or does not answer ({reason}).")
+
+
+@contextlib.contextmanager
+def lost_process_named(engine):
+    """Within it what a backend raises when another process has gone is a `LostProcessError`."""
+    try:
+        yield
+    except Exception as error:
+        if not engine.is_lost_process(error):
+            raise
+        raise LostProcessError.of(error) from error

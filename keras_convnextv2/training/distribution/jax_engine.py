@@ -11,6 +11,7 @@ from keras_convnextv2.training.distribution.parts import WholeBatch
 from keras_convnextv2.training.distribution.shared_devices import Devices
 
 _VARIABLES = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
+_HEARTBEAT = 60  # seconds without a sign of a process, which gives it whatever it is at
 
 
 @contextlib.contextmanager
@@ -25,7 +26,7 @@ def data_parallel(timeout):
         jax.distributed.initialize(
             addresses.partition(",")[0],
             *(number and int(number) for number in numbers),
-            heartbeat_timeout_seconds=timeout,
+            heartbeat_timeout_seconds=_HEARTBEAT,
             shutdown_timeout_seconds=timeout,
         )
         insides.seed_all_processes_of_jax()
@@ -97,9 +98,9 @@ def prepare(model):
     """Nothing: variables are one array for all devices."""
 
 
-def data(model, batches):
-    """(the batches as they are, None): Keras puts the parts of the processes together."""
-    return batches, None
+def data(model, batches, options):
+    """(the batches as they are, None, options): Keras puts the parts of processes together."""
+    return batches, None, options
 
 
 def outputs_of(model, predict_on_batch, x):
@@ -117,7 +118,7 @@ def outputs_of(model, predict_on_batch, x):
 
 def is_lost_process(error):
     """Whether an error of a step says so."""
-    words = ("connection closed", "connection reset", "heartbeat", "unavailable", "gloo")
+    words = ("connection", "heartbeat", "unavailable", "gloo", "nccl", "deadline", "timed out")
     return type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError") and any(
         word in str(error).lower() for word in words
     )

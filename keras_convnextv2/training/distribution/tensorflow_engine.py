@@ -118,8 +118,8 @@ def prepare(model):
     """Nothing: a strategy makes all variables equal."""
 
 
-def data(model, batches):
-    """(distributed data set without an end, steps of an epoch), which Keras takes of batches.
+def data(model, batches, options):
+    """(distributed data set without an end, steps of an epoch, options) for Keras's `fit`.
 
     An element is what a replica takes, those of a batch in order: Keras would cut a process's part
     again. Of one with an end TensorFlow makes a last step without images.
@@ -127,9 +127,17 @@ def data(model, batches):
     import tensorflow as tf
 
     num_parts = devices().count_here
+    options = dict(options)
+    class_weight = options.pop("class_weight", None)  # Keras has none for such a data set
+
+    def weighted(batch):
+        if class_weight is None:
+            return batch
+        weights = [class_weight[label] for label in batch[1].tolist()]
+        return (*batch, np.asarray(weights, "float32"))
 
     def elements():
-        for batch in _endless(batches):
+        for batch in map(weighted, _endless(batches)):
             parts = [np.array_split(x, num_parts) for x in keras.tree.flatten(batch)]
             for part in zip(*parts, strict=True):
                 yield keras.tree.pack_sequence_as(batch, part)
@@ -139,9 +147,10 @@ def data(model, batches):
             lambda x: tf.TensorSpec([None] * num_open + list(x.shape[num_open:]), x.dtype), tree
         )
 
-    first = batches[0]
+    first = weighted(batches[0])
     of_all, labels = evaluation.split(first)
     insides.build_for_data(model, first if labels is None else (of_all[0], labels))
+    _refuse_counts(model)
     images, *others = first
     # The labels of an evaluation stand in one row, which is shorter in the last batch.
     labels = [specs(x, 2 if isinstance(x, dict) else 1) for x in others]
@@ -151,7 +160,22 @@ def data(model, batches):
         return tf.data.Dataset.from_generator(elements, output_signature=signature).repeat()
 
     strategy = tf.distribute.get_strategy()
-    return strategy.distribute_datasets_from_function(of_process), len(batches)
+    return strategy.distribute_datasets_from_function(of_process), len(batches), options
+
+
+def _refuse_counts(model):
+    """Raises ValueError for metrics that count: each replica counts for all."""
+    counting = tuple(
+        getattr(keras.metrics, f"{one}{kind}")
+        for one in ("True", "False")
+        for kind in ("Positives", "Negatives")
+    )
+    found = [m.name for m in insides.compiled_metrics(model) if isinstance(m, counting)]
+    if found:
+        raise ValueError(
+            f"Replicas of TensorFlow would each count {', '.join(found)} for all of them. Leave "
+            "these metrics out."
+        )
 
 
 def _endless(batches):
@@ -189,7 +213,8 @@ class TensorFlowPart(Part):
 
         context = tf.distribute.get_replica_context()
         weight = tf.cast(weight, tf.float32)
-        share = weight / context.all_reduce(tf.distribute.ReduceOp.SUM, weight)
+        total = context.all_reduce(tf.distribute.ReduceOp.SUM, weight)
+        share = tf.math.divide_no_nan(weight, total)
         given = [
             # Where the share is 0, what was computed may be no number.
             tf.math.multiply_no_nan(tf.convert_to_tensor(x), tf.cast(share, x.dtype))
@@ -206,6 +231,12 @@ class TensorFlowPart(Part):
             optimizer.apply(gradients, weights)
             return
         import tensorflow as tf
+
+        if inner is not optimizer:
+            raise ValueError(
+                "Replicas of TensorFlow do not accumulate gradients whose loss is scaled, as that "
+                "of float16: train in bfloat16, or without accumulation."
+            )
 
         def apply_once(strategy, *gradients):
             first = [strategy.experimental_local_results(x)[0] for x in gradients]

@@ -4,10 +4,11 @@ import contextlib
 import datetime
 import hashlib
 import os
+import sys
 
 import keras
 
-from keras_convnextv2.training.distribution.errors import LostProcessError
+from keras_convnextv2.training.distribution.errors import lost_process_named
 from keras_convnextv2.training.distribution.parts import Part, WholeBatch
 from keras_convnextv2.training.distribution.shared_devices import Devices
 
@@ -26,7 +27,7 @@ def data_parallel(timeout):
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    with _lost_processes_named():
+    with lost_process_named(sys.modules[__name__]):
         dist.init_process_group(timeout=datetime.timedelta(seconds=timeout))
     try:
         yield
@@ -65,7 +66,7 @@ def gathered(number):
     own = torch.tensor(number, device=device)
     own = own.double() if own.is_floating_point() else own
     numbers = [torch.zeros_like(own) for _ in range(dist.get_world_size())]
-    with _lost_processes_named():
+    with lost_process_named(sys.modules[__name__]):
         dist.all_gather(numbers, own)
     return [x.item() for x in numbers]
 
@@ -105,8 +106,9 @@ def prepare(model):
     import torch
     import torch.distributed as dist
 
-    variables = [*model.variables, *model.optimizer.variables]
-    with _lost_processes_named(), torch.no_grad():
+    optimizer = getattr(model, "optimizer", None)
+    variables = [*model.variables, *(optimizer.variables if optimizer else [])]
+    with lost_process_named(sys.modules[__name__]), torch.no_grad():
         for variable in variables:
             dist.broadcast(variable.value.data, 0)
     digest = hashlib.sha256()
@@ -116,9 +118,9 @@ def prepare(model):
         raise RuntimeError("The processes of this training have different weights.")
 
 
-def data(model, batches):
-    """(the batches as they are, None): each process has its own part."""
-    return batches, None
+def data(model, batches, options):
+    """(the batches as they are, None, options): each process has its own part."""
+    return batches, None, options
 
 
 def outputs_of(model, predict_on_batch, x):
@@ -127,8 +129,14 @@ def outputs_of(model, predict_on_batch, x):
 
 
 def is_lost_process(error):
-    """Whether an error says so; those of this file are a `LostProcessError` already."""
-    return False
+    """Whether an error of torch says so; gloo has no kind of its own for it."""
+    import torch.distributed as dist
+
+    kinds = (dist.DistNetworkError, dist.DistStoreError, dist.DistBackendError)
+    words = ("gloo", "connection", "timed out", "timeout")
+    return isinstance(error, kinds) or (
+        type(error) is RuntimeError and any(word in str(error).lower() for word in words)
+    )
 
 
 class TorchPart(Part):
@@ -164,7 +172,7 @@ class TorchPart(Part):
         padded = x.new_zeros((max(self.sizes), *x.shape[1:]))
         padded[: len(x)] = x
         gathered = [torch.empty_like(padded) for _ in self.sizes]
-        with _lost_processes_named():
+        with lost_process_named(sys.modules[__name__]):
             dist.all_gather(gathered, padded)
         return torch.cat([rows[:size] for rows, size in zip(gathered, self.sizes, strict=True)])
 
@@ -172,18 +180,9 @@ class TorchPart(Part):
 def _all_reduced(x):
     import torch.distributed as dist
 
-    with _lost_processes_named():
+    with lost_process_named(sys.modules[__name__]):
         dist.all_reduce(x)
     return x
-
-
-@contextlib.contextmanager
-def _lost_processes_named():
-    """Within it what torch raises when another process has gone is a `LostProcessError`."""
-    try:
-        yield
-    except RuntimeError as error:  # of many kinds and words
-        raise LostProcessError.of(error) from error
 
 
 def _buckets(tensors):
