@@ -30,7 +30,8 @@ def together():
 
 
 def _is_shared():
-    return "distribution" in FLAGS and FLAGS.distribution != "none"
+    # Not every program has the flag, and a part of one may be used without any program.
+    return "distribution" in FLAGS and FLAGS.is_parsed() and FLAGS.distribution != "none"
 
 
 def shard():
