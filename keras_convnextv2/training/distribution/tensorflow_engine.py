@@ -133,7 +133,8 @@ def data(model, batches, options):
     def weighted(batch):
         if class_weight is None:
             return batch
-        weights = [class_weight[label] for label in batch[1].tolist()]
+        labels = batch[1] if batch[1].ndim == 1 else batch[1].argmax(axis=-1)
+        weights = [class_weight.get(label, 1.0) for label in labels.tolist()]
         return (*batch, np.asarray(weights, "float32"))
 
     def elements():
