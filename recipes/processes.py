@@ -52,7 +52,7 @@ def of_writer(number):
     """The number that the process which writes gives; the others wait for it.
 
     Args:
-        number: int.
+        number: int or float.
     """
     if shard()[1] == 1:
         return number

@@ -29,17 +29,21 @@ class MaskedPretraining(keras.Model):
     def _count_steps(self):
         """Makes what counts steps and their figures."""
         # Own count of training steps: an optimizer that accumulates gradients counts fewer.
-        self.step = self.add_weight(
+        self.step = self._add_counter("step")
+        self.loss_tracker = keras.metrics.Mean(name="loss")
+        self.gradient_norm_tracker = GradientNorm()
+        self.built = True
+
+    def _add_counter(self, name):
+        """A count that is kept with the weights, the same on all devices."""
+        return self.add_weight(
             shape=(),
             dtype="int32",
             initializer="zeros",
             trainable=False,
             aggregation="only_first_replica",
-            name="step",
+            name=name,
         )
-        self.loss_tracker = keras.metrics.Mean(name="loss")
-        self.gradient_norm_tracker = GradientNorm()
-        self.built = True
 
     @property
     def metrics(self):

@@ -132,14 +132,7 @@ class LatentPrediction(MaskedPretraining):
         self.deviation_tracker = keras.metrics.Mean(name="teacher_deviation")
         # The update that the teacher followed last: a batch whose gradients are but added up is
         # none.
-        self.followed = self.add_weight(
-            shape=(),
-            dtype="int32",
-            initializer="zeros",
-            trainable=False,
-            name="followed",
-            aggregation="only_first_replica",
-        )
+        self.followed = self._add_counter("followed")
         self._count_steps()
 
     @property

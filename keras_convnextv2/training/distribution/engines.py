@@ -3,7 +3,8 @@
 `data_parallel(timeout)`, a context; `devices()`, a `Devices`; `part_of(num_images)`, the part of a
 batch that is computed here, for `training.steps`; `loss_of_part(loss)`, what `compute_loss` gives
 as a mean over the images of a part; `gathered(number)`, that of each process; `prepare(model)`,
-before a `fit`; `data(model, batches)`, what Keras takes of `ImageBatches`, and its steps or None;
+before a `fit`; `data(model, batches, options)`, what Keras's `fit` takes of `ImageBatches`: data,
+steps or None, and options;
 `outputs_of(model, predict_on_batch, x)`, those of a batch that is not shared;
 `gathered_rows(array)` of the processes; `of_this_process()`, a context;
 `is_lost_process(error)`.

@@ -1,5 +1,6 @@
 """The devices that share a batch, and the processes that they belong to."""
 
+import contextlib
 import dataclasses
 
 
@@ -26,3 +27,21 @@ class Devices:
     def count_here(self):
         """Those of this process."""
         return self.count // self.process_count
+
+
+_state = {"apart": False}  # whether each process computes by itself, whatever its threads
+
+
+@contextlib.contextmanager
+def computing_apart():
+    """Within it each process of torch or TensorFlow computes by itself."""
+    before, _state["apart"] = _state["apart"], True
+    try:
+        yield
+    finally:
+        _state["apart"] = before
+
+
+def is_apart():
+    """Whether it is within `computing_apart`."""
+    return _state["apart"]

@@ -10,7 +10,7 @@ import numpy as np
 from keras_convnextv2 import insides
 from keras_convnextv2.training.distribution import evaluation
 from keras_convnextv2.training.distribution.parts import Part, WholeBatch
-from keras_convnextv2.training.distribution.shared_devices import Devices
+from keras_convnextv2.training.distribution.shared_devices import Devices, computing_apart, is_apart
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def devices():
     import tensorflow as tf
 
     strategy = tf.distribute.get_strategy()
-    if _apart:
+    if is_apart():
         return Devices(strategy.num_replicas_in_sync // max(len(_processes()), 1))
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return Devices(strategy.num_replicas_in_sync)
@@ -100,18 +100,9 @@ def gathered_rows(array):
     return strategy.gather(rows, axis=0).numpy()
 
 
-_apart = False  # whether each process computes by itself
-
-
-@contextlib.contextmanager
 def of_this_process():
     """As `distribution.of_this_process`."""
-    global _apart
-    before, _apart = _apart, True
-    try:
-        yield
-    finally:
-        _apart = before
+    return computing_apart()
 
 
 def prepare(model):

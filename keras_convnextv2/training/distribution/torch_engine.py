@@ -10,7 +10,7 @@ import keras
 
 from keras_convnextv2.training.distribution.errors import lost_process_named
 from keras_convnextv2.training.distribution.parts import Part, WholeBatch
-from keras_convnextv2.training.distribution.shared_devices import Devices
+from keras_convnextv2.training.distribution.shared_devices import Devices, computing_apart, is_apart
 
 _BUCKET = 25 * 2**20  # bytes that are sent at once
 
@@ -39,7 +39,7 @@ def devices():
     """As `distribution.devices`."""
     import torch.distributed as dist
 
-    if _apart or not (dist.is_available() and dist.is_initialized()):
+    if is_apart() or not (dist.is_available() and dist.is_initialized()):
         return Devices()
     return Devices(dist.get_world_size(), dist.get_rank(), dist.get_world_size())
 
@@ -81,18 +81,9 @@ def gathered_rows(array):
     return part.all_rows(torch.as_tensor(array, device=device)).cpu().numpy()
 
 
-_apart = False  # whether each process computes by itself
-
-
-@contextlib.contextmanager
 def of_this_process():
     """As `distribution.of_this_process`."""
-    global _apart
-    before, _apart = _apart, True
-    try:
-        yield
-    finally:
-        _apart = before
+    return computing_apart()
 
 
 def prepare(model):
