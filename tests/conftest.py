@@ -29,15 +29,10 @@ def pytest_configure():
 
 @pytest.fixture(scope="session", autouse=True)
 def compile_quickly(tmp_path_factory):
-    """Lets programs be compiled with little care for their speed, and by JAX once a session.
+    """Lets JAX compile equal programs once a session, and with little care for their speed.
 
-    JAX here and, by the environment, in the processes that tests start.
+    Here and, by the environment, in the processes that tests start.
     """
-    if keras.backend.backend() == "tensorflow" and not compiles_as_users_do():
-        import tensorflow as tf
-
-        # The optimiser of graphs, Grappler: about a fifth of the time to compile a step.
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     of_session = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         of_session = of_session.parent  # the processes of a session share what they compiled
