@@ -134,6 +134,7 @@ def _leave_at_once(error):
     print(f"{Path(sys.argv[0]).stem}: error: {printable(one_line(error))}", file=sys.stderr)
     for file in (sys.stdout, sys.stderr):
         file.flush()
+    quiet_logs.end()
     os._exit(EXIT_STATUS)
 
 

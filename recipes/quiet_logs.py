@@ -21,6 +21,7 @@ from . import last_words
 FLAGS = flags.FLAGS
 
 _STANDARD_ERROR = 2  # its file descriptor
+_keepers = []  # the process that keeps the logs, which must not be collected before
 
 flags.DEFINE_bool(
     "backend_logs",
@@ -58,7 +59,8 @@ def hide():
     encoding, errors = sys.stderr.encoding, sys.stderr.errors
     sys.stderr = open(terminal, "w", buffering=1, encoding=encoding, errors=errors)  # noqa: SIM115
     sys.__stderr__ = sys.stderr
-    atexit.register(_end, keeper)
+    _keepers.append(keeper)
+    atexit.register(end)
 
 
 def _note_signals(pipe):
@@ -76,5 +78,7 @@ def _is_standard_error(file):
         return False
 
 
-def _end(keeper):  # named here, so that it is not collected before
-    os.write(_STANDARD_ERROR, last_words.MARK)
+def end():
+    """Says that the program ends as it was to: nothing of the logs is shown."""
+    if _keepers:
+        os.write(_STANDARD_ERROR, last_words.MARK)

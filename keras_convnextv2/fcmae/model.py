@@ -244,7 +244,7 @@ class FCMAE(MaskedPretraining):
         region = self._region_in_step(images, hidden, draw)
         return hidden_patch_errors(*self._targets_and_prediction(images, region, training=False))
 
-    def record_evaluation(self, outputs, labels=None, weights=None):
+    def record_evaluation(self, outputs, labels=None, weights=None, images=None):
         """Counts one step of `evaluate`; returns its logs."""
         errors, counts = outputs
         loss = keras.ops.sum(errors) / keras.ops.maximum(keras.ops.sum(counts), 1.0)

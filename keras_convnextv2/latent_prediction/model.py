@@ -221,7 +221,7 @@ class LatentPrediction(MaskedPretraining):
         prediction, target = self._predict(images, region, training=False)
         return (*hidden_cell_errors(prediction, target, region.hidden), target)
 
-    def record_evaluation(self, outputs, labels=None, weights=None):
+    def record_evaluation(self, outputs, labels=None, weights=None, images=None):
         """Counts one step of `evaluate`; returns its logs."""
         errors, counts, target = outputs
         loss = keras.ops.sum(errors) / keras.ops.maximum(keras.ops.sum(counts), 1.0)

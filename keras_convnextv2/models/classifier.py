@@ -156,14 +156,14 @@ class ConvNeXtV2Classifier(FunctionalModel):
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self(images, training=False)
 
-    def record_evaluation(self, outputs, labels, weights):
+    def record_evaluation(self, outputs, labels, weights, images=None):
         """Counts one step of `evaluate`; returns its logs."""
         loss = self.compute_loss(
-            x=None, y=labels, y_pred=outputs, sample_weight=weights, training=False
+            x=images, y=labels, y_pred=outputs, sample_weight=weights, training=False
         )
         num_images = keras.ops.shape(outputs)[0]
         self.metrics[0].update_state(engines.current().loss_of_part(loss), sample_weight=num_images)
-        return self.compute_metrics(None, labels, outputs, weights)
+        return self.compute_metrics(images, labels, outputs, weights)
 
     @property
     def temperature(self):

@@ -5,7 +5,8 @@ Only the way to a gradient and the call that applies it differ. What a step comp
 reports is `record_step(num_images, outputs, loss, gradients)`, before the (scaled) gradients are
 applied. A model may have an `after_update()`, for what follows the weights, and may assign there
 what is not trained. A step of evaluation is `evaluation_outputs(data)`, which have a row an image,
-and `record_evaluation(outputs, labels, weights)`.
+and `record_evaluation(outputs, labels, weights, images)`, where images are None if other devices
+have some of them.
 
 Where a batch is shared by several devices, a step computes one part of it. The loss and gradients
 that are recorded and applied are means over all parts, weighted by `loss_weight(data)`, and the
@@ -56,7 +57,7 @@ def test_step(model, *arguments):
 
 def _test_step(model, data):
     data, labels_of_all = evaluation.split(data)
-    _, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+    images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
     part = engines.current().part_of(_num_images(data))
     with part.computing():
         outputs = model.evaluation_outputs(data)
@@ -64,7 +65,9 @@ def _test_step(model, data):
     if labels_of_all is not None:
         labels, number = labels_of_all, keras.ops.shape(labels_of_all)[0]
         outputs = keras.tree.map_structure(lambda rows: rows[:number], outputs)
-    return part.reported(model.record_evaluation(outputs, labels, weights))
+        images = keras.tree.map_structure(lambda rows: rows[:number], images)
+    images = part.if_whole(images)
+    return part.reported(model.record_evaluation(outputs, labels, weights, images))
 
 
 def _tensorflow_step(model, data):

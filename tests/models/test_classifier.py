@@ -109,3 +109,21 @@ def test_something_else_than_a_backbone_is_refused():
 def test_a_number_of_classes_that_is_none_is_refused(num_classes):
     with pytest.raises(ValueError, match=f"positive int. Received: {num_classes}"):
         kc.ConvNeXtV2Classifier(make_backbone(), num_classes)
+
+
+class WeighsByBrightness(kc.ConvNeXtV2Classifier):
+    """Its loss asks for the images."""
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        brightness = keras.ops.mean(x)
+        return brightness * super().compute_loss(x, y, y_pred, sample_weight, training)
+
+
+def test_a_loss_of_ones_own_gets_the_images_in_evaluation_too(rng):
+    classifier = WeighsByBrightness(make_backbone(), 5)
+    classifier.compile(loss="mse")
+    images = rng.uniform(1, 3, (2, 16, 24, 3)).astype("float32")
+    targets = rng.normal(size=(2, 5)).astype("float32")
+    loss = classifier.evaluate(images, targets, verbose=0)
+    expected = images.mean() * np.mean((compute(classifier, images) - targets) ** 2)
+    assert abs(loss - expected) < 1e-5 * expected

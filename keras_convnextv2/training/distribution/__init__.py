@@ -44,8 +44,9 @@ def data_parallel(timeout=300):
     With one device it changes nothing.
 
     Args:
-        timeout: int, seconds after which a process gives up waiting for another that still runs,
-            as one that writes or compiles for long. That one has ended is noticed at once.
+        timeout: int, seconds after which a process gives up waiting for another that still gives
+            signs of itself, as one that writes or compiles for long. That one has ended is noticed
+            at once, that one has fallen silent within a minute (with NCCL after `timeout`).
 
     Raises:
         LostProcessError: on torch, the others do not come; later, of `fit` and `evaluate`, when

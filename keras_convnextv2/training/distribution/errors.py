@@ -18,6 +18,12 @@ class LostProcessError(ConnectionError):
         reason = re.sub(r"^\[\S+\] |\. This is typically .*$", "", reason)  # gloo's
         return cls(f"Another process of this training has ended, or does not answer ({reason}).")
 
+    @classmethod
+    def silent(cls, indices, seconds):
+        """That of processes, by their indices, that gave no sign for so many seconds."""
+        which = f"process{'es' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
+        return cls.of(f"no sign of {which} for {seconds:g} seconds")
+
 
 @contextlib.contextmanager
 def lost_process_named(engine):

@@ -52,6 +52,10 @@ class WholeBatch:
         """The rows of all parts one behind the other, of tensors with a row an image, or None."""
         return tree
 
+    def if_whole(self, tree):
+        """What is not sent to other parts: as it is, or None where there are any."""
+        return tree
+
 
 class Part(WholeBatch):
     """One of several parts.
@@ -81,6 +85,9 @@ class Part(WholeBatch):
     def computing(self):
         of_images = batch_part.BatchPart(self.first_image, self._mean_over_images)
         return batch_part.computing(of_images)
+
+    def if_whole(self, tree):
+        return None
 
     def _mean_over_images(self, tensor):
         return self.mean([keras.ops.stop_gradient(tensor)], self.own_size)[0]

@@ -9,10 +9,12 @@ import sys
 import keras
 
 from keras_convnextv2.training.distribution.errors import lost_process_named
+from keras_convnextv2.training.distribution.heartbeats import Heartbeats
 from keras_convnextv2.training.distribution.parts import Part, WholeBatch
 from keras_convnextv2.training.distribution.shared_devices import Devices, computing_apart, is_apart
 
 _BUCKET = 25 * 2**20  # bytes that are sent at once
+_shared = {}  # the Heartbeats of the processes, within `data_parallel`
 
 
 @contextlib.contextmanager
@@ -27,12 +29,17 @@ def data_parallel(timeout):
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    waiting = datetime.timedelta(seconds=timeout)
     with lost_process_named(sys.modules[__name__]):
-        dist.init_process_group(timeout=datetime.timedelta(seconds=timeout))
+        store, index, count = next(dist.rendezvous("env://", timeout=waiting))
+        dist.init_process_group(store=store, rank=index, world_size=count, timeout=waiting)
+        _shared["heartbeats"] = Heartbeats(store.clone(), index, count)
     try:
         yield
     finally:
-        dist.destroy_process_group()
+        _shared.pop("heartbeats").stop()
+    # Not after an error: to end the group would wait for what was under way.
+    dist.destroy_process_group()
 
 
 def devices():
@@ -66,8 +73,7 @@ def gathered(number):
     own = torch.tensor(number, device=device)
     own = own.double() if own.is_floating_point() else own
     numbers = [torch.zeros_like(own) for _ in range(dist.get_world_size())]
-    with lost_process_named(sys.modules[__name__]):
-        dist.all_gather(numbers, own)
+    _done(dist.all_gather, numbers, own)
     return [x.item() for x in numbers]
 
 
@@ -94,14 +100,12 @@ def prepare(model):
     """
     if devices().count == 1:
         return
-    import torch
     import torch.distributed as dist
 
     optimizer = getattr(model, "optimizer", None)
     variables = [*model.variables, *(optimizer.variables if optimizer else [])]
-    with lost_process_named(sys.modules[__name__]), torch.no_grad():
-        for variable in variables:
-            dist.broadcast(variable.value.data, 0)
+    for variable in variables:
+        _done(dist.broadcast, variable.value.data, 0)
     digest = hashlib.sha256()
     for variable in variables:
         digest.update(keras.ops.convert_to_numpy(variable).tobytes())
@@ -163,17 +167,28 @@ class TorchPart(Part):
         padded = x.new_zeros((max(self.sizes), *x.shape[1:]))
         padded[: len(x)] = x
         gathered = [torch.empty_like(padded) for _ in self.sizes]
-        with lost_process_named(sys.modules[__name__]):
-            dist.all_gather(gathered, padded)
+        _done(dist.all_gather, gathered, padded)
         return torch.cat([rows[:size] for rows, size in zip(gathered, self.sizes, strict=True)])
 
 
 def _all_reduced(x):
     import torch.distributed as dist
 
-    with lost_process_named(sys.modules[__name__]):
-        dist.all_reduce(x)
+    _done(dist.all_reduce, x)
     return x
+
+
+def _done(operation, *words):
+    """Carries a collective operation out, or raises when another process is lost."""
+    import torch.distributed as dist
+
+    with lost_process_named(sys.modules[__name__]):
+        work = operation(*words, async_op=True)
+        heartbeats = _shared.get("heartbeats")  # none where the group is somebody else's
+        if heartbeats is None or dist.get_backend() == "nccl":  # the program of a GPU waits
+            work.wait()
+        else:
+            heartbeats.wait_for(work)
 
 
 def _buckets(tensors):
