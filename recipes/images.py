@@ -234,11 +234,11 @@ def some_images(settings, train, count=8):
 
 def _held_out_images(train):
     """The test split, or `train` where there is no other."""
-    from keras_convnextv2.data import ImageSourceError
+    from keras_convnextv2.data.image_source import NoSuchSplitError
 
     try:
         return open_images("test", train.pixel_range)
-    except ImageSourceError:
+    except NoSuchSplitError:
         return train
 
 

@@ -7,7 +7,7 @@ from . import training_flags
 FLAGS = flags.FLAGS
 
 # What is said of one objective alone.
-_OF_ONE = {
+OF_ONE = {
     "fcmae": ("decoder", "decoder_width", "decoder_depth", "masking", "normalize_targets"),
     "latent": ("teacher_momentum",),
 }
@@ -68,15 +68,15 @@ def resolve(of_embedded, of_folder):
         ValueError: a flag of another objective was given, too.
     """
     own = FLAGS.objective
-    (other,) = _OF_ONE.keys() - {own}
-    given = [f"--{name}" for name in _OF_ONE[other] if FLAGS[name].present]
+    (other,) = OF_ONE.keys() - {own}
+    given = [f"--{name}" for name in OF_ONE[other] if FLAGS[name].present]
     if given:
         verb = "is" if len(given) == 1 else "are"
         raise ValueError(f"{', '.join(given)} {verb} of --objective={other}. Received: {own}")
     if own == "latent":
         of_embedded, of_folder = ({**run, **_LATENT_RUN} for run in (of_embedded, of_folder))
     settings = training_flags.resolve(of_embedded, of_folder)
-    return settings.replaced(**dict.fromkeys(_OF_ONE[other]))
+    return settings.replaced(**dict.fromkeys(OF_ONE[other]))
 
 
 def make_model(backbone, settings, num_updates):
@@ -99,7 +99,7 @@ def make_model(backbone, settings, num_updates):
         if momentum is None:
             momentum = min(_MOMENTUM, max(1 - 1 / (_SHARE_OF_RUN * num_updates), 0.0))
         return kc.LatentPrediction(backbone, momentum=momentum, num_updates=num_updates, **of_both)
-    of_fcmae = {name: getattr(settings, name) for name in _OF_ONE["fcmae"]}
+    of_fcmae = {name: getattr(settings, name) for name in OF_ONE["fcmae"]}
     return kc.FCMAE(backbone, **of_fcmae, **of_both)
 
 

@@ -14,7 +14,7 @@ import os
 
 _FINISHED = "finished.jsonl"
 _TIMES = "times.jsonl"
-_VERSIONS = ("keras", "torch", "jax", "tensorflow")
+_VERSIONS = ("keras-convnextv2", "keras", "torch", "jax", "tensorflow")
 
 
 def has_result(run, folder):
@@ -114,6 +114,7 @@ def _machine_of(run_folder):
     machine, versions = record.get("machine", {}), record.get("versions", {})
     told = {"cpu": machine.get("cpu"), "cores": machine.get("cpus")}
     told |= {name: versions.get(name) for name in _VERSIONS}
+    told["git"] = (record.get("git") or {}).get("commit", "")[:7] or None
     return {name: value for name, value in told.items() if value is not None}
 
 

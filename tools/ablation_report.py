@@ -75,6 +75,9 @@ def as_markdown(comparisons, settings, state):
     """results.md: the settings, how to read it, and a table a group."""
     # The folder's name without where it is, so that the page can be shown.
     shown = {**settings, "data_dir": Path(settings.get("data_dir") or "").name}
+    shown.pop("images", None)
+    for kind, words in shown.pop("common_flags", {}).items():
+        shown[f"flags, {kind}"] = " ".join(words)
     lines = [
         "# The paper's experiments, in small",
         "",
@@ -91,6 +94,9 @@ def as_markdown(comparisons, settings, state):
         "| setting | value |",
         "|---|---|",
         *(f"| {name} | `{_shown(value)}` |" for name, value in shown.items()),
+        "",
+        "Rows without a pretraining are trained without layer-wise decay of the rates, those with",
+        "one by that of the paper, so the two differ in this as well.",
     ]
     for comparison in comparisons:
         lines += ["", *_of_group(comparison)]
@@ -130,6 +136,8 @@ def _of_group(comparison):
             f"and that are run, {pairs[AGREES]} agree, {pairs[DISAGREES]} do not, and "
             f"{pairs[WITHIN]} are within the spread."
         )
+        if comparison.common_spread is None:
+            lines[-1] += " No row has a spread yet: each is of one seed."
     return [*lines, "", f"![{group.title}](plots/{group.name}.svg)"]
 
 

@@ -16,6 +16,8 @@ from tools import ablation_finished
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _LEAST = 60.0  # seconds: for less a longer run is not started
 _LOOK = 0.5  # seconds from one look at the clock to the next
+# How a run may end here beside "ended" and "failed".
+_IS_OVER, _ELSEWHERE = "the time is over", "another program has it"
 _STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM)  # saved; before there was anything to save
 
 
@@ -73,12 +75,12 @@ class Runner:
                         continue
                     if self._is_over(run):
                         return True
-                    if self._is_elsewhere(run):
+                    outcome = _ELSEWHERE if self._is_elsewhere(run) else self._run(run)
+                    if outcome == _ELSEWHERE:
                         elsewhere.append(run)
                         continue
-                    stopped = self._run(run)
                     after_each()
-                    if stopped:
+                    if outcome == _IS_OVER:
                         return True
                 waiting = elsewhere
                 if waiting:
@@ -131,28 +133,33 @@ class Runner:
         return False
 
     def _run(self, run):
-        """Runs one; whether it was stopped at the end of the time."""
+        """Runs one, and says how it ended: "ended", "failed", or one of the constants."""
         place = f"{self.runs.index(run) + 1} of {len(self.runs)}"
         self.say(f"{place}: {run.name}")
         log = self.folder / "logs" / f"{run.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        started = time.monotonic()
-        with log.open("ab") as lines:
-            status = self._wait(self._start(run, lines))
-        seconds = time.monotonic() - started
-        ablation_finished.keep_time(run, self.folder, seconds, status)
+        started, status = time.monotonic(), _STOPPED[0]  # where this program is told to end
+        try:
+            with log.open("ab") as lines:
+                status = self._wait(self._start(run, lines))
+        finally:
+            seconds = time.monotonic() - started
+            ablation_finished.keep_time(run, self.folder, seconds, status)
         if status == 0:
             ablation_finished.keep(run, self.folder)
             # A run with a result needs no checkpoint, and there will be many runs.
             shutil.rmtree(run.folder(self.folder) / "checkpoints", ignore_errors=True)
             self.say(f"{place}: done in {seconds / 60:.1f} minutes")
-            return False
+            return "ended"
         if status in _STOPPED and self.ends is not None and time.monotonic() >= self.ends:
             self.say(f"{place}: stopped, the time is over; it goes on from where it was saved")
-            return True
+            return _IS_OVER
+        if self._is_here(run) or self._is_elsewhere(run):  # begun there while it was starting here
+            self.say(f"{place}: another program is at work on it")
+            return _ELSEWHERE
         self.failed[run.name] = f"{_last_line(log)} See {log}"
         self.say(f"{place}: {self.failed[run.name]}")
-        return False
+        return "failed"
 
     def _start(self, run, lines):
         paths = [str(_REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]

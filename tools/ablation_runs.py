@@ -3,10 +3,18 @@
 import dataclasses
 import re
 
+from recipes import objectives
+
 PRETRAIN = ("--learning_rate=1.5e-3",)  # as measured in docs/results.md
 DECODER = ("--decoder_width=128",)  # the same, of what has a decoder
 FROM_WEIGHTS = ("--layer_decay=0.9",)  # the paper's for its small models
 FINETUNE = ("--validation_fraction=0",)  # the last epoch counts, and every label is trained on
+COMMON_FLAGS = {
+    "pretraining": [*PRETRAIN],
+    "with a decoder": [*DECODER],
+    "fine-tuning": [*FINETUNE],
+    "from a pretraining": [*FROM_WEIGHTS],
+}
 # Of the settings, what recipes.pretrain and recipes.finetune without --weights need of the model.
 _SIZE = ("variant", "depths", "widths", "stem_stride")
 
@@ -88,12 +96,13 @@ class Plan:
         settings, flags = self.settings, experiment.pretrain
         epochs = round(settings["pretrain_epochs"] * experiment.longer)
         own = [f"--epochs={epochs}"] if epochs != settings["pretrain_epochs"] else []
+        is_latent = "--objective=latent" in flags
         words = (
             *self._given("data_dir", "image_size", *_SIZE, "precision"),
             *PRETRAIN,
-            *(() if "--objective=latent" in flags else DECODER),
+            *(() if is_latent else DECODER),
             f"--epochs={epochs}",
-            *settings["pretrain_flags"],
+            *(flag for flag in settings["pretrain_flags"] if not (is_latent and _is_fcmae(flag))),
             *flags,
             *_of_all(seed),
         )
@@ -127,6 +136,12 @@ def in_order(groups, seeds, other_seeds, plan):
                     found.setdefault(run.weights.name, run.weights)
                 found.setdefault(run.name, run)
     return list(found.values())
+
+
+def _is_fcmae(flag):
+    """Whether a flag is of FCMAE alone, which latent prediction refuses."""
+    name = flag.lstrip("-").partition("=")[0]
+    return {name, name.removeprefix("no")} & set(objectives.OF_ONE["fcmae"])
 
 
 def _of_all(seed):

@@ -39,7 +39,7 @@ from tools import (
     ablation_results,
     ablation_runner,
 )
-from tools.ablation_runs import Plan, in_order
+from tools.ablation_runs import COMMON_FLAGS, Plan, in_order
 
 FLAGS = flags.FLAGS
 
@@ -59,7 +59,7 @@ flags.DEFINE_integer("finetune_epochs", 15, "Of each fine-tuning.", lower_bound=
 flags.DEFINE_integer("labels_per_class", 50, "Images to fine-tune on; 0: all.", lower_bound=0)
 flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16", "float16"], "Of all runs.")
 flags.DEFINE_float(
-    "pretrain_cost", 0.5, "An image in pretraining costs this share of one in fine-tuning.", 0
+    "pretrain_cost", 0.55, "An image in pretraining costs this share of one in fine-tuning.", 0
 )
 flags.DEFINE_string("pretrain_flags", "", "More flags for each pretraining, blanks between.")
 flags.DEFINE_string("finetune_flags", "", "More flags for each fine-tuning, blanks between.")
@@ -96,6 +96,7 @@ def main():
     settings = _settings(folder)
     plan = Plan(settings)
     runs = in_order(groups, FLAGS.seeds, FLAGS.other_seeds, plan)
+    everything = in_order(ablation_experiments.GROUPS, FLAGS.seeds, FLAGS.other_seeds, plan)
     budget = None if FLAGS.budget is None else 60 * FLAGS.budget
     runner = ablation_runner.Runner(folder, runs, budget, _say)
     if FLAGS.list:
@@ -103,6 +104,7 @@ def main():
         return
     if runner.left():
         _check_images(folder, settings)
+    of_all = ablation_runner.Runner(folder, everything)
     _keep(folder, settings)
     ablation_finished.keep_all(folder)
     compared = []
@@ -110,7 +112,7 @@ def main():
     def write():
         done = ablation_finished.finished_runs(folder)
         compared[:] = _comparisons(plan, done)
-        state = " ".join([f"{_state(runner)}.", *_made_on(done)])
+        state = " ".join([f"{_state(of_all)}.", *_made_on(done)])
         ablation_report.write(folder, compared, settings, state)
 
     try:
@@ -142,7 +144,7 @@ def _settings(folder):
         sized = ("depths", "widths") if FLAGS.variant else ()
         of_model = {name: value for name, value in SMALL_MODEL.items() if name not in sized}
         given |= {name: value for name, value in of_model.items() if given[name] is None}
-    given["backend"] = _backend()
+    given |= {"backend": _backend(), "common_flags": COMMON_FLAGS}
     path = folder / _SETTINGS
     if not path.is_file():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -150,7 +152,7 @@ def _settings(folder):
                 f"--output_dir: {folder} is not empty, and was not begun by this tool. Name a new "
                 "folder."
             )
-        return {**given, **_numbers_of_images()}
+        return {**given, **_images()}
     before = json.loads(path.read_text())
     for name, value in given.items():
         if before.get(name) != value:
@@ -167,34 +169,50 @@ def _backend():
     return keras.backend.backend()
 
 
-def _numbers_of_images():
-    """{"num_images", "num_labelled"}: to pretrain on, and to fine-tune on."""
-    import numpy as np
-
+def _images():
+    """{"num_images" to pretrain on, "num_labelled" to fine-tune on, "images": what tells them}."""
     from keras_convnextv2.data import ImageSourceWarning, open_source
+    from keras_convnextv2.data.fingerprint import fingerprint
     from recipes.images import EMBEDDED_IMAGES
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImageSourceWarning)  # the runs say it
-        source = open_source(FLAGS.data_dir or EMBEDDED_IMAGES, "train")
+        source, test = (
+            open_source(FLAGS.data_dir or EMBEDDED_IMAGES, split) for split in ("train", "test")
+        )
     if source.labels is None or source.labels.ndim != 1:
         raise ValueError(
             f"Images with one label each are needed: {source.description}. Give a folder with one "
             "folder a class."
         )
-    of_class = np.bincount(source.labels)
+    labelled = source
     if FLAGS.labels_per_class:
-        of_class = of_class.clip(max=FLAGS.labels_per_class)
-    return {"num_images": len(source), "num_labelled": int(of_class.sum())}
+        labelled = source.labels_per_class(FLAGS.labels_per_class, 0)
+    return {
+        "num_images": len(source),
+        "num_labelled": len(labelled),
+        "images": {"train": fingerprint(source), "test": fingerprint(test)},
+    }
 
 
 def _check_images(folder, settings):
     """Raises ValueError where a folder that goes on, perhaps elsewhere, was begun with others."""
-    for name, number in _numbers_of_images().items():
+    from keras_convnextv2.data.fingerprint import changes
+
+    now = _images()
+    images = now.pop("images")
+    for name, number in now.items():
         if settings[name] != number:
             raise ValueError(
                 f"--data_dir: {folder} was begun with {name} {settings[name]}, and these images "
                 f"have {number}. Give it the same images, or name a new folder."
+            )
+    for split, found in images.items():
+        changed = changes(settings.get("images", {}).get(split), found)
+        if changed:
+            raise ValueError(
+                f"--data_dir: {folder} was begun with other {split} images: their "
+                f"{' and '.join(changed)} differ. Give it the same images, or name a new folder."
             )
 
 
@@ -211,7 +229,13 @@ def _seeds(group):
 
 
 def _comparisons(plan, done):
-    """Of all groups, whether or not they are asked for now; `done` is of `finished_runs`."""
+    """Of all groups and seeds that are done, asked for now or not; `done` is of `finished_runs`."""
+
+    def seeds(group):
+        number = _seeds(group)
+        while any(plan.run_of(row, number).name in done for row in group.experiments):
+            number += 1
+        return number
 
     def minutes(experiment, seed):
         run = plan.run_of(experiment, seed)
@@ -222,7 +246,7 @@ def _comparisons(plan, done):
         line = done.get(plan.run_of(experiment, seed).name)
         return None if line is None else line["result"]
 
-    return ablation_results.comparisons(ablation_experiments.GROUPS, _seeds, result, minutes)
+    return ablation_results.comparisons(ablation_experiments.GROUPS, seeds, result, minutes)
 
 
 def _made_on(done):

@@ -144,6 +144,32 @@ def test_a_run_of_another_program_is_waited_for(stands_in, tmp_path):
     assert [line.split(":")[0] for line in lines] == ["2 of 2", "2 of 2", "1 of 2", "1 of 2"]
 
 
+def test_a_run_that_another_program_begins_at_the_same_time_has_not_failed(tmp_path, monkeypatch):
+    first = Run("pretrain-seed-0", "pretrain", ())
+    runs = [first, Run("finetune-seed-0", "finetune", (), first)]
+    theirs = [locked]
+
+    def start(runner, run, lines):
+        if run is first and theirs[0] is locked:  # the lock is taken between the look and the start
+            theirs[0] = locked(run.folder(tmp_path), "run.lock")
+            return subprocess.Popen([sys.executable, "-c", "raise SystemExit(2)"], stdout=lines)
+        (run.folder(tmp_path)).mkdir(exist_ok=True, parents=True)
+        (run.folder(tmp_path) / "result.json").write_text('{"test_accuracy": 0.5}')
+        return subprocess.Popen([sys.executable, "-c", ""], stdout=lines)
+
+    def end_theirs():
+        (first.folder(tmp_path) / "result.json").write_text('{"loss": 0.5}')
+        theirs[0].release()
+
+    monkeypatch.setattr(Runner, "_start", start)
+    monkeypatch.setattr(ablation_runner, "_LOOK", 0.05)
+    threading.Timer(1.0, end_theirs).start()
+    lines = []
+    runner = Runner(tmp_path, runs, None, lines.append)
+    assert not runner.run_all(lambda: None) and runner.failed == {} and runner.left() == []
+    assert "1 of 2: another program is at work on it" in lines
+
+
 def test_a_signal_stops_the_run_and_the_tool(stands_in, tmp_path):
     run = Run("a-seed-0", "finetune", ())
     before = signal.getsignal(signal.SIGTERM)
@@ -153,6 +179,8 @@ def test_a_signal_stops_the_run_and_the_tool(stands_in, tmp_path):
     with pytest.raises(Interrupted, match="stopped by SIGTERM; what is done is kept"):
         Runner(tmp_path, [run], None, print).run_all(None)
     assert (run.folder(tmp_path) / "checkpoints" / "step-1").is_dir()
+    seconds, has_ended = times(tmp_path)[run.name]
+    assert seconds > 0 and not has_ended  # they count when it has gone on
     assert signal.getsignal(signal.SIGTERM) == before
 
 

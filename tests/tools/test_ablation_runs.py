@@ -48,6 +48,9 @@ def test_equal_runs_are_one_and_others_have_other_names():
     neither = next(group for group in GROUPS if group.name == "grn_in_finetuning")
     v1 = PLAN.run_of(codesign["V1 FCMAE"], 0)
     assert v1 == PLAN.run_of(neither["in neither (V1)"], 0)
+    # GRN is what the blocks have without a flag: one setting, one run.
+    aggregation = next(group for group in GROUPS if group.name == "grn_aggregation")
+    assert PLAN.run_of(aggregation["grn"], 0) == PLAN.run_of(codesign["V2 FCMAE"], 0)
     added = PLAN.run_of(neither["added at fine-tuning"], 0)
     assert added != v1 and added.weights == v1.weights
 
@@ -71,6 +74,22 @@ def test_other_objectives_are_at_equal_epochs_and_at_equal_cost():
     # 1.5 times as many, and nothing else.
     assert [word.replace("--epochs=4", "--epochs=6") for word in fcmae.words] == list(longer.words)
     assert longer.work == 1.5 * fcmae.work and longer.name == "pretrain-epochs_6-seed-0"
+
+
+def test_flags_of_every_pretraining_leave_out_what_latent_prediction_has_not():
+    given = ["--decoder_width=8", "--nonormalize_targets", "--mask_ratio=0.5"]
+    plan = Plan({**SETTINGS, "pretrain_flags": given})
+    group = next(group for group in GROUPS if group.name == "objective")
+    latent, fcmae, _ = (plan.run_of(experiment, 0).weights for experiment in group.experiments)
+    assert set(given) & set(latent.words) == {"--mask_ratio=0.5"}
+    assert set(given) <= set(fcmae.words)
+
+
+def test_the_decoders_are_also_compared_at_equal_cost():
+    group = next(group for group in GROUPS if group.name == "decoder_at_equal_cost")
+    hierarchical, longer = (PLAN.run_of(experiment, 0).weights for experiment in group.experiments)
+    assert "--epochs=4" in hierarchical.words and "--epochs=14" in longer.words
+    assert "--decoder=hierarchical" not in longer.words
 
 
 @pytest.mark.parametrize("recipe", ["pretrain", "finetune"])
@@ -97,7 +116,7 @@ def test_the_recipes_take_the_flags_of_every_run(recipe, tmp_path):
     if recipe == "pretrain":
         responses = {
             *("grn", "grn_average", "grn_l1", "grn_standardise", "grn_inverse_sum"),
-            *("grn_no_residual", "lrn", "bn", "ln", "se", "cbam"),
+            *("grn_sum", "grn_no_residual", "lrn", "bn", "ln", "se", "cbam"),
         }
         others = {"unet", "unet_without_skips", "transformer", "hierarchical", "block"}
         expected = {(name, None, "block") for name in responses}

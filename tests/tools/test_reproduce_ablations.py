@@ -10,7 +10,7 @@ import pytest
 
 from tests.recipes.conftest import TINY, write_images
 from tests.recipes.one_line import assert_one_line
-from tools.ablation_experiments import selected
+from tools.ablation_experiments import GROUPS, selected
 from tools.ablation_runner import Runner
 from tools.ablation_runs import Plan, in_order
 
@@ -87,7 +87,9 @@ def test_two_rows_of_two_seeds(words, run_program, tmp_path, monkeypatch):
     assert row["spread"] == pytest.approx(np.std(values, ddof=1))
     assert rows["codesign", "V1 FCMAE"]["mean"] is None
     text = (folder / "results.md").read_text(encoding="utf-8")
-    assert "6 of 6 runs are done." in text
+    num_runs = len(in_order(GROUPS, 2, 1, plan))
+    assert f"6 of {num_runs} runs are done" in text
+    assert "| flags, from a pretraining | `--layer_decay=0.9` |" in text
     assert (folder / "plots" / "equal_cost.svg").exists()
 
     # Elsewhere, with the two small files alone: all is known, and nothing made again.
@@ -99,12 +101,26 @@ def test_two_rows_of_two_seeds(words, run_program, tmp_path, monkeypatch):
     there = run_program("tools.reproduce_ablations", *words, "--only=equal_cost", "--json")
     assert there.status == 0, there.err
     assert there.result == outcome.result
+    library = f"keras-convnextv2 {run_record['versions']['keras-convnextv2']}"
     made_on = ", ".join(
-        [run_record["machine"]["cpu"], f"{os.cpu_count()} cores", f"keras {keras.__version__}"]
+        [
+            run_record["machine"]["cpu"],
+            f"{os.cpu_count()} cores",
+            library,
+            f"keras {keras.__version__}",
+        ]
     )
     text = (other / "results.md").read_text(encoding="utf-8")
-    assert "6 of 6 runs are done. 6 runs on " + made_on in text
+    assert "6 runs on " + made_on in text and f"git {run_record['git']['commit'][:7]}" in text
     assert not (other / "runs").exists()
+
+    # A command with fewer seeds shows those that are done all the same, and the whole's state.
+    fewer = [*words, "--seeds=1", "--only=masking", "--budget=0", "--json"]
+    rows = run_program("tools.reproduce_ablations", *fewer).result["rows"]
+    rows = {(row["group"], row["row"]): row for row in rows}
+    assert rows["codesign", "V2 FCMAE"]["accuracies"] == of_seeds
+    text = (other / "results.md").read_text(encoding="utf-8")
+    assert f"of {len(in_order(GROUPS, 1, 1, plan))} runs are done" in text
 
     outcome = run_program("tools.reproduce_ablations", *words, "--finetune_epochs=3")
     assert_one_line(outcome, "reproduce_ablations", "was begun with finetune_epochs 1, not 3")
@@ -131,6 +147,11 @@ def test_the_images_of_a_folder_that_goes_on_are_by_the_same_relative_path_and_a
     np.savez("images/train.npz", **fewer)
     outcome = run_program("tools.reproduce_ablations", *relative)
     assert_one_line(outcome, "reproduce_ablations", "begun with num_images 24", "have 22")
+    with np.load(tmp_path / "images" / "train.npz") as arrays:
+        others = {**arrays, "images": 255 - arrays["images"]}
+    np.savez("images/train.npz", **others)
+    outcome = run_program("tools.reproduce_ablations", *relative)
+    assert_one_line(outcome, "reproduce_ablations", "with other train images: their contents diff")
 
 
 @pytest.mark.parametrize(
@@ -139,6 +160,7 @@ def test_the_images_of_a_folder_that_goes_on_are_by_the_same_relative_path_and_a
         (["--only=grn"], ["--only is of codesign, grn_in_finetuning,", "'grn'"]),
         (["--only=masking/dense"], ["masking has the rows naive: the images alone; sparse"]),
         (["--data_dir=nowhere"], ["nowhere does not exist"]),
+        (["--labels_per_class=99"], ["but 99 a class were asked for"]),
         (["--variant=atto"], ["Give --variant, or --depths and --widths, not both"]),
         (["--budget=-1"], ["budget"]),
         (["--seeds=0"], ["seeds"]),
