@@ -161,4 +161,6 @@ class ShowProgress(keras.callbacks.Callback):
 
 
 def _shown(metrics):
-    return ", ".join(f"{name}{_NO_BREAK}{value:.4g}" for name, value in metrics.items())
+    # First the loss: Keras has the logs of a step and those of an epoch in other orders.
+    names = sorted(metrics, key=lambda name: name != "loss")
+    return ", ".join(f"{name}{_NO_BREAK}{metrics[name]:.4g}" for name in names)
