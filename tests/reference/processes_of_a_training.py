@@ -31,7 +31,8 @@ def settings_of(index, count, ports):
         return {"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}
     names = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
     values = (addresses[0], count, index)
-    return {f"KERAS_DISTRIBUTION_{name}": v for name, v in zip(names, values, strict=True)}
+    found = {f"KERAS_DISTRIBUTION_{name}": v for name, v in zip(names, values, strict=True)}
+    return found | {"JAX_COORDINATOR_BIND_ADDRESS": addresses[0]}  # by default on all interfaces
 
 
 def start(words, count, **settings):
