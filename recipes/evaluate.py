@@ -32,7 +32,6 @@ from absl import flags
 from . import (
     evaluated_images,
     evaluation_report,
-    flag_files,
     image_sizes,
     images,
     model_flags,
@@ -86,9 +85,8 @@ _NUM_WEAKEST = 5  # classes that are told on the screen
 
 
 def main():
-    size = model_flags.given_image_size()
     folder = evaluation_report.new_folder(FLAGS.output_dir)
-    model = saved_models.load(FLAGS.weights, size)
+    model = saved_models.load(FLAGS.weights, model_flags.given_image_size())
 
     import keras_convnextv2 as kc
 
@@ -108,22 +106,18 @@ def main():
     images.check_channels(source, backbone.image_shape[-1])
     if is_classifier:
         _check_classes(model, source)
-    size = image_sizes.size_of_weights(backbone, FLAGS)
+    settings = image_sizes.as_weights_ask(run_settings.from_flags(), FLAGS.weights, backbone)
+    height, width = settings.size
     print(
-        f"images           {printable(source.description)}, taken at {size[0]} x {size[1]} pixels",
+        f"images           {printable(source.description)}, taken at {height} x {width} pixels",
         file=sys.stderr,
     )
     normalisation.settle(backbone, FLAGS.weights, source)
     mean, std = backbone.normalisation
     source = dataclasses.replace(source, mean=mean, std=std)
-    settings = run_settings.from_flags().replaced(size=size)
-    of_run = flag_files.of_run(FLAGS.weights).get("evaluation_crop")
-    if settings.evaluation_crop is None and of_run:
-        settings = settings.replaced(evaluation_crop=float(of_run))
-        print(f"evaluation crop  {of_run}, as in the run of {FLAGS.weights}", file=sys.stderr)
     batches = images.evaluation_batches(source, settings, labelled=is_classifier)
     if is_classifier:
-        _evaluate_classifier(model, source, batches, size, folder)
+        _evaluate_classifier(model, source, batches, folder)
     else:
         model.compile()
         started = time.monotonic()
@@ -142,7 +136,7 @@ def _check_classes(model, source):
     saved_models.check_class_names(model, source.class_names, source.description)
 
 
-def _evaluate_classifier(model, source, batches, size, folder):
+def _evaluate_classifier(model, source, batches, folder):
     started = time.monotonic()
     result, classes, found = evaluation_report.measure(model, batches, FLAGS.tta, FLAGS.top)
     result |= {"split": FLAGS.split, **_cost(source, started)}

@@ -1,22 +1,36 @@
-"""The size that images are given to a model in."""
+"""The size that images are given to a model in, and how much of a picture it sees."""
 
 import sys
 
-from . import model_flags
+from . import flag_files, model_flags
+from .printable import printable
 
 
-def size_of_weights(backbone, settings):
-    """The (H, W) to take images at: --image_size, else the model's, else what suits the images.
+def as_weights_ask(settings, weights, backbone):
+    """`Settings` with the `size` and the `evaluation_crop` to measure a model with.
 
-    The last is said on standard error: weights that name no size may be of another.
+    The size is --image_size, else the model's, else what suits the images. The crop is
+    --evaluation_crop, else that of the run that left the weights. What is taken from elsewhere than
+    the flags and the model is said on standard error.
 
     Args:
-        backbone: of --weights.
-        settings: whose `data_dir` says where the images are.
+        settings: `Settings` of the flags.
+        weights: str, as --weights says; None or empty for random weights.
+        backbone: theirs.
 
     Raises:
         ValueError: a size that the model does not take.
     """
+    settings = settings.replaced(size=_size(backbone, settings))
+    of_run = flag_files.of_run(weights).get("evaluation_crop") if weights else None
+    if settings.evaluation_crop is None and of_run:
+        settings = settings.replaced(evaluation_crop=float(of_run))
+        words = f"evaluation crop  {of_run}, as in the run of {weights}"
+        print(printable(words), file=sys.stderr)
+    return settings
+
+
+def _size(backbone, settings):
     known, given = backbone.image_shape[:2], model_flags.given_image_size()
     if given is None and None in known:
         default = model_flags.default_image_size(settings)

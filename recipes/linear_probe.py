@@ -101,7 +101,7 @@ def main():
     backbone = saved_models.backbone_of(model)
     images.check_channels(train, backbone.image_shape[-1])
     normalisation.settle(backbone, FLAGS.weights, train)
-    settings = settings.replaced(size=image_sizes.size_of_weights(backbone, settings))
+    settings = image_sizes.as_weights_ask(settings, FLAGS.weights, backbone)
 
     from keras_convnextv2.analysis.features import describe
 

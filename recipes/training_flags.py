@@ -44,7 +44,8 @@ def define_data_flags(batch_size=None):
         None,
         "Share of a resized picture's side that is seen when images are not trained on: 0.875 in "
         "the paper; 1: all of it, its aspect lost, as there from 384 pixels on. 0: what covers "
-        "the size, the longer side cut. Default: that of the run that --weights names, else 0.",
+        "the size, the longer side cut. Default: 0 in training; where a model is measured, "
+        "that of the run that left it, else 0.",
         lower_bound=0,
         upper_bound=1,
     )

@@ -1,5 +1,7 @@
 """A picture of a group of tools.reproduce_ablations: accuracies here, and the paper's."""
 
+from keras_convnextv2.analysis.figures import new_figure
+
 
 def save_plot(path, comparison):
     """Writes an SVG: a dot a seed and the mean with its spread, and the paper's numbers.
@@ -13,21 +15,11 @@ def save_plot(path, comparison):
     Raises:
         ModuleNotFoundError: matplotlib is not installed; names the extra.
     """
-    try:
-        import matplotlib
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            "Plots are drawn with matplotlib, which is not installed: "
-            "pip install 'keras-convnextv2[recipes]'",
-            name="matplotlib",
-        ) from error
+    figure = new_figure(8, 1.3 + 0.36 * len(comparison.rows))
+    import matplotlib
+
     # Text as text: a third of the size, and it can be searched.
     with matplotlib.rc_context({"svg.hashsalt": "ablations", "svg.fonttype": "none"}):
-        rows = comparison.rows
-        figure = Figure(figsize=(8, 1.3 + 0.36 * len(rows)), layout="constrained")
-        FigureCanvasSVG(figure)
         draw(figure, comparison)
         figure.savefig(path, format="svg", metadata={"Date": None})
 

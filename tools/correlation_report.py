@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 
-from tools.late_feature_report import table
+from tools.late_feature_report import largest_share, table
+from tools.measures_and_accuracy import HEAD
 
 WORDS = {
     "rankme": "RankMe",
@@ -71,7 +72,7 @@ def save_picture(path, result):
 
     models = list(result["models"].values())
     kinds = list(dict.fromkeys(model["about"]["kind"] for model in models))
-    accuracy = next(iter(models[0]["accuracies"]))
+    accuracy = _with_most_labels(models[0]["accuracies"])
     figure = new_figure(10, 6.4)
     for axes, (measure, words) in zip(figure.subplots(2, 3).ravel(), WORDS.items(), strict=True):
         for kind in kinds:
@@ -88,6 +89,12 @@ def save_picture(path, result):
     figure.axes[0].legend(fontsize=8)
     figure.supylabel(f"test accuracy of the {accuracy}, %", fontsize=9)
     save(figure, path)
+
+
+def _with_most_labels(accuracies):
+    """The name of the probe with the largest share of labels, as "probe, 100% of labels"."""
+    probes = {name.split()[1]: name for name in accuracies if name != HEAD}
+    return probes[largest_share(probes)]
 
 
 def _spearman(result, measure, accuracy):

@@ -3,7 +3,13 @@
 import numpy as np
 
 from keras_convnextv2.analysis.figures import new_figure, plain, save
-from tools.late_feature_report import head_of, largest_share, means_by_removed, probe_of
+from tools.late_feature_report import (
+    head_of,
+    largest_share,
+    means_by_removed,
+    probe_of,
+    removal_blocks,
+)
 
 _STYLES = {"redundancy": "-", "random": "--", "response": ":"}
 _BY = {"redundancy": "most redundant first", "random": "at random", "response": "weakest first"}
@@ -49,11 +55,13 @@ def save_components(path, models):
 def save_removals(path, models):
     """Three panels a block: after the response with N frozen and recomputed, and at its output; of
     the probe and, where a model has one, of its own head."""
-    first = next(iter(models.values()))["removals"]
     places = (("response", "frozen"), ("response", "recomputed"), ("output", "frozen"))
     readings = [False, *([True] if any(map(_has_head, models.values())) else [])]
     panels = [
-        (block, *place, of_head) for block in first for of_head in readings for place in places
+        (block, *place, of_head)
+        for block in removal_blocks(models)
+        for of_head in readings
+        for place in places
     ]
     figure, all_axes = _panels(panels, len(places))
     for panel, axes in zip(panels, all_axes, strict=True):
@@ -88,7 +96,8 @@ PICTURES = {"subsets": save_subsets, "components": save_components, "removals": 
 
 
 def _has_head(model):
-    return model["about"]["kind"] == "classifier"
+    """Whether what is left of it was measured by its own head: it is of the images' classes."""
+    return any("head" in of["rows"][0] for at in model["removals"].values() for of in at.values())
 
 
 def _panels(panels, columns):
@@ -103,7 +112,8 @@ def _panels(panels, columns):
 
 def _spread(axes, places, groups, number, name, style="-"):
     groups = [100 * np.asarray(values) for values in groups]
-    means, deviations = [values.mean() for values in groups], [values.std() for values in groups]
+    means = [values.mean() for values in groups]
+    deviations = [values.std(ddof=1) if len(values) > 1 else 0.0 for values in groups]
     label = None if name is None else plain(name, 30)
     axes.errorbar(
         places, means, deviations, fmt=style, marker=".", ms=4, lw=1.2, capsize=2,

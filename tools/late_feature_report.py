@@ -1,6 +1,7 @@
 """What `tools.measure_late_features` found, as Markdown, as JSON and in pictures."""
 
 import json
+import re
 
 import numpy as np
 
@@ -27,14 +28,12 @@ def as_markdown(result):
     parts = [
         _about(result),
         "## Random subsets of the channels\n\n"
-        "Accuracy of the probe, with the deviation over draws of channels and of labels.\n\n"
-        + _probes(models, "subsets", _rows_of_subsets),
+        "Accuracy of the probe.\n\n" + _probes(models, "subsets", _rows_of_subsets),
         "## Principal components of the last stage, and as many axes of a random rotation\n\n"
         + _probes(models, "components", _rows_of_components),
     ]
-    first = next(iter(models.values()))["removals"]
-    for block, places in first.items():
-        for where in places:
+    for block in removal_blocks(models):
+        for where in ("response", "output"):
             parts.append(
                 f"## Channels replaced by their means: {block}, {where}\n\n"
                 + _removals(models, block, where)
@@ -42,6 +41,12 @@ def as_markdown(result):
     if any(model["fixed"] for model in models.values()):
         parts.append("## N of GRN at its mean over the images\n\n" + _fixed(models))
     return "\n\n".join(parts)
+
+
+def removal_blocks(models):
+    """The blocks of which any model has channels removed, from the stem to the head."""
+    blocks = {block for model in models.values() for block in model["removals"]}
+    return sorted(blocks, key=lambda block: [int(number) for number in re.findall(r"\d+", block)])
 
 
 def largest_share(of_shares):
@@ -69,38 +74,37 @@ def head_of(row):
 
 def _about(result):
     models = result["models"]
-    lines = [f"# Late features\n\nImages: {printable(str(result['images']))}. "]
-    about = next(iter(models.values()))["about"]
-    size = "x".join(map(str, about["image_size"]))
-    error = 100 * np.sqrt(0.25 / about["test_images"])
-    lines.append(
-        f"{about['train_images']:,} labelled training images (where channels are removed "
-        f"{result['ablation_images']:,} at most), {about['test_images']:,} test images of {size} "
-        f"pixels, seed {result['seed']}. The test images alone give an accuracy a standard error "
-        f"of up to {error:.1f} points; between rows of one table, which share them, it is smaller."
+    fewest = min(model["about"]["test_images"] for model in models.values())
+    text = (
+        f"# Late features\n\nImages: {printable(str(result['images']))}, seed {result['seed']}. "
+        f"Where channels are removed, {result['ablation_images']:,} training images at most count. "
+        "± is the standard deviation (n - 1) over draws, those of labels and of channels together. "
+        f"{fewest:,} test images alone give an accuracy a standard error of up to "
+        f"{100 * np.sqrt(0.25 / fewest):.1f} points; between rows of one table, which share them, "
+        "it is smaller.\n\n"
     )
-    rows = [
-        [name, model["about"]["kind"], model["about"]["response"], model["about"]["weights"]]
-        for name, model in models.items()
-    ]
-    return "".join(lines) + "\n\n" + table(["model", "kind", "response", "weights"], rows)
+    heads = ["model", "kind", "response", "training images", "test images", "size", "weights"]
+    return text + table(heads, [[name, *_facts(m["about"])] for name, m in models.items()])
+
+
+def _facts(about):
+    size = "x".join(map(str, about["image_size"]))
+    counts = [f"{about[f'{split}_images']:,}" for split in ("train", "test")]
+    return [about["kind"], about["response"], *counts, size, about["weights"]]
 
 
 def _probes(models, key, rows_of):
-    rows, heads = [], []
-    for name, model in models.items():
-        for row, columns in rows_of(model[key]):
-            heads = columns if len(columns) > len(heads) else heads
-            rows.append([name, *row])
-    return table(["model", "stage", "labels", *heads], rows)
+    rows = [([name, *row], v) for name, m in models.items() for row, v in rows_of(m[key])]
+    return _table_by_number(["model", "stage", "labels"], rows)
 
 
 def _rows_of_subsets(stages):
-    """Yields ([stage, labels, figures], heads); all shares of labels of the last stage alone."""
+    """Yields ([stage, labels], {share of channels: figure}); all shares of labels of the last stage
+    alone."""
     for stage, of_labels in stages.items():
         for share, accuracies in of_labels.items():
             if stage == list(stages)[-1] or share == largest_share(of_labels):
-                yield [stage, share, *map(_spread, accuracies.values())], list(accuracies)
+                yield [stage, share], {what: _spread(v) for what, v in accuracies.items()}
 
 
 def _rows_of_components(stages):
@@ -108,16 +112,15 @@ def _rows_of_components(stages):
     for share, accuracies in of_labels.items():
         for kind in ("components", "rotated"):
             of_kind = {
-                what.split()[0]: values
+                what.split()[0]: _spread(values)
                 for what, values in accuracies.items()
                 if what.endswith(kind)
             }
-            figures = map(_spread, of_kind.values())
-            yield [f"{stage}, {kind}", share, *figures], list(of_kind)
+            yield [f"{stage}, {kind}", share], of_kind
 
 
 def _removals(models, block, where):
-    rows, heads = [], []
+    rows = []
     for name, model in models.items():
         found = model["removals"].get(block, {}).get(where)
         if found is None:
@@ -133,10 +136,10 @@ def _removals(models, block, where):
         for reading, value in readings.items():
             for by, relative in ways:
                 means = means_by_removed(of_rows, by, relative, value)
-                heads = list(means)
                 of_n = f"N {relative}" if where == "response" else "-"
-                rows.append([name, reading, by, of_n, *(_percent(v) for v in means.values())])
-    return table(["model", "accuracy of", "removed by", "GRN", *heads], rows)
+                figures = {share: _percent(mean) for share, mean in means.items()}
+                rows.append(([name, reading, by, of_n], figures))
+    return _table_by_number(["model", "accuracy of", "removed by", "GRN"], rows)
 
 
 def _fixed(models):
@@ -157,12 +160,17 @@ def _fixed(models):
     return table(["model", "where", "N", *heads, "its own head"], rows)
 
 
+def _table_by_number(heads, rows):
+    """A table of rows ([cell, ...], {number or share: figure}), each figure under its own head; the
+    heads ascend, and what a row has not is "-"."""
+    numbers = {number for _, figures in rows for number in figures}
+    numbers = sorted(numbers, key=lambda number: float(number.rstrip("%")))
+    of_rows = [[*row, *(figures.get(n, "-") for n in numbers)] for row, figures in rows]
+    return table([*heads, *numbers], of_rows)
+
+
 def table(heads, rows):
-    lines = [
-        heads,
-        ["---"] * len(heads),
-        *([*row, *[""] * (len(heads) - len(row))] for row in rows),
-    ]
+    lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(
         "| " + " | ".join(printable(str(cell)).replace("|", "\\|") for cell in line) + " |"
         for line in lines
@@ -172,7 +180,7 @@ def table(heads, rows):
 def _spread(values):
     if len(values) == 1:
         return _percent(values[0])
-    return f"{_percent(np.mean(values))} ± {100 * np.std(values):.1f}"
+    return f"{_percent(np.mean(values))} ± {100 * np.std(values, ddof=1):.1f}"
 
 
 def _percent(value):

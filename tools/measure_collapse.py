@@ -45,8 +45,9 @@ flags.DEFINE_multi_string(
     "weights",
     [],
     "A run's folder or .keras file, or weights of the official code, timm, transformers or "
-    "mmpretrain, as file, folder or hf://owner/name. Give it several times to compare. With "
-    "--variant, --depths or --response, or without any, random weights are measured too.",
+    "mmpretrain, as file, folder or hf://owner/name. Give it several times to compare. Without "
+    "any, or with a flag that describes a model, such as --variant or --response, random weights "
+    "are measured too.",
 )
 flags.DEFINE_enum(
     "split",
@@ -81,6 +82,8 @@ normalisation.define_flags()
 for module in (training_flags, model_flags, normalisation):
     flags.adopt_module_key_flags(module)
 
+OF_RANDOM = ("variant", "depths", "widths", "stem_stride", "response", "layer_scale")
+
 
 def main():
     folder = evaluation_report.new_folder(FLAGS.output_dir)
@@ -108,7 +111,7 @@ def main():
 
 def _names(weights):
     """{short name: what to load}, None for random weights; they come first."""
-    has_random = FLAGS.variant or FLAGS.depths or FLAGS.response or not weights
+    has_random = not weights or any(FLAGS[name].value is not None for name in OF_RANDOM)
     found = {"random": None} if has_random else {}
     return {**found, **named_weights.named(weights, taken=found)}
 
@@ -139,7 +142,7 @@ def _open(weights):
     backbone = saved_models.backbone_of(model)
     images.check_channels(source, backbone.image_shape[-1])
     normalisation.settle(backbone, weights or "random weights", source)
-    settings = settings.replaced(size=image_sizes.size_of_weights(backbone, settings))
+    settings = image_sizes.as_weights_ask(settings, weights, backbone)
     mean, std = backbone.normalisation
     return model, dataclasses.replace(source, mean=mean, std=std), settings
 

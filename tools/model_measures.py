@@ -62,6 +62,7 @@ def measure(name, model, source, settings, where, block):
         "images": source.description,
         "num_images": len(source),
         "image_size": list(settings.size),
+        "evaluation_crop": settings.evaluation_crop or 0,
         "features": f"{features.shape[1]}, {describe(model)}",
         "block_of_channels": block,
     }

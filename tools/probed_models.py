@@ -57,11 +57,15 @@ class Probed:
         return images.evaluation_batches(source, self.settings, labelled=False)
 
     @property
-    def has_head(self):
-        """Whether it is a classifier of the classes of the images."""
+    def is_classifier(self):
         import keras_convnextv2 as kc
 
-        if not isinstance(self.model, kc.ConvNeXtV2Classifier):
+        return isinstance(self.model, kc.ConvNeXtV2Classifier)
+
+    @property
+    def has_head(self):
+        """Whether it is a classifier of the classes of the images."""
+        if not self.is_classifier:
             return False
         known = self.model.class_names
         if known is not None:
@@ -72,11 +76,12 @@ class Probed:
         backbone = saved_models.backbone_of(self.model)
         return {
             "weights": self.weights,
-            "kind": "classifier" if self.has_head else "pretrained",
+            "kind": "classifier" if self.is_classifier else "pretrained",
             "response": backbone.variant.block.response,
             "train_images": len(self.train),
             "test_images": len(self.test),
             "image_size": list(self.settings.size),
+            "evaluation_crop": self.settings.evaluation_crop or 0,
         }
 
 
@@ -108,14 +113,14 @@ def opened(name, weights, settings):
             )
     images.check_channels(train, backbone.image_shape[-1])
     normalisation.settle(backbone, weights, train)
-    settings = settings.replaced(size=image_sizes.size_of_weights(backbone, settings))
+    settings = image_sizes.as_weights_ask(settings, weights, backbone)
     mean, std = backbone.normalisation
     splits = (
         dataclasses.replace(limited(split, count), mean=mean, std=std)
         for split, count in ((train, FLAGS.train_images), (test, FLAGS.test_images))
     )
     probed = Probed(name, weights, model, *splits, settings)
-    if hasattr(model, "layers_of_head") and not probed.has_head:
+    if probed.is_classifier and not probed.has_head:
         words = f"{name} is a classifier of other classes: it is measured by probes alone."
         print(printable(words), file=sys.stderr)
     return probed

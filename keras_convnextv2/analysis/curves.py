@@ -9,6 +9,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_convnextv2.analysis.figures import new_figure
+
 # What is told of an epoch but is no curve.
 _NOT_DRAWN = ("epoch", "step", "seconds")
 _TITLES = (
@@ -96,24 +98,18 @@ def draw_curves(metrics_path, picture_path):
     panels = panels_of(read_metrics(metrics_path))
     if not panels:
         raise ValueError(f"{metrics_path} holds no epoch to draw.")
-    try:
-        import PIL.Image
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            "Curves are drawn with matplotlib, which is not installed: "
-            "pip install 'keras-convnextv2[recipes]'",
-            name="matplotlib",
-        ) from error
     columns = min(len(panels), 3)
     rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(4 * columns, 2.8 * rows), dpi=100, layout="constrained")
+    figure = new_figure(4 * columns, 2.8 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel in axes[len(panels) :]:
         panel.remove()
     for panel, (title, curves) in zip(axes, panels.items(), strict=False):
         draw_panel(panel, title, curves)
+
+    import PIL.Image
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     picture = PIL.Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

@@ -20,7 +20,7 @@ class ProbeResult:
 
     Examples:
         >>> from keras_convnextv2.analysis import ProbeResult
-        >>> result = ProbeResult("ridge", {"1 shot": (0.25, 0.75)}, {"lambda": 1024})
+        >>> result = ProbeResult("ridge", {"1 shot": (0.25, 0.5, 0.75)}, {"lambda": 1024})
         >>> result.mean("1 shot"), result.deviation("1 shot")
         (0.5, 0.25)
     """
@@ -34,8 +34,9 @@ class ProbeResult:
         return float(np.mean(self.accuracies[what]))
 
     def deviation(self, what="accuracy"):
-        """The standard deviation over the seeds (of the population: divided by their number)."""
-        return float(np.std(self.accuracies[what]))
+        """The standard deviation over the seeds, of n - 1; None of one seed."""
+        values = self.accuracies[what]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def checked(train, test):

@@ -13,6 +13,8 @@ import keras
 from keras_convnextv2.layers.fast.table import fast_where_possible
 from keras_convnextv2.layers.grn_formula import guarded_root, response
 
+LARGEST_FLOAT16 = 65504.0
+
 
 @fast_where_possible
 def depthwise(x, kernel):
@@ -89,9 +91,14 @@ def calibrated(x, gamma, beta, relative):
     """gamma * (x * N) + beta + x, N being `relative`, (B, 1, 1, C) or (C,)."""
     # One multiply and one add over the map.
     y = keras.ops.cast(x, "float32") * (1.0 + gamma * relative) + beta
-    if keras.backend.standardize_dtype(x.dtype) == "float16":
-        y = keras.ops.clip(y, -65504.0, 65504.0)
-    return keras.ops.cast(y, x.dtype)
+    return narrowed(y, x.dtype)
+
+
+def narrowed(y, dtype):
+    """y, float32, cast to another dtype; float16 saturates instead of overflowing."""
+    if keras.backend.standardize_dtype(dtype) == "float16":
+        y = keras.ops.clip(y, -LARGEST_FLOAT16, LARGEST_FLOAT16)
+    return keras.ops.cast(y, dtype)
 
 
 @fast_where_possible

@@ -71,6 +71,22 @@ def test_what_a_run_left_is_measured_and_its_features_are_kept(
     assert "LayerNorm" not in pooled["features"]
 
 
+def test_images_are_framed_as_the_run_framed_them(
+    run_recipe, pretrained, shared_images_dir, tmp_path
+):
+    run = tmp_path / "run"
+    shutil.copytree(pretrained.folder / "model", run / "model")
+    words = (f"--weights={run}", f"--data_dir={shared_images_dir}", "--probes=ridge", "--json")
+    words = ("linear_probe", *words, "--feature_cache=", *SHORT)
+    wanted, not_cropped = (
+        run_recipe(*words, f"--evaluation_crop={crop}").result["probes"] for crop in (0.5, 0)
+    )
+    (run / "settings.flags").write_text("--evaluation_crop=0.5\n")
+    outcome = run_recipe(*words)
+    assert f"evaluation crop  0.5, as in the run of {run}" in outcome.err
+    assert outcome.result["probes"] == wanted != not_cropped
+
+
 def test_features_are_kept_beside_the_weights(run_recipe, pretrained, images_dir, tmp_path):
     weights = tmp_path / "run"
     shutil.copytree(pretrained.folder / "model", weights / "model")

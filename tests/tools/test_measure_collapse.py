@@ -117,6 +117,31 @@ def test_the_same_command_gives_the_same_and_another_seed_other_images(
     assert other["models"]["a.keras"]["blocks"] != again["models"]["a.keras"]["blocks"]
 
 
+def test_a_model_is_measured_as_its_run_framed(folder, run_program, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "settings.flags").write_text("--evaluation_crop=0.5\n")
+    kc.save_weights(kc.from_preset(folder / "a.keras"), run / "model")
+    weights = (f"--weights={run}", f"--weights={folder / 'a.keras'}")
+    words = ("tools.measure_collapse", f"--data_dir={folder}", *weights, "--json")
+    cropped, not_cropped = run_program(*words).result["models"].values()
+    _, asked_for = run_program(*words, "--evaluation_crop=0.5").result["models"].values()
+    assert cropped["blocks"] == asked_for["blocks"] != not_cropped["blocks"]
+    assert (cropped["evaluation_crop"], not_cropped["evaluation_crop"]) == (0.5, 0)
+
+
+def test_a_layer_scale_is_of_random_weights_beside_others(folder, run_program):
+    words = (f"--data_dir={folder}", f"--weights={folder / 'a.keras'}", "--num_images=2", "--json")
+    outcome = run_program("tools.measure_collapse", *words, "--layer_scale=1e-6")
+    assert list(outcome.result["models"]) == ["random", "a.keras"]
+
+
+def test_widths_alone_are_refused_beside_weights_too(folder, run_program):
+    words = (f"--weights={folder / 'a.keras'}", "--widths=4,6,8,12")
+    outcome = run_program("tools.measure_collapse", f"--data_dir={folder}", *words)
+    assert_one_line(outcome, "measure_collapse", "--depths and --widths go together")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

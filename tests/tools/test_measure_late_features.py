@@ -19,7 +19,7 @@ from keras_convnextv2.analysis import (
     representation_measures,
     tuned_ridge_probe,
 )
-from keras_convnextv2.data import preprocess
+from keras_convnextv2.data import ImageBatches, ResizeThenCrop, open_source, preprocess
 from tests.recipes.one_line import assert_one_line
 from tests.reference.random_weights import randomize
 
@@ -208,6 +208,40 @@ def test_correlations_are_of_the_measures_of_all_models(folder, run_program):
     assert f"| all | RankMe | probe, 100% of labels | 5 | {one['pearson']:.2f} |" in outcome.out
     with Image.open(folder / "correlation" / "correlation.png") as picture:
         assert min(picture.size) > 300
+
+
+def test_a_model_is_measured_as_its_run_framed_and_a_classifier_is_one(
+    folder, run_program, tmp_path
+):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "settings.flags").write_text("--evaluation_crop=0.5\n")
+    model = make_model(5, classifier=True)
+    kc.save_weights(model, run / "model")
+    other_classes = kc.ConvNeXtV2Classifier(make_model(6), 4)
+    kc.save_weights(other_classes, tmp_path / "others")
+    words = [f"--weights={folder / name}.keras" for name in ("more2", "more3")]
+    outcome = run_program(
+        "tools.correlate_measures",
+        f"--data_dir={folder}",
+        *(f"--weights={run}", f"--weights={tmp_path / 'others'}", *words),
+        *("--label_fractions=1", "--json"),
+    )
+    assert outcome.status == 0, outcome.err
+    assert f"evaluation crop  0.5, as in the run of {run}" in outcome.err
+    assert "others is a classifier of other classes" in outcome.err
+    found = json.loads(outcome.out)["models"]
+    assert [of["about"]["kind"] for of in found.values()] == [
+        *("classifier", "classifier", "pretrained", "pretrained")
+    ]
+    assert ["own head" in of["accuracies"] for of in found.values()] == [True] + 3 * [False]
+    assert [of["about"]["evaluation_crop"] for of in found.values()] == [0.5, 0, 0, 0]
+    test = open_source(folder, "test")
+    batches = ImageBatches(test, ResizeThenCrop((16, 24), 0.5), 48, labelled=False)
+    features = compute_features(feature_model(model), batches).features
+    measures = {name: found["run"]["measures"][name] for name in ("rankme", "alpha_req")}
+    expected = representation_measures(features)
+    assert measures == pytest.approx({name: expected[name] for name in measures}, rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import keras
 
+from keras_convnextv2.layers import ops
 from keras_convnextv2.layers.initializers import weight_initializer
 from keras_convnextv2.layers.region_layer import RegionLayer
 from keras_convnextv2.layers.regions import region_of
@@ -80,9 +81,9 @@ class ConvolutionalBlockAttention(RegionLayer):
 
 def _maximum_over_positions(x, region):
     """Over the visible positions of each image, (B, 1, 1, C); 0 where there are none."""
-    ops = keras.ops
-    is_visible = region.clean(ops.ones_like(x[..., :1])) > 0  # (B, H, W, 1)
-    lowest = ops.cast(-65504.0, x.dtype)  # of float16
-    maximum = ops.max(ops.where(is_visible, x, lowest), axis=(1, 2), keepdims=True)
-    any_visible = ops.any(is_visible, axis=(1, 2), keepdims=True)
-    return ops.where(any_visible, maximum, ops.zeros((), x.dtype))
+    is_visible = region.clean(keras.ops.ones_like(x[..., :1])) > 0  # (B, H, W, 1)
+    lowest = keras.ops.cast(-ops.LARGEST_FLOAT16, x.dtype)
+    visible = keras.ops.where(is_visible, x, lowest)
+    maximum = keras.ops.max(visible, axis=(1, 2), keepdims=True)
+    any_visible = keras.ops.any(is_visible, axis=(1, 2), keepdims=True)
+    return keras.ops.where(any_visible, maximum, keras.ops.zeros((), x.dtype))

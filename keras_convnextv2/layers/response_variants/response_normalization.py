@@ -7,8 +7,6 @@ from keras_convnextv2.layers.grn_formula import guarded_root
 from keras_convnextv2.layers.region_layer import RegionLayer
 from keras_convnextv2.layers.regions import region_of
 
-_LARGEST_FLOAT16 = 65504.0
-
 
 def _average(x, region):
     return region.sum(x) / region.count(x)
@@ -127,9 +125,7 @@ class ResponseNormalization(RegionLayer):
         y = wide_x * (1.0 + gain if self.residual else gain)
         if self.affine:
             y = y + keras.ops.cast(self.beta, "float32")
-        if keras.backend.standardize_dtype(x.dtype) == "float16":
-            y = keras.ops.clip(y, -_LARGEST_FLOAT16, _LARGEST_FLOAT16)
-        return keras.ops.cast(y, x.dtype)
+        return ops.narrowed(y, x.dtype)
 
     def get_config(self):
         return {
