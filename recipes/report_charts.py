@@ -7,6 +7,7 @@ import re
 import warnings
 
 from .report_words import shown, words
+from .result_dots import draw_dots
 
 NUM_COLOURS = 8  # that the page has
 _SIZE = (3.5, 2.3)  # inches, for a phone's width at text of about 10 pixels
@@ -142,35 +143,17 @@ def dots_chart(title, rows):
 
     Args:
         title: str.
-        rows: list of dicts: "row" (its name), "seeds" (list), "mean", "spread", "paper" (floats or
-            None) and "is_reference".
+        rows: as `draw_dots` takes them.
     """
-
-    def draw(figure):
-        ours, papers = figure.subplots(1, 2, sharey=True)
-        for place, row in enumerate(rows):
-            style = {"color": "C1" if row["is_reference"] else "C0"}
-            ours.plot(row["seeds"], [place] * len(row["seeds"]), "o", ms=4, alpha=0.5, **style)
-            if row["mean"] is not None:
-                bar = row["spread"]
-                ours.errorbar(row["mean"], place, xerr=bar, fmt="D", ms=5, capsize=3, **style)
-            if row["paper"] is not None:
-                papers.plot(row["paper"], place, "D", ms=5, **style)
-        for axes, where in ((ours, "here"), (papers, "in the paper")):
-            axes.set_xlabel(f"accuracy {where}, %", fontsize=9)
-            axes.grid(axis="x", alpha=0.3)
-            axes.tick_params(labelsize=8)
-            axes.margins(x=0.12)
-            axes.locator_params(axis="x", nbins=4)
-        if all(row["paper"] is None for row in rows):
-            papers.set_xticks([])
-            papers.set_xlabel("no number in the paper", fontsize=9)
-        ours.set_yticks(range(len(rows)), [_plain(row["row"]) for row in rows])
-        ours.set_ylim(len(rows) - 0.5, -0.5)
 
     told = (f"{row['row']}: {shown(row['mean'])}" for row in rows if row["mean"] is not None)
     keys = [Key("compared with", 1), Key("other rows", 0)]
     size = (6.4, 0.75 + 0.27 * len(rows))
+    plain = [{**row, "row": _plain(row["row"])} for row in rows]
+
+    def draw(figure):
+        draw_dots(figure, plain)
+
     return _chart(title, draw, keys, "; ".join(told), size=size, wide=True)
 
 
