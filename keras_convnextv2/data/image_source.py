@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from keras_convnextv2.data.framing import Cover, as_framing
+from keras_convnextv2.data.framing import as_framing
 from keras_convnextv2.data.pixel_range import PixelRange
 
 
@@ -123,11 +123,12 @@ class ImageSource:
         return len(self.records)
 
     def read(self, indices, image_size):
-        """Images in the order of `indices`, resized to cover `image_size` and centre-cropped.
+        """Images in the order of `indices`.
 
         Args:
             indices: n ints.
-            image_size: (H, W) in pixels.
+            image_size: (H, W) in pixels, which an image is resized to cover, and cut to evenly at
+                its sides; or a framing, as `read_one` takes it.
 
         Returns:
             uint8 (n, H, W, channels).
@@ -135,7 +136,7 @@ class ImageSource:
         Raises:
             ImageSourceError: a file cannot be read.
         """
-        framing = Cover(image_size)
+        framing = as_framing(image_size)
         images = np.empty((len(indices), *framing.image_size, self.channels), "uint8")
         for place, index in enumerate(indices):
             images[place] = self.read_one(index, framing)

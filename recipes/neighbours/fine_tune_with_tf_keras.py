@@ -11,7 +11,7 @@ after. A backbone gets a new classifier, a classifier is trained on.
 
 from absl import flags
 
-from .. import images, model_flags, program, saved_models, training_flags
+from .. import images, model_flags, program, run_settings, saved_models, training_flags
 
 FLAGS = flags.FLAGS
 
@@ -65,11 +65,13 @@ def main():
     copied = to_tf_keras(model)
     tf_keras.utils.set_random_seed(FLAGS.seed)
 
-    def arrays(source):
-        pixels = source.read(range(len(source)), size)
+    def arrays(source, framing):
+        pixels = source.read(range(len(source)), framing)
         return kc.preprocess(pixels, source.mean, source.std), source.labels
 
-    (train_images, train_labels), (test_images, test_labels) = arrays(train), arrays(test)
+    framing = images.evaluation_framing(run_settings.from_flags().replaced(size=tuple(size)))
+    train_images, train_labels = arrays(train, size)
+    test_images, test_labels = arrays(test, framing)
     few = test_images[:8]
     apart = np.abs(copied.predict(few, verbose=0) - model.predict(few, verbose=0)).max()
 
