@@ -74,6 +74,12 @@ def times(folder):
     return found
 
 
+def commits(done):
+    """Those of the library that the lines of `finished_runs` were made with, a list."""
+    found = {(line.get("machine") or {}).get("git") for line in done.values()}
+    return sorted(found - {None})
+
+
 def machines(done):
     """{words: number of runs}: what the lines of `finished_runs` say of machines."""
     counts = {}
@@ -89,7 +95,7 @@ def _in_words(machine):
             yield str(value)
         elif name == "cores":
             yield f"{value} cores"
-        else:
+        elif name != "git":
             yield f"{name} {value}"
 
 

@@ -251,7 +251,12 @@ def _comparisons(plan, done):
 
 def _made_on(done):
     counts = ablation_finished.machines(done)
-    return [f"{number} runs on {machine}." for machine, number in counts.items()]
+    told = [
+        f"{number} run{'s' if number > 1 else ''} on {machine}."
+        for machine, number in counts.items()
+    ]
+    commits = ablation_finished.commits(done)
+    return [*told, *([f"Commits: {', '.join(commits)}."] if commits else [])]
 
 
 def _state(runner):

@@ -111,7 +111,7 @@ def test_two_rows_of_two_seeds(words, run_program, tmp_path, monkeypatch):
         ]
     )
     text = (other / "results.md").read_text(encoding="utf-8")
-    assert "6 runs on " + made_on in text and f"git {run_record['git']['commit'][:7]}" in text
+    assert "6 runs on " + made_on in text and f"Commits: {run_record['git']['commit'][:7]}." in text
     assert not (other / "runs").exists()
 
     # A command with fewer seeds shows those that are done all the same, and the whole's state.
