@@ -19,6 +19,7 @@ def draw(rng, count):
     return [(images[at : at + 5], labels[at : at + 5]) for at in range(0, count, 5)]
 
 
+@pytest.mark.one_backend
 def test_the_probes_of_each_epoch_are_in_the_logs(make_fcmae, rng, tmp_path):
     fcmae = make_fcmae()
     fcmae.compile()

@@ -1,5 +1,7 @@
 """A training on several devices gives the numbers of one, for the same batches."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -30,8 +32,9 @@ def images(tmp_path_factory):
 def run(images, way, output):
     words = [PROGRAM, str(images), str(output), "visible,classifier", way]
     if way != "processes":
-        flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"} if way == "2" else {}
-        done = run_python("-m", *words, **flags)
+        of_tests = os.environ.get("XLA_FLAGS", "")
+        flags = f"{of_tests} --xla_force_host_platform_device_count={way}"
+        done = run_python("-m", *words, XLA_FLAGS=flags)
         assert done.returncode == 0, done.stderr[-3000:]
     else:
         processes = start(words, 2)

@@ -1,6 +1,7 @@
 """The commands that the pages and the programs' own docstrings show can be given so."""
 
 import ast
+import json
 import re
 import shlex
 
@@ -12,13 +13,17 @@ from tests.reference.processes import ROOT, run_python
 pytestmark = pytest.mark.one_backend
 
 PROGRAMS = [*(ROOT / "recipes").rglob("*.py"), *(ROOT / "tools").glob("*.py")]
-# Parses the flags as the program itself does, and ends there.
+# Parses a program's commands, each by itself and as the program does, and ends there.
 PARSE = """
-import importlib, sys
+import copy, importlib, json, sys
 from absl import flags
 from recipes import flag_files
 importlib.import_module(sys.argv[1])
-flags.FLAGS(flag_files.expand(sys.argv[1:]))
+for command, words in json.loads(sys.argv[2]).items():
+    try:
+        copy.deepcopy(flags.FLAGS)(flag_files.expand([sys.argv[1], *words]))
+    except flags.Error as error:
+        print(f"{command}: {error}", file=sys.stderr)
 """
 
 
@@ -34,13 +39,26 @@ def shown_commands():
     return found
 
 
-@pytest.mark.parametrize(
-    "command", [command for command in shown_commands() if command.startswith("python")]
-)
-def test_the_flags_of_a_command_are_the_program_s(command):
-    words = shlex.split(command, comments=True)[2:]  # without "python -m"
-    parsed = run_python("-c", PARSE, *words)
-    assert parsed.returncode == 0, f"{shown_commands()[command]}: {parsed.stderr}"
+def shown_of_programs():
+    """{program: {command: its words after the program}}"""
+    found = {}
+    for command in shown_commands():
+        if command.startswith("python"):
+            program, *words = shlex.split(command, comments=True)[2:]  # without "python -m"
+            found.setdefault(program, {})[command] = words
+    return found
+
+
+def complaints(program, commands):
+    """What a program says of the flags of some commands."""
+    parsed = run_python("-c", PARSE, program, json.dumps(commands))
+    assert parsed.returncode == 0, parsed.stderr
+    return parsed.stderr
+
+
+@pytest.mark.parametrize(("program", "commands"), shown_of_programs().items())
+def test_the_flags_of_its_commands_are_the_program_s(program, commands):
+    assert complaints(program, commands) == "", [shown_commands()[each] for each in commands]
 
 
 def test_make_has_the_targets_that_are_shown():
@@ -53,6 +71,13 @@ def test_make_has_the_targets_that_are_shown():
 
 
 def test_a_flag_that_does_not_exist_is_found():
-    parsed = run_python("-c", PARSE, "recipes.finetune", "--output_dir=runs", "--learning_rat=1")
-    assert parsed.returncode != 0
-    assert "learning_rat" in parsed.stderr
+    commands = {
+        "wrong": ["--output_dir=runs", "--learning_rat=1"],
+        "no value": ["--output_dir=runs", "--epochs=many"],
+        "right": ["--output_dir=runs"],
+        "not given": [],  # a value that stayed from the command before would hide it
+    }
+    said = complaints("recipes.finetune", commands)
+    assert "wrong: " in said and "learning_rat" in said
+    assert "no value: " in said and "not given: " in said
+    assert "right: " not in said

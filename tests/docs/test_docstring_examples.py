@@ -4,7 +4,6 @@ import ast
 import doctest
 import functools
 import inspect
-import re
 from pathlib import Path
 
 import pytest
@@ -35,8 +34,6 @@ PACKAGES = (
     training.distribution,
     weights,
 )
-# A word of each of the layers, models and optimizers: these compute on the backend.
-MODELS = ("ConvNeXtV2", "FCMAE", "LatentPrediction", "Conv2D", "Normalization", "Depth", "AdamW")
 
 
 @functools.cache
@@ -77,15 +74,8 @@ def source_of(name):
     return "".join(part.source for part in example_of(name).examples)
 
 
-def marks_of(name):
-    """Exports are tried in other processes, and an example without a model computes by NumPy."""
-    has_model = re.search(f"{'|'.join(MODELS)}|keras[.]", source_of(name))
-    return () if has_model and name not in export.__all__ else pytest.mark.one_backend
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=marks_of(name)) for name in sorted(public_names())]
-)
+@pytest.mark.one_backend
+@pytest.mark.parametrize("name", sorted(public_names()))
 def test_the_example_of_a_public_name_gives_what_it_shows(name, in_new_folder):
     file = public_names()[name][1]
     example, sources = example_of(name), source_of(name)

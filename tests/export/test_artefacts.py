@@ -394,7 +394,7 @@ DIVIDED = {
             for format in QUICK
             for options in ("fixed", "any size, pixels")
         ),
-        ("tiny", "saved_model", "any size"),
+        ("atto", "saved_model", "any size"),
         ("atto", "torch", "fixed"),
         ("tiny", "openvino", "any size"),
         *((variant, "litert", "fixed") for variant in ("femto", "pico", "nano", "small", "base")),

@@ -118,6 +118,7 @@ def test_weights_by_name_are_those_of_its_backbone(rng, tmp_path):
     np.testing.assert_array_equal(compute(backbone, images), compute(fcmae.backbone, images))
 
 
+@pytest.mark.one_backend
 def test_a_prediction_of_another_shape_is_refused(rng):
     backbone = kc.ConvNeXtV2Backbone(
         kc.Variant((1, 1, 1, 1), (4, 6, 8, 12)), (16, 24, 3), stem_stride=1

@@ -39,6 +39,7 @@ def test_flags_that_are_required(run_recipe):
     assert_one_line(outcome, "predict", "--model must be given. --images must be given. See --help")
 
 
+@pytest.mark.one_backend
 def test_a_word_that_is_no_flag(run_recipe, tmp_path):
     outcome = run_recipe("pretrain", f"--output_dir={tmp_path / 'run'}", "photographs")
     assert_one_line(outcome, "pretrain", "'photographs'", "--name=value")
@@ -64,11 +65,12 @@ def test_empty_data_folder(run_recipe, tmp_path):
     assert_one_line(outcome, "pretrain", str(empty), "no images")
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
         (b"these are words, not pixels", "cannot identify"),
-        pytest.param(b"", "the file is empty", marks=pytest.mark.one_backend),
+        (b"", "the file is empty"),
     ],
 )
 def test_unreadable_image_is_named(run_recipe, tmp_path, content, problem):
@@ -135,6 +137,7 @@ def finetune_words(images_dir, tmp_path):
     return (f"--data_dir={images_dir}", f"--output_dir={tmp_path / 'run'}", "--batch_size=8")
 
 
+@pytest.mark.one_backend
 def test_weights_of_another_variant(run_recipe, images_dir, tmp_path):
     weights = save_backbone(tmp_path / "other.keras")
     outcome = run_recipe(
@@ -164,6 +167,7 @@ def test_broken_weights(run_recipe, images_dir, tmp_path, content, problem):
     assert_one_line(run_recipe("finetune", *words), "finetune", str(broken), problem)
 
 
+@pytest.mark.one_backend
 def test_weights_that_are_another_kind_of_model(run_recipe, images_dir, tmp_path):
     path = tmp_path / "other.keras"
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(path)
@@ -177,12 +181,14 @@ def test_more_labels_than_there_are(run_recipe, images_dir, tmp_path):
     assert_one_line(run_recipe("finetune", *words), "finetune", "'boot'", "7", "9")  # of 8 images
 
 
+@pytest.mark.one_backend
 def test_a_backbone_has_no_accuracy(run_recipe, images_dir, tmp_path):
     weights = save_backbone(tmp_path / "backbone.keras")
     words = (f"--weights={weights}", f"--data_dir={images_dir}")
     assert_one_line(run_recipe("evaluate", *words), "evaluate", "backbone", "recipes.finetune")
 
 
+@pytest.mark.one_backend
 def test_a_classifier_of_other_classes(run_recipe, images_dir, tmp_path):
     path = tmp_path / "classifier.keras"
     backbone = kc.ConvNeXtV2Backbone(

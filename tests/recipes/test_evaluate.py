@@ -37,6 +37,7 @@ def expected_of(model, images_dir, split="test", flips=False):
     return np.mean(outputs, 0), labels
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("flips", [False, True])
 def test_the_figures_are_those_of_the_models_probabilities(
     flips, run_recipe, classifier, shared_images_dir

@@ -32,6 +32,7 @@ def untrained(tmp_path):
     return make
 
 
+@pytest.mark.one_backend
 def test_a_run_is_exported_with_its_normalisation_and_compared(
     run_recipe, finetuned, images_dir, tmp_path
 ):

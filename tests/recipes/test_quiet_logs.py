@@ -151,6 +151,7 @@ def others(text, recipe="finetune"):
     return [line for line in text.splitlines() if not line.startswith((*known, f"{recipe}: error"))]
 
 
+@pytest.mark.one_backend
 def test_a_picture_that_cannot_be_read_gives_its_line_and_nothing_else(photographs):
     broken = photographs / "train" / "coat" / "3.png"
     broken.write_bytes(b"words")

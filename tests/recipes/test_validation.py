@@ -42,6 +42,7 @@ def _settings(folder, **others):
     return types.SimpleNamespace(output_dir=folder, **{**settings, **others})
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("dtype", "multi_label"), [("mixed_bfloat16", False), ("mixed_float16", True)]
 )

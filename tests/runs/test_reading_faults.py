@@ -34,7 +34,13 @@ def straight(tmp_path_factory):
     return values_of(fit(make_batches(write_pictures(folder / "pictures")), folder / "run"))
 
 
-@pytest.mark.parametrize("kind", [MemoryError, OSError, Broken])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(pytest.param(kind, marks=pytest.mark.one_backend) for kind in (MemoryError, OSError)),
+        Broken,
+    ],
+)
 def test_a_thread_that_fails_ends_the_training_with_its_error(tmp_path, no_hang, straight, kind):
     pictures = write_pictures(tmp_path / "pictures")
     error, fails = kind("a word of its own"), threading.Event()

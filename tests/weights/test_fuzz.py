@@ -13,7 +13,7 @@ from tests.reference.small_files import KINDS, write_small_files
 pytestmark = [pytest.mark.slow, pytest.mark.one_backend]
 ROOT = Path(__file__).parents[2]
 SEED = "2026-11-25"
-FILES_PER_KIND = 2000
+FILES_PER_KIND = 600
 
 
 @pytest.fixture(scope="module")

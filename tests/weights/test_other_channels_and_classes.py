@@ -16,6 +16,7 @@ def stem_kernel(model):
     return named_weights(model)["stem/conv/kernel"]
 
 
+@pytest.mark.one_backend
 def test_one_channel_gets_the_sum(checkpoint, save, rng):
     grey = kc.from_preset(save(checkpoint), channels=1)
     theirs = checkpoint[STEM].sum(axis=1)[:, None]  # timm: conv_weight.sum(dim=1, keepdim=True)
@@ -140,6 +141,7 @@ def test_what_spark_of_mmpretrain_leaves_beside_a_backbone(save, rng, recwarn):
         kc.from_preset(save(theirs | {"necklace.weight": np.ones(3, "float32")}))
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("size", [(64, 32), (70, 101)])
 def test_a_model_takes_images_of_any_size(checkpoint, save, size, rng):
     path = save(checkpoint)

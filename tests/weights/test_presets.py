@@ -46,6 +46,7 @@ def test_a_larger_model_is_more_accurate():
     assert accuracies == sorted(accuracies)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("suffix", [".safetensors", ".keras"])
 def test_class_names_and_image_size_come_along(suffix, tmp_path):
     model = make_classifier(3, class_names=["boot", "coat", "Kleid ü"])

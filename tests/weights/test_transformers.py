@@ -61,6 +61,7 @@ def test_a_folder_of_theirs_gives_their_logits(epsilon, tmp_path):
     assert model.class_names == CLASS_NAMES
 
 
+@pytest.mark.one_backend
 @pytest.mark.slow
 def test_a_folder_of_a_named_size_gives_their_logits_and_comes_back(tmp_path):
     reference = make_reference(kc.VARIANTS["atto"], 1000)
@@ -130,6 +131,7 @@ def test_an_epsilon_that_changes_the_results_is_refused(folder, tmp_path):
             kc.from_preset(source)
 
 
+@pytest.mark.one_backend
 def test_a_model_without_a_head_is_a_backbone_in_both_directions(reference, tmp_path):
     reference.convnextv2.save_pretrained(tmp_path / "theirs")
     with pytest.warns(UserWarning, match="no head for its layernorm"):
@@ -155,6 +157,7 @@ def test_half_precision_loads(folder, tmp_path):
     assert_close(compute(model, IMAGES), run_reference(half.float(), IMAGES).logits)
 
 
+@pytest.mark.one_backend
 def test_a_folder_with_a_pytorch_file_loads(reference, folder, tmp_path):
     torch.save(reference.state_dict(), tmp_path / "pytorch_model.bin")
     reference.config.save_pretrained(tmp_path)
@@ -170,6 +173,7 @@ def parts(reference, tmp_path):
     return tmp_path / "parts"
 
 
+@pytest.mark.one_backend
 def test_a_model_in_parts_loads(parts, folder):
     model = kc.from_preset(parts)
     assert_same_weights(model, kc.from_preset(folder))
