@@ -383,9 +383,9 @@ DIVIDED = {
     ],
     "jax": [
         ("atto", "litert", "any size, pixels"),
-        ("atto", "onnx", "fixed"),
+        ("atto", "onnx", "any size"),
         ("atto", "saved_model", "any batch"),
-        ("atto", "torch", "any size"),
+        ("atto", "torch", "fixed"),
         ("atto", "openvino", "fixed"),
     ],
     "torch": [
@@ -395,7 +395,7 @@ DIVIDED = {
             for options in ("fixed", "any size, pixels")
         ),
         ("atto", "saved_model", "any size"),
-        ("atto", "torch", "fixed"),
+        ("atto", "torch", "any size"),
         ("tiny", "openvino", "any size"),
         *((variant, "litert", "fixed") for variant in ("femto", "pico", "nano", "small", "base")),
     ],

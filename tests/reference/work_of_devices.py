@@ -20,6 +20,7 @@ os.environ["XLA_FLAGS"] = (
     "--xla_force_host_platform_device_count=8"
     # Machine code that is slow but made soon; what is computed and sent is settled before it.
     " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    " --xla_cpu_use_fusion_emitters=false"
 )
 
 import jax
