@@ -164,8 +164,8 @@ def _how_it_is_missing(package):
 
 
 def _fail(message, status=EXIT_STATUS):
-    name = Path(sys.argv[0]).stem
-    print(f"{name}: error: {printable(message)}", file=sys.stderr)
+    kind = "error: " if status == EXIT_STATUS else ""  # a stop that was asked for is none
+    print(f"{Path(sys.argv[0]).stem}: {kind}{printable(message)}", file=sys.stderr)
     sys.exit(status)
 
 

@@ -44,8 +44,9 @@ def is_one_column(x, kernel):
     """Whether a map is one patch wide, as the strip of visible patches is in the end.
 
     Its patches lie one after the other, so their convolution is a product as they are. It is
-    computed so because bfloat16 gave NaN on processors with AMX at the widths, and only those, for
-    which oneDNN convolved such maps. That this was the cause has not been seen on such a processor.
+    computed so because bfloat16 gave NaN on a processor with AMX at the widths, and only those, for
+    which oneDNN convolved such maps. That this was the cause is not known: with AMX's instructions
+    emulated, oneDNN's kernels gave finite values with this product, and with the convolution too.
     """
     height, width = x.shape[1:3]
     return None not in (height, width) and width // kernel.shape[0] == 1

@@ -8,9 +8,12 @@ from tests.reference.compute import compute
 from tests.reference.processes import run_python
 from tests.reference.random_weights import randomize
 
+# A run of all backends saves on each, and loads on each.
+ANOTHER = {"tensorflow": "jax", "jax": "torch", "torch": "tensorflow"}
+
 
 @pytest.mark.slow
-def test_models_saved_here_are_equal_on_the_other_backends(tmp_path, make_fcmae):
+def test_models_saved_here_are_equal_on_another_backend(tmp_path, make_fcmae):
     fcmae = make_fcmae()
     classifier = kc.ConvNeXtV2Classifier(fcmae.backbone, 5)
     randomize(classifier, np.random.default_rng(1))
@@ -33,7 +36,7 @@ def test_models_saved_here_are_equal_on_the_other_backends(tmp_path, make_fcmae)
     classifier.save(tmp_path / "classifier.keras")
     fcmae.save(tmp_path / "fcmae.keras")
 
-    for backend in {"tensorflow", "jax", "torch"} - {keras.backend.backend()}:
-        process = run_python("tests/reference/load_saved.py", tmp_path, KERAS_BACKEND=backend)
-        assert process.returncode == 0, process.stderr[-3000:]
-        assert f"equal on {backend}" in process.stdout
+    backend = ANOTHER[keras.backend.backend()]
+    process = run_python("tests/reference/load_saved.py", tmp_path, KERAS_BACKEND=backend)
+    assert process.returncode == 0, process.stderr[-3000:]
+    assert f"equal on {backend}" in process.stdout

@@ -48,6 +48,7 @@ def test_pretraining_leaves_a_model_a_log_settings_and_pictures(pretrained):
     assert picture.width > 8 * 24 * 8
 
 
+@pytest.mark.one_backend
 def test_settings_start_the_run_again_with_the_same_result(run_recipe, pretrained, tmp_path):
     first, second = pretrained.folder, tmp_path / "second"
     loss = pretrained.outcome.result["loss"]

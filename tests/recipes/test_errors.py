@@ -225,9 +225,8 @@ def test_a_model_of_colours_is_not_measured_on_a_grey_folder(run_recipe, pretrai
     assert "Give --data_dir" not in outcome.err
 
 
-@pytest.mark.parametrize(
-    "recipe", ["pretrain", pytest.param("finetune", marks=pytest.mark.one_backend)]
-)
+@pytest.mark.one_backend
+@pytest.mark.parametrize("recipe", ["pretrain", "finetune"])
 def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_saved(
     run_recipe, tiny_run, tmp_path, recipe
 ):

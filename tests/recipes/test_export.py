@@ -102,6 +102,7 @@ def test_int8_is_calibrated_by_the_training_images(run_recipe, finetuned, images
     assert open_artefact(path)(np.zeros((1, 16, 24, 3), "float32")).shape == (1, 3)
 
 
+@pytest.mark.one_backend
 def test_a_pretraining_gives_its_backbone_of_any_size(run_recipe, pretrained, tmp_path):
     path = tmp_path / "model.tflite"
     words = (f"--weights={pretrained.folder}", f"--output={path}", "--image_size=any")

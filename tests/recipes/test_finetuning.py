@@ -183,6 +183,7 @@ def test_classes_count_as_they_are_told_to(finetune, run_recipe, shared_images_d
     assert outcome.status == 2 and "NAME=NUMBER" in outcome.err
 
 
+@pytest.mark.one_backend
 def test_images_of_several_labels(finetune, tmp_path):
     draw = np.random.default_rng(0)
     rows = ["path,label,split"]

@@ -81,7 +81,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
         stopped = run_recipe(recipe, *words)
         assert stopped.status == 128 + signal.SIGTERM, stopped.err
         said = stopped.err.strip().splitlines()[-1]
-        assert said.startswith(f"{recipe}: error: stopped by SIGTERM; all of it is saved in")
+        assert said.startswith(f"{recipe}: stopped by SIGTERM; all of it is saved in")
         assert said.endswith("The same command goes on from there.")
         refused = run_recipe("evaluate", f"--weights={folder}")
         assert_one_line(refused, "evaluate", "has not finished", str(folder / "checkpoints"))

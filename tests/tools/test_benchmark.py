@@ -90,7 +90,7 @@ def test_artefacts_are_timed_in_their_own_runtimes(tmp_path):
 @pytest.mark.slow
 @pytest.mark.one_backend  # contenders are processes with backends of their own
 def test_this_library_and_a_peer_are_timed_side_by_side(tmp_path):
-    contenders = ["tensorflow-visible", "jax-dense-bfloat16", "torch-visible", "pytorch"]
+    contenders = ["tensorflow-visible", "jax-dense-bfloat16", "pytorch"]
     done = benchmark(
         f"--contenders={','.join(contenders)}",
         "--image_size=64",

@@ -10,6 +10,9 @@ import keras_convnextv2 as kc
 from tests.reference.layouts import custom_layout, random_checkpoint
 from tests.reference.random_weights import named_weights, randomize
 
+# What is loaded is computed with on each backend in test_round_trips.py.
+pytestmark = pytest.mark.one_backend
+
 DEPTHS, WIDTHS = (1, 1, 2, 1), (4, 6, 8, 12)
 
 
