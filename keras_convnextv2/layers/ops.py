@@ -43,10 +43,10 @@ def patch_convolution(x, kernel):
 def is_one_column(x, kernel):
     """Whether a map is one patch wide, as the strip of visible patches is in the end.
 
-    Its patches lie one after the other, so their convolution is a product as they are. It is
-    computed so because bfloat16 gave NaN on a processor with AMX at the widths, and only those, for
-    which oneDNN convolved such maps. That this was the cause is not known: with AMX's instructions
-    emulated, oneDNN's kernels gave finite values with this product, and with the convolution too.
+    Its patches lie one after the other, so their convolution is a product as they are. It must be
+    one: in bfloat16, on processors with AMX, oneDNN (3.12, `brg_conv_fwd:avx10_1_512_amx`) takes
+    what lies in memory behind such a map into its result, where the channels are no multiple of 32.
+    Multiplied by zeros it is nothing, unless it is no finite number.
     """
     height, width = x.shape[1:3]
     return None not in (height, width) and width // kernel.shape[0] == 1

@@ -10,7 +10,7 @@ from tests.reference.gradients import gradients_of
 
 
 # Few channels, in multiples of 8 and not: oneDNN has ways of its own for some of them. On
-# processors with AMX the first two gave NaN on the visible path, at most seeds.
+# processors with AMX the first two gave NaN on the visible path; see `layers.ops.is_one_column`.
 @pytest.mark.parametrize("widths", [(8, 16, 24, 32), (16, 32, 48, 64), (4, 6, 10, 18)])
 def test_bfloat16_is_finite_at_small_widths(widths, rng):
     backbone = kc.ConvNeXtV2Backbone(
