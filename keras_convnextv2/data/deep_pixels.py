@@ -13,6 +13,7 @@ from keras_convnextv2.data.stored_bytes import open_bytes
 # Of 16-bit colours Pillow keeps one byte of each sample, and its unpacker says which.
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _COLOURS = ("RGB", "RGBA", "RGBX")
+_MOST_SAMPLES_OF_PILLOW = 6  # of a pixel; of a file with more it logs an error
 
 
 def read_values(path, fields, max_megapixels=MAX_MEGAPIXELS):
@@ -49,6 +50,8 @@ def _by_pillow(path, fields):
     if fields.kind == "png" and fields.samples == 2:  # each is two bytes of RGBA
         pairs = _decoded(path, fields, lambda rawmode: "RGBA").astype("uint16")
         return pairs[..., :1] * 256 + pairs[..., 1:2]
+    if fields.samples > _MOST_SAMPLES_OF_PILLOW:
+        return None
     try:
         with open_image(path, (fields.kind.upper(),)) as image:
             mode, tiles = image.mode, list(image.tile)

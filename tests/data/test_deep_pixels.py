@@ -80,10 +80,11 @@ def test_16_bit_colours_of_a_tiff_keep_both_bytes(values_of, order, compressed, 
 @pytest.mark.parametrize("planar", [False, True])
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
-def test_tiff_of_13_bands_keeps_them_all(values_of, dtype, compressed, planar):
+def test_tiff_of_13_bands_keeps_them_all(values_of, dtype, compressed, planar, caplog):
     values = random_values(dtype, (*SIZE, 13))
     read = values_of(write_tiff, values, compressed=compressed, planar=planar)
     np.testing.assert_array_equal(read, values)
+    assert not caplog.records  # nobody is told of an error
 
 
 def test_tiff_compressed_by_lzw_is_read(tmp_path):

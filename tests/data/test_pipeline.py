@@ -94,13 +94,14 @@ def test_epoch_follows_from_seed_and_epoch_only(source, workers):
         assert_same_epoch(backwards[::-1], epochs[epoch])
 
 
-def test_each_epoch_has_an_order_of_its_own(source):
-    batches = make_batches(source, shuffle=True)
+@pytest.mark.parametrize("sampling", [None, "balanced"])
+def test_each_epoch_has_an_order_of_its_own(source, sampling):
+    batches = make_batches(source, shuffle=True, sampling=sampling)
     orders = set()
     for _ in range(4):
         orders.add(tuple(np.concatenate([images[:, 0, 0, 0] for images, _ in batches])))
         batches.on_epoch_end()
-    assert len(orders) == 4  # of 11! = 4e7
+    assert len(orders) == 4  # of 11! = 4e7, of millions if balanced
 
 
 def test_other_seed_gives_another_order(source):

@@ -3,6 +3,11 @@ import numpy as np
 import pytest
 
 import keras_convnextv2 as kc
+from keras_convnextv2.latent_prediction.loss import (
+    deviation_over_images,
+    hidden_cell_loss,
+    on_unit_sphere,
+)
 from keras_convnextv2.training.optimizers import adamw
 from tests.reference.compute import compute
 from tests.reference.gradients import gradients_of
@@ -74,6 +79,42 @@ def test_the_teacher_is_never_trained(make_latent):
     teachers = {id(weight) for weight in latent.teacher.weights}
     assert not teachers & {id(weight) for weight in latent.trainable_weights}
     assert latent.backbone.trainable and latent.predictor.trainable
+
+
+@pytest.mark.one_backend
+def test_stochastic_depth_drops_in_the_student_s_training_alone(make_latent, images):
+    latent = make_latent()
+    randomize(latent, np.random.default_rng(2))
+
+    def predictions():
+        hidden = latent.draw_hidden(6)
+        step, _ = latent.loss_and_outputs((images,))
+        outside, inside = (latent(images, hidden, training=t) for t in (False, True))
+        loss = hidden_cell_loss(outside["prediction"], outside["target"], hidden)
+        return outside, inside, {"step": step, "loss": loss}
+
+    outside, inside, losses = compute(predictions)
+    assert np.abs(inside["prediction"] - outside["prediction"]).max() > 1e-2
+    np.testing.assert_array_equal(inside["target"], outside["target"])  # of the teacher
+    assert abs(losses["step"] / losses["loss"] - 1) > 1e-3
+
+
+@pytest.mark.one_backend
+def test_what_is_reported_is_the_mean_over_images_not_over_batches(make_latent, images):
+    latent = make_latent()
+    latent.compile(optimizer=keras.optimizers.SGD(0.0))
+    data = np.concatenate([images[:5], 3 * images[5:]])
+    logs = latent.evaluate(data, batch_size=4, verbose=0, return_dict=True)
+    trained = latent.fit(data, batch_size=4, shuffle=False, verbose=0).history
+    teacher = compute(lambda: latent.teacher.encode(data)[-1])
+    parts = [on_unit_sphere(teacher[part]) for part in (slice(4), slice(4, 6))]
+    first, second = (float(deviation_over_images(part)) for part in parts)
+    assert abs(first / second - 1) > 0.1
+    expected = pytest.approx((4 * first + 2 * second) / 6, rel=1e-4)  # float32
+    assert logs["teacher_deviation"] == expected
+    assert trained["teacher_deviation"] == [expected]
+    whole = latent.evaluate(data, batch_size=6, verbose=0, return_dict=True)
+    assert logs["loss"] == pytest.approx(whole["loss"], rel=1e-5)
 
 
 def test_evaluate_repeats_whatever_the_batch_size_and_takes_masks(make_latent, images):
