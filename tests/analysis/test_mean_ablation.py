@@ -112,6 +112,7 @@ def test_n_frozen_recomputed_and_fixed_are_the_rest_of_the_model_by_hand(model, 
         assert all(np.abs(one - other).max() > 2e-3 for other in logits[place + 1 :])
 
 
+@pytest.mark.one_backend
 def test_channels_of_a_block_s_output(model, images):
     ablation = MeanAblation(model, [BLOCK], [(images,)], where="output")
     assert ablation.num_channels == {BLOCK: 8}

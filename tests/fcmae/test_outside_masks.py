@@ -21,7 +21,16 @@ def pair(make_fcmae):
     return visible, dense
 
 
-@pytest.mark.parametrize("hidden", [EVEN, FEWER, np.zeros_like(EVEN)])
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        FEWER,
+        *(
+            pytest.param(each, marks=pytest.mark.one_backend)
+            for each in (EVEN, np.zeros_like(EVEN))
+        ),
+    ],
+)
 def test_known_masks_of_any_equal_number_give_what_the_dense_path_gives(pair, hidden):
     visible, dense = pair
     for one, other in zip(

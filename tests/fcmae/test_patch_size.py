@@ -22,6 +22,7 @@ def make(path="visible", patch_size=16, image_shape=(32, 48, 3), **options):
     return fcmae
 
 
+@pytest.mark.one_backend
 def test_shapes_and_numbers_are_those_of_the_patches(rng):
     fcmae = make()
     assert (fcmae.patch_size, fcmae.grid, fcmae.num_patches) == (16, (2, 3), 6)

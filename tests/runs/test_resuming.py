@@ -110,6 +110,7 @@ def test_it_goes_on_from_every_step_as_if_it_had_not_stopped(tmp_path, source, m
         }
 
 
+@pytest.mark.one_backend
 def test_callbacks_see_one_training(tmp_path, source):
     model, seen = make_classifier(), []
 
@@ -159,6 +160,7 @@ def test_a_loaded_checkpoint_is_the_model(tmp_path, source):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
+@pytest.mark.one_backend
 def test_averages_of_keras_own_optimizers_are_given_at_the_end_alone(tmp_path, source):
     model = make_classifier()
     optimizer = keras.optimizers.AdamW(1e-2, use_ema=True, ema_momentum=0.5)
