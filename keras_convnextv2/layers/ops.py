@@ -45,8 +45,8 @@ def is_one_column(x, kernel):
 
     Its patches lie one after the other, so their convolution is a product as they are. It must be
     one: in bfloat16, on processors with AMX, oneDNN (3.12, `brg_conv_fwd:avx10_1_512_amx`) takes
-    what lies in memory behind such a map into its result, where the channels are no multiple of 32.
-    Multiplied by zeros it is nothing, unless it is no finite number.
+    what lies in memory behind such a map into its result, where the channels are more than 16 and
+    no multiple of 32. Multiplied by zeros it is nothing, unless the product is no finite number.
     """
     height, width = x.shape[1:3]
     return None not in (height, width) and width // kernel.shape[0] == 1
