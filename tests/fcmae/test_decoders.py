@@ -50,7 +50,8 @@ def spread(hidden, side):
 
 @pytest.mark.parametrize("name", ["unet", "hierarchical", *LAST_STAGE_ALONE])
 def test_visible_patches_give_what_the_maps_give(name, rng):
-    decoder = make_decoder(name, rng)
+    # Narrower, a UNet ends in norms over two channels, which enlarge rounding by thousands.
+    decoder = make_decoder(name, rng, width=32)
     maps = [keras.Variable(rng.normal(size=shape).astype("float32")) for shape in SHAPES]
     side = SIDES.get(name, TOTAL_STRIDE)
     shape = (3, 16 // side, 24 // side, side * side * 3)
