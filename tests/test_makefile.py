@@ -29,9 +29,11 @@ def make(tmp_path):
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         source = ROOT / name
-        copy = shutil.copytree if source.is_dir() else shutil.copyfile
-        copy(source, target)
-    (tmp_path / "recipes/web/node_modules").mkdir(exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("node_modules"))
+        else:
+            shutil.copyfile(source, target)
+    (tmp_path / "recipes/web/node_modules").mkdir()
     python = tmp_path / ".venv-test/bin/python"
     python.parent.mkdir(parents=True)
     python.write_text(PYTHON)
