@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_convnextv2.training import distribution
 from tests.reference import many_devices
 from tests.reference.processes import run_python
 from tests.reference.processes_of_a_training import start
@@ -49,6 +50,8 @@ def run(images, way, output):
 def test_two_devices_get_the_numbers_of_one(images, tmp_path):
     keras.utils.set_random_seed(0)
     expected = many_devices.run(images, KINDS)
+    assert distribution.devices().count == 1
+    assert distribution.gathered_rows(np.full((2, 3), 1 / 3)).shape == (2, 3)
     assert expected["visible/loss"] > 0.5 and expected["classifier/gradient_norm"] > 0.1
     for way in WAYS:
         found = run(images, way, tmp_path / f"{way}.npz")

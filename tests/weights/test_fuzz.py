@@ -1,4 +1,4 @@
-"""Thousands of damaged files of each kind: each is loaded or refused, and nothing else happens."""
+"""Hundreds of damaged files of each kind: each is loaded or refused, and nothing else happens."""
 
 import json
 import os
