@@ -1,6 +1,7 @@
 """What the tests of all rooms share."""
 
 import dataclasses
+import gc
 import io
 import json
 import os
@@ -57,8 +58,14 @@ def compiles_as_users_do():
 
 @pytest.fixture(scope="module", autouse=True)
 def clear_session():
+    """After a file's tests. What is left then stays to the end, most of it traced programs.
+
+    So Python's collector does not look at it again: two million objects take seconds each time.
+    """
     yield
     keras.utils.clear_session(free_memory=False)
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,10 @@ from tests.reference.processes_of_a_training import start
 
 PROGRAM = "tests.reference.many_devices"
 KINDS = ["visible", "classifier"]
-# In torch two devices are two processes.
-WAYS = ("processes",) if keras.backend.backend() == "torch" else ("2", "processes")
+# In torch two devices are two processes. On JAX and TensorFlow a process has its share as a device
+# has, and compiles for itself: there one kind shows it.
+ON_TORCH = keras.backend.backend() == "torch"
+WAYS = {"processes": KINDS} if ON_TORCH else {"2": KINDS, "processes": ["visible"]}
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +34,8 @@ def images(tmp_path_factory):
     return folder
 
 
-def run(images, way, output):
-    words = [PROGRAM, str(images), str(output), ",".join(KINDS), way]
+def run(images, kinds, way, output):
+    words = [PROGRAM, str(images), str(output), ",".join(kinds), way]
     if way != "processes":
         of_tests = os.environ.get("XLA_FLAGS", "")
         flags = f"{of_tests} --xla_force_host_platform_device_count={way}"
@@ -53,11 +55,11 @@ def test_two_devices_get_the_numbers_of_one(images, tmp_path):
     assert distribution.devices().count == 1
     assert distribution.gathered_rows(np.full((2, 3), 1 / 3)).shape == (2, 3)
     assert expected["visible/loss"] > 0.5 and expected["classifier/gradient_norm"] > 0.1
-    for way in WAYS:
-        found = run(images, way, tmp_path / f"{way}.npz")
+    for way, kinds in WAYS.items():
+        found = run(images, kinds, way, tmp_path / f"{way}.npz")
         assert found.pop("devices") == 2
         processes = [0, 0, 1, 1, 1] if way == "processes" else [0, 0]
         np.testing.assert_array_equal(found.pop("rows"), np.add.outer(processes, [1 / 3] * 3))
-        assert found.keys() == expected.keys()
-        for name, value in expected.items():
-            np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+        assert found.keys() == {name for name in expected if name.startswith(tuple(kinds))}
+        for name, value in found.items():
+            np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-5, err_msg=name)

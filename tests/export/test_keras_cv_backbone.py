@@ -88,6 +88,7 @@ def test_deeplab_trains_the_backbone_itself(rng, tmp_path):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(weight), old)
 
 
+@pytest.mark.one_backend
 def test_retina_net_trains_the_backbone_itself(rng):
     backbone = make_backbone()
     model = keras_cv.models.RetinaNet(

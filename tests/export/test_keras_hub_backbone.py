@@ -93,6 +93,7 @@ def test_a_task_saved_and_loaded(tmp_path):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(weight), old)
 
 
+@pytest.mark.one_backend
 def test_detection_trains_the_backbone_itself(rng):
     backbone = make_backbone()
     model = keras_hub.models.RetinaNetObjectDetector(

@@ -175,6 +175,7 @@ def test_evaluate_measures_a_pretraining_under_fixed_masks(run_recipe, pretraine
     assert np.isfinite(losses[0])
 
 
+@pytest.mark.one_backend
 def test_half_precision_is_a_flag(run_recipe, tiny_run, tmp_path):
     folder = tmp_path / "run"
     words = (*tiny_run, f"--output_dir={folder}", "--precision=bfloat16", "--epochs=1", "--json")

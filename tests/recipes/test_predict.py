@@ -272,6 +272,7 @@ def test_a_backbone_shows_its_features_and_writes_them(
     assert "  features 2 x 3 x 12, norm " in text.out
 
 
+@pytest.mark.one_backend
 def test_the_checkpoint_of_a_pretraining_gives_its_backbones_features(
     run_recipe, pretrained, photographs, tmp_path
 ):
@@ -295,6 +296,7 @@ def test_the_checkpoint_of_a_pretraining_gives_its_backbones_features(
     assert abs(norms[2] / of_run["norm"] - 1) > 1e-4
 
 
+@pytest.mark.one_backend
 def test_a_grey_model_that_says_nothing_is_given_grey_and_what_the_flags_say(
     run_recipe, make_model, photographs, tmp_path
 ):
@@ -316,6 +318,7 @@ def test_a_grey_model_that_says_nothing_is_given_grey_and_what_the_flags_say(
     assert_predicted(outcome, paths, expected)
 
 
+@pytest.mark.one_backend
 def test_probabilities_of_the_models_own_are_not_changed(
     run_recipe, make_model, photographs, tmp_path
 ):

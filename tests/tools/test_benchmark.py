@@ -74,7 +74,7 @@ def test_a_contender_keeps_all_fast_paths_but_those_it_is_without(monkeypatch):
 def test_artefacts_are_timed_in_their_own_runtimes(tmp_path):
     done = benchmark(
         "--task=inference",
-        "--contenders=litert-int8,onnx",
+        "--contenders=litert-int8",
         "--image_size=32",
         "--batch_size=1",
         "--repetitions=1",
@@ -83,14 +83,14 @@ def test_artefacts_are_timed_in_their_own_runtimes(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "report.json").read_text())["rows"]
-    assert [row["contender"] for row in rows] == ["litert-int8", "onnx"]
+    assert [row["contender"] for row in rows] == ["litert-int8"]
     assert all(row["milliseconds"] > 0 for row in rows)
 
 
 @pytest.mark.slow
 @pytest.mark.one_backend  # contenders are processes with backends of their own
 def test_this_library_and_a_peer_are_timed_side_by_side(tmp_path):
-    contenders = ["tensorflow-visible", "jax-dense-bfloat16", "pytorch"]
+    contenders = ["jax-dense-bfloat16", "pytorch"]
     done = benchmark(
         f"--contenders={','.join(contenders)}",
         "--image_size=64",
@@ -114,19 +114,16 @@ def test_this_library_and_a_peer_are_timed_side_by_side(tmp_path):
 
 @pytest.mark.one_backend
 def test_depthwise_convolutions_are_timed_alone(tmp_path):
-    contenders = ["torch-plain", "jax"]
     words = ("--image_size=32", "--batch_size=2", "--repetitions=1", "--steps=1")
     output = tmp_path / "report.json"
     done = benchmark(
-        "--task=depthwise_gradient",
-        f"--contenders={','.join(contenders)}",
-        *words,
+        *("--task=depthwise_gradient", "--contenders=torch-plain", *words),
         f"--output={output}",
     )
     assert done.returncode == 0, done.stderr
     rows = json.loads(output.read_text())["rows"]
-    assert [row["contender"] for row in rows] == contenders
-    assert all(0 < row["fraction_of_matmul_peak"] < 1 for row in rows)
+    assert [row["contender"] for row in rows] == ["torch-plain"]
+    assert 0 < rows[0]["fraction_of_matmul_peak"] < 1
 
 
 @pytest.mark.parametrize("task", ["depthwise", "depthwise_gradient"])

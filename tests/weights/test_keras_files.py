@@ -124,6 +124,7 @@ def test_a_weights_file_that_does_not_tell_its_depths_is_refused_with_the_way_ou
 
 
 @pytest.mark.slow
+@pytest.mark.one_backend
 def test_a_model_that_was_trained_comes_back_without_its_optimizer(tmp_path, make_fcmae):
     fcmae = make_model(make_fcmae, "fcmae", 0, drop_path_rate=0.1)
     fcmae.compile(optimizer=keras.optimizers.AdamW(0.01))
