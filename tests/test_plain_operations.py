@@ -14,8 +14,6 @@ from tests.conftest import FAST_PATHS
 
 ROOT = Path(__file__).parents[1]
 TESTS = [
-    "tests/layers/test_block.py",
-    "tests/layers/test_global_response_normalization.py",
     "tests/fcmae/test_golden.py",
     "tests/fcmae/test_visible_path.py::test_loss_and_every_gradient_are_equal[image_shape0-0.6-1]",
 ]

@@ -18,7 +18,7 @@ def batches(rng):
     return [(images[start : start + 3], labels[start : start + 3]) for start in (0, 3, 6)]
 
 
-@pytest.mark.parametrize("flips", [False, True])
+@pytest.mark.parametrize("flips", [pytest.param(False, marks=pytest.mark.one_backend), True])
 def test_probabilities_are_those_of_the_model_and_with_flips_the_mean_of_both_views(
     flips, batches, rng
 ):

@@ -66,6 +66,7 @@ def test_a_quantized_model_is_close_small_and_survives_saving(
     np.testing.assert_array_equal(outputs(loaded, images), found)
 
 
+@pytest.mark.one_backend
 def test_layers_can_be_left_out(make_classifier, rng, tmp_path):
     images = rng.standard_normal((2, 64, 96, 3)).astype("float32")
     model = make_classifier()

@@ -38,6 +38,7 @@ def finetune(run_recipe, shared_images_dir, tmp_path):
     return run
 
 
+@pytest.mark.one_backend
 def test_everything_at_once_and_the_best_epoch_is_kept(finetune, monkeypatch):
     fitted = []  # 6 images say too little: of them the fit would give 1
     monkeypatch.setattr(analysis, "fit_temperature", lambda *pair: fitted.append(pair) or 2.5)

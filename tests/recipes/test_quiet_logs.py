@@ -161,15 +161,17 @@ def test_a_picture_that_cannot_be_read_gives_its_line_and_nothing_else(photograp
     assert errors == done.stderr.splitlines()[-1:] and str(broken) in errors[0]
 
 
-def test_after_a_loss_that_is_not_finite_nobody_complains_of_the_end(photographs):
-    words = ("--learning_rate=1e30", "--warmup_epochs=0", "--epochs=40", "--backend_logs")
-    done = run("pretrain", photographs, *words)
-    assert done.returncode == 2
-    assert "GeneratorDataset" not in done.stderr
-    assert "cannot schedule new futures" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("pretrain: error: The loss is ")
-    if keras.backend.backend() == "tensorflow":
-        assert others(done.stderr, "pretrain"), "--backend_logs showed nothing"
+if keras.backend.backend() != "jax":  # TensorFlow and PyTorch once did
+
+    def test_after_a_loss_that_is_not_finite_nobody_complains_of_the_end(photographs):
+        words = ("--learning_rate=1e30", "--warmup_epochs=0", "--epochs=40", "--backend_logs")
+        done = run("pretrain", photographs, *words)
+        assert done.returncode == 2
+        assert "GeneratorDataset" not in done.stderr
+        assert "cannot schedule new futures" not in done.stderr
+        assert done.stderr.splitlines()[-1].startswith("pretrain: error: The loss is ")
+        if keras.backend.backend() == "tensorflow":
+            assert others(done.stderr, "pretrain"), "--backend_logs showed nothing"
 
 
 if keras.backend.backend() == "jax":

@@ -27,11 +27,26 @@ def no_hang():
     faulthandler.cancel_dump_traceback_later()
 
 
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    """What a training ends with that nothing disturbs."""
-    folder = tmp_path_factory.mktemp("straight")
-    return values_of(fit(make_batches(write_pictures(folder / "pictures")), folder / "run"))
+@pytest.fixture
+def stop(tmp_path, no_hang):
+    """Trains until a transform raises `error`; gives the batches, whose transform is whole again,
+    and what `fit` raised."""
+
+    def stop(error):
+        fails = threading.Event()
+
+        def fail(image, rng):
+            if fails.is_set():
+                raise error
+            return image
+
+        batches = make_batches(write_pictures(tmp_path / "pictures"), transforms=[fail])
+        with pytest.raises(Exception) as caught:
+            fit(batches, tmp_path / "run", AtStep(2, fails.set))
+        fails.clear()
+        return batches, caught.value
+
+    return stop
 
 
 @pytest.mark.parametrize(
@@ -41,22 +56,17 @@ def straight(tmp_path_factory):
         Broken,
     ],
 )
-def test_a_thread_that_fails_ends_the_training_with_its_error(tmp_path, no_hang, straight, kind):
-    pictures = write_pictures(tmp_path / "pictures")
-    error, fails = kind("a word of its own"), threading.Event()
-
-    def fail(image, rng):
-        if fails.is_set():
-            raise error
-        return image
-
-    batches = make_batches(pictures, transforms=[fail])
-    with pytest.raises(Exception) as caught:
-        fit(batches, tmp_path / "run", AtStep(2, fails.set))
-    assert batches.error is error and "a word of its own" in str(caught.value)
+def test_a_thread_that_fails_ends_the_training_with_its_error(tmp_path, stop, kind):
+    error = kind("a word of its own")
+    batches, raised = stop(error)
+    assert batches.error is error and "a word of its own" in str(raised)
     assert kc.runs.newest_checkpoint(tmp_path / "run").name >= "step-00000002"
-    fails.clear()
-    # The folder is free again, and what was saved is gone on from.
-    found = values_of(fit(make_batches(pictures, transforms=[fail]), tmp_path / "run"))
-    for value, other in zip(found, straight, strict=True):
+
+
+@pytest.mark.one_backend
+def test_the_folder_is_free_again_and_what_was_saved_is_gone_on_from(tmp_path, stop):
+    batches, _ = stop(Broken())
+    found = values_of(fit(batches, tmp_path / "run"))
+    undisturbed = make_batches(tmp_path / "pictures")
+    for value, other in zip(found, values_of(fit(undisturbed, tmp_path / "other")), strict=True):
         np.testing.assert_array_equal(value, other)

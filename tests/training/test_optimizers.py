@@ -231,6 +231,7 @@ def test_compiled_steps_that_accumulate_are_those_of_keras_adamw(rng):
     assert np.abs(expected.numpy() - start).max() > 0.1
 
 
+@pytest.mark.one_backend
 def test_fcmae_trains_with_accumulated_gradients(make_fcmae, rng):
     """Two batches of two, accumulated, are one of four."""
     images = rng.normal(size=(4, 16, 24, 3)).astype("float32")

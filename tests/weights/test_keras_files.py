@@ -75,7 +75,11 @@ def test_an_archive_whose_end_tells_of_other_disks_is_damaged(tmp_path, make_fcm
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [("backbone", name) for name in OPTIONS] + [("classifier", "plain"), ("fcmae", "bfloat16")],
+    [
+        *(pytest.param("backbone", name, marks=pytest.mark.one_backend) for name in OPTIONS),
+        ("classifier", "plain"),
+        ("fcmae", "bfloat16"),
+    ],
 )
 def test_what_is_saved_comes_back(kind, options, tmp_path, make_fcmae):
     model = make_model(make_fcmae, kind, 0, **OPTIONS[options])
