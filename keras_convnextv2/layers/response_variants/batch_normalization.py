@@ -65,28 +65,29 @@ class MaskedBatchNormalization(RegionLayer):
                     "share one. Choose another response, train on one device, or on JAX, where "
                     "the statistics are of all."
                 )
-            mean, variance = self._statistics(wide_x, region_of(region, None))
+            centred, variance = self._centred(wide_x, region_of(region, None))
         else:
-            mean, variance = self._float32(self.moving_mean), self._float32(self.moving_variance)
+            centred = wide_x - self._float32(self.moving_mean)
+            variance = self._float32(self.moving_variance)
         factor = self._float32(self.gamma) * ops.rsqrt(variance + self.epsilon)
-        y = (wide_x - mean) * factor + self._float32(self.beta)
-        return ops.cast(y, x.dtype)
+        return ops.cast(centred * factor + self._float32(self.beta), x.dtype)
 
-    def _statistics(self, x, region):
-        """Mean and variance over the visible positions of the batch, each (C,), which are counted
-        into the moving averages."""
+    def _centred(self, x, region):
+        """`x` without its mean, and the variance (C,), both over the visible positions of the
+        batch, which are counted into the moving averages."""
         ops = keras.ops
         visible = region.clean(ops.ones_like(x[..., :1]))  # (B, H, W, 1)
         num_visible = ops.sum(visible)
         divisor = ops.maximum(num_visible, 1.0)
         mean = ops.sum(region.clean(x), axis=(0, 1, 2)) / divisor
-        squares = ops.square(region.clean(x - mean))
+        centred = x - mean
+        squares = ops.square(region.clean(centred))
         variance = ops.sum(squares, axis=(0, 1, 2)) / divisor
         share = ops.where(num_visible > 0, 1.0 - self.momentum, 0.0)
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             now = self._float32(moving)
             moving.assign(now + share * (ops.stop_gradient(value) - now))
-        return mean, variance
+        return centred, variance
 
     def _float32(self, weight):
         return keras.ops.cast(keras.ops.convert_to_tensor(weight), "float32")
