@@ -29,7 +29,7 @@ def make_pair(image_shape, mask_ratio, stem_stride):
     ("image_shape", "mask_ratio", "stem_stride"),
     [
         ((16, 24, 3), 0.6, 1),
-        pytest.param((40, 16, 1), 0.35, 1, marks=pytest.mark.one_backend),
+        pytest.param((40, 16, 1), 0.35, 1, marks=[pytest.mark.slow, pytest.mark.one_backend]),
         pytest.param((16, 48, 4), 0.6, 2, marks=pytest.mark.slow),
     ],
 )

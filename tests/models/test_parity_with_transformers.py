@@ -16,7 +16,9 @@ def transfer(reference, classifier):
     assert not weights
 
 
-@pytest.mark.parametrize("name", ["atto", pytest.param("tiny", marks=pytest.mark.one_backend)])
+@pytest.mark.parametrize(
+    "name", ["atto", pytest.param("tiny", marks=[pytest.mark.slow, pytest.mark.one_backend])]
+)
 def test_logits_and_stage_outputs_equal_the_reference(name):
     images = np.random.default_rng(0).normal(size=(2, 96, 64, 3)).astype("float32")
     reference = make_reference(kc.VARIANTS[name], num_classes=17)

@@ -149,7 +149,6 @@ def test_pictures_stand_side_by_side(tmp_path, rng):
     np.testing.assert_array_equal(pixels, np.concatenate(images, axis=1))
 
 
-@pytest.mark.one_backend
 def test_a_pretraining_tells_each_step_s_loss_and_rate(make_fcmae, tmp_path, rng):
     """On JAX the weights of a step are outside the model until somebody asks for them."""
     images = rng.normal(size=(20, 16, 24, 3)).astype("float32")
