@@ -121,7 +121,7 @@ def _training(source):
     def run(num_steps=3):
         started = time.monotonic()
         for _ in range(num_steps):
-            float(model.train_on_batch(batch, labels))
+            float(model.train_on_batch(batch, labels, return_dict=True)["loss"])
         return num_steps * FLAGS.batch_size / (time.monotonic() - started)
 
     return run
