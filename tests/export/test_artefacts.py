@@ -20,7 +20,8 @@ PATHS = {
     "saved_model": "model",
     "torch": "model.pt2",
 }
-# What takes no framework's start-up is tried in every way; the rest in one each.
+# What takes no framework's start-up is tried in every way; the rest in one or two each here, and
+# once in tests/recipes/test_predict.py.
 OPTIONS = {
     "fixed": {"batch_size": 2, "image_size": (64, 96)},
     "any batch": {"image_size": (64, 96)},
@@ -66,7 +67,7 @@ def assert_described(metadata, options):
     ("format", "options"),
     [(format, name) for format in QUICK for name in OPTIONS]
     + [("openvino", "any size, pixels"), ("saved_model", "any size, pixels")]
-    + [("torch", "any size")],
+    + [("saved_model", "fixed"), ("torch", "any size")],
 )
 def test_an_artefact_computes_what_the_model_computes(
     format, options, make_model, pixels, outputs_of, tmp_path
@@ -371,9 +372,8 @@ def test_a_damaged_artefact_is_named_with_what_to_do(name, package, tmp_path):
         open_artefact(tmp_path / name)
 
 
-# What an artefact holds depends on the backend by the weights taken from it alone. The formats of
-# TensorFlow and PyTorch are written by processes of their own, in whose test above each operation
-# stands: a larger model has more of the same.
+# What an artefact holds depends on the backend by the weights taken from it alone. SavedModel and
+# .pt2 are written by processes of their own: the small models above stand for them.
 DIVIDED = {
     "tensorflow": [("atto", "litert", "fixed"), ("atto", "openvino", "any size")],
     "jax": [("atto", "litert", "any size, pixels"), ("atto", "onnx", "any size")],

@@ -33,11 +33,11 @@ def test_bfloat16_is_finite_at_small_widths(widths, rng):
         assert np.isfinite(gradient).all(), variable.path
 
 
-def test_bfloat16_gives_nearly_the_same_loss_on_both_paths(rng):
-    fcmae, images, hidden = make(WIDTHS[-1], rng)
+@pytest.mark.parametrize("widths", WIDTHS)
+def test_bfloat16_gives_nearly_the_same_loss_on_both_paths(widths, rng):
+    fcmae, images, hidden = make(widths, rng)
     dense = kc.FCMAE(fcmae.backbone, decoder_width=32, encoder_path="dense")
     dense.decoder.set_weights(fcmae.decoder.get_weights())
     visible, expected = (compute(model.loss_on, images, hidden) for model in (fcmae, dense))
-    np.testing.assert_allclose(
-        visible, expected, rtol=1e-2
-    )  # roundings to 8 bits, in another order
+    # Roundings to 8 bits, in another order.
+    np.testing.assert_allclose(visible, expected, rtol=1e-2)
