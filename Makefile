@@ -107,7 +107,7 @@ $(WEB_RUNTIMES): recipes/web/package.json recipes/web/package-lock.json | $(TEST
 	@touch $@
 
 wheel-check: $(TEST_VENV)/made  ## Build the wheel and try it with each backend alone
-	$(TEST_PYTHON) -m tools.check_wheel --pip_args="$(PIP_ARGS)"
+	$(TEST_PYTHON) -m tools.check_wheel
 
 # Material for MkDocs says at each build what will follow it.
 docs: $(TEST_VENV)/made  ## The documentation as a site in build/docs; every link is checked

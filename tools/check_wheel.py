@@ -1,26 +1,28 @@
 """Builds the wheel and tries it with each backend alone.
 
-For every backend a clean environment is made, used and deleted again, all at one time. A package
-that works in the developers' environment, where all three backends are installed, may still ask
-for one that its user does not have.
+For every backend a clean environment is made, all at one time, of links to what is installed here:
+of what the wheel and the backend ask for, and nothing else. A package that works in the developers'
+environment, where all three backends are installed, may still ask for one that its user does not
+have.
 
     python -m tools.check_wheel
     python -m tools.check_wheel --backends=jax
 """
 
 import concurrent.futures
+import importlib.metadata
 import os
 import pathlib
-import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-import venv
 import zipfile
 
 from absl import app, flags
+
+from tools import linked_environment
 
 BACKENDS = ("tensorflow", "jax", "torch")
 PACKAGE = "keras_convnextv2"
@@ -40,7 +42,6 @@ FLAGS = flags.FLAGS
 flags.DEFINE_multi_enum(
     "backends", list(BACKENDS), BACKENDS, "Backends to try; may be given more than once."
 )
-flags.DEFINE_string("pip_args", "", "Further arguments for pip install.")
 
 # Runs in the clean environment, which holds Keras, one backend and the wheel.
 PROBE = """
@@ -173,25 +174,32 @@ def files_of_package(repository: pathlib.Path) -> set[str]:
 def check_backend(backend: str, wheel: pathlib.Path, folder: pathlib.Path) -> None:
     """Installs the wheel with one backend in a clean environment and runs the probe in it."""
     started = time.monotonic()
-    requirements = REPOSITORY / "requirements"
     environment_folder = folder / backend
-    # This environment's pip installs into the new one. Compiling all of a backend would take longer
-    # than the one import does without.
-    venv.create(environment_folder, with_pip=False, symlinks=True)
-    python = environment_folder / "bin" / "python"
+    asked_for = [*_lines(REPOSITORY / "requirements" / f"{backend}.txt"), *_asked_for_by(wheel)]
+    python = linked_environment.make(environment_folder, asked_for)
+    # This environment's pip installs into the new one.
     pip = [sys.executable, "-m", "pip", "--python", str(python)]
-    constraints = ["-c", str(requirements / "constraints.txt")]
-    pip += ["install", "--quiet", "--no-compile", *constraints, *shlex.split(FLAGS.pip_args)]
-    run([*pip, "-r", str(requirements / f"{backend}.txt")])
-    run([*pip, str(wheel)])
+    run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)])
+    run([*pip, "check"])
 
     # A settings file in the user's Keras folder could name another precision or data format.
     environment = {**os.environ, "KERAS_BACKEND": backend, "KERAS_HOME": str(folder / "keras")}
     # Isolated, and elsewhere: the package has to come from the wheel.
     run([str(python), "-I", "-c", PROBE], environment, cwd=folder)
     run([str(environment_folder / "bin" / "keras-convnextv2"), "--help"], environment, cwd=folder)
-    shutil.rmtree(environment_folder)
     print(f"{backend} alone: works, {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _lines(path):
+    """The requirements of a file, without comments and options."""
+    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    return [line for line in lines if line and not line.startswith("-")]
+
+
+def _asked_for_by(wheel):
+    """What a wheel requires of its users."""
+    (metadata,) = importlib.metadata.distributions(path=[str(wheel)])
+    return metadata.requires
 
 
 def main(argv: list[str]) -> None:
