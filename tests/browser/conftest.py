@@ -1,6 +1,6 @@
 """What the tests of both pages share: Chromium, photographs, a classifier that has learned them.
 
-Each program runs as a user runs it, in a process of its own.
+A program that serves a page runs as a user runs it, in a process of its own.
 """
 
 import json
@@ -87,18 +87,9 @@ def open_page(browser):
 
 
 @pytest.fixture(scope="session")
-def run_recipe():
-    """Runs `python -m recipes.NAME FLAGS...` to its end."""
-
-    def run(name, *words):
-        return subprocess.run(
-            [sys.executable, "-m", f"recipes.{name}", *map(str, words)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
-
-    return run
+def run_recipe(run_program):
+    """Runs `python -m recipes.NAME FLAGS...` to its end, in this process."""
+    return lambda name, *words: run_program(f"recipes.{name}", *words)
 
 
 @pytest.fixture(scope="session")
@@ -169,8 +160,8 @@ def classifier(run_recipe, photographs):
         "--max_shift=0",
         "--json",
     )
-    assert done.returncode == 0, done.stderr
-    accuracy = json.loads(done.stdout.splitlines()[-1])["test_accuracy"]
+    assert done.status == 0, done.err
+    accuracy = done.result["test_accuracy"]
     assert accuracy > 0.85, "a model that has learned nothing would show nothing"
     return folder
 
@@ -184,7 +175,7 @@ def export(run_recipe, classifier, photographs):
         if not path.exists():
             words = (f"--weights={classifier}", f"--output={path}", f"--data_dir={photographs}")
             done = run_recipe("export", *words, *EXPORTS[name])
-            assert done.returncode == 0, done.stderr
+            assert done.status == 0, done.err
         return path
 
     return make
@@ -196,8 +187,8 @@ def predicted(run_recipe, classifier, photographs):
     done = run_recipe(
         "predict", f"--model={classifier}", f"--images={photographs / 'test'}", "--json"
     )
-    assert done.returncode == 0, done.stderr
-    lines = map(json.loads, done.stdout.splitlines())
+    assert done.status == 0, done.err
+    lines = map(json.loads, done.out.splitlines())
     return {
         Path(line["file"]): {entry["class"]: entry["probability"] for entry in line["classes"]}
         for line in lines

@@ -30,9 +30,9 @@ def test_any_server_of_static_files_will_do(
 ):
     words = (f"--model={export(name)}", f"--output_dir={tmp_path / 'site'}")
     done = run_recipe("classify_in_browser", *words)
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.err
     again = run_recipe("classify_in_browser", *words)  # an earlier site is replaced
-    assert again.returncode == 0, again.stderr
+    assert again.status == 0, again.err
     handler = functools.partial(
         http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "site")
     )

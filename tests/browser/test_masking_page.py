@@ -36,7 +36,7 @@ def weights(run_recipe, tmp_path_factory):
         "--epochs=1",
         "--learning_rate=1e-3",
     )
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.err
     return run / "checkpoints"
 
 
@@ -164,5 +164,5 @@ def test_the_page_is_for_this_machine_alone(serve, weights, run_recipe, site):
         done = run_recipe(
             "show_masking", f"--weights={weights}", f"--port={taken.getsockname()[1]}"
         )
-    assert done.returncode == 2
-    assert "error: --port: " in done.stderr.splitlines()[-1]
+    assert done.status == 2
+    assert "error: --port: " in done.err.splitlines()[-1]
