@@ -79,7 +79,7 @@ def all_splits(open_split):
         ValueError: the images are stored in ways that cannot be joined.
     """
     from keras_convnextv2.data import NoSuchSplitError
-    from keras_convnextv2.data.image_source import count_images
+    from keras_convnextv2.data.image_source import count_images, name_some
     from keras_convnextv2.data.packed_source import ExampleSource
 
     found, error = {}, None
@@ -101,6 +101,13 @@ def all_splits(open_split):
         )
     labels = None
     if all(source.labels is not None for source in found.values()):
+        for split, source in found.items():
+            if source.class_names != first.class_names:
+                raise ValueError(
+                    f"--split=all: the splits have other classes, {next(iter(found))} "
+                    f"{name_some(first.class_names)} and {split} {name_some(source.class_names)}. "
+                    "Give them the same, or measure one after the other."
+                )
         labels = np.concatenate([source.labels for source in found.values()])
     records = np.concatenate([source.records for source in found.values()])
     names = first.class_names if labels is not None else ()

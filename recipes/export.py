@@ -116,7 +116,9 @@ def main():
         read_size = tuple(side or 224 for side in size)
         chosen = spread(len(trial), FLAGS.trial_images)
         pictures = trial.read(chosen, read_size)
-        if trial.labels is not None and _same_classes(model, trial):
+        if trial.labels is not None and trial.labels.ndim > 1:
+            _say("The images have several labels each: accuracy is not compared.")
+        elif trial.labels is not None and _same_classes(model, trial):
             labels = trial.labels[chosen]
         elif FLAGS.data_dir:
             _say("--data_dir is not of the model's classes: accuracy is not compared.")

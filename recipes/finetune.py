@@ -156,7 +156,7 @@ def main():
     if FLAGS.weights:
         pretrained = saved_models.backbone_of(saved_models.load(FLAGS.weights))
         of_model = saved_models.model_flags(pretrained)
-        trained_with = pixel_range.known(pretrained.pixel_range, FLAGS.weights)
+        trained_with = pixel_range.of_training(pretrained.pixel_range, FLAGS.weights)
     settings = training_flags.resolve(EMBEDDED_RUN, FOLDER_RUN, of_model)
     doubtful_settings.refuse_random_features(settings)
     variant = model_flags.variant_of(settings)

@@ -11,6 +11,7 @@ from absl import flags
 SETTINGS = Path(__file__).parent / "settings"
 
 _FLAG = re.compile(r"--?[A-Za-z]\w{0,60}(=.*)?", re.ASCII)
+_HOME = re.compile(r"^(--?\w+=)(~)(?=/|$)")  # which a shell leaves as it is there
 _MOST_BYTES, _MOST_FILES = 1 << 20, 100
 # Flags that say one thing in two ways.
 _ALTERNATIVES = (({"variant"}, {"depths", "widths"}), ({"learning_rate"}, {"base_learning_rate"}))
@@ -25,7 +26,8 @@ def expand(words):
 
     As absl does it: a line is one flag, `--name=value`; what begins with # or // is a comment; a
     file may name another, from its own folder too. A flag given later counts: also where a file
-    says, say, --variant and --widths come after it.
+    says, say, --variant and --widths come after it. A value that begins with ~/ begins with the
+    user's home folder.
 
     Args:
         words: list of str.
@@ -48,7 +50,11 @@ def expand(words):
             for place, (word, from_file) in enumerate(given)
             if not (place < last and from_file and _name(word) in other)
         ]
-    return [word for word, _ in given]
+    return [_HOME.sub(_with_home, word) for word, _ in given]
+
+
+def _with_home(found):
+    return found[1] + os.path.expanduser(found[2])
 
 
 def _expanded(words, opened, numbers):

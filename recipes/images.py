@@ -124,6 +124,16 @@ def _checked(settings, sources):
     return readable
 
 
+def _readable(settings, source):
+    """`source`; where --max_bad_images are allowed, without those that cannot be read."""
+    if not settings.max_bad_images:
+        return source
+    (readable,) = _checked(settings, [source])
+    if not len(readable):
+        raise ValueError(f"None of these images can be read: {source.description}")
+    return readable
+
+
 def name_bad_images(bad):
     """Says on standard error which images are passed over, and why; each once."""
     for name, reason in bad.items():
@@ -197,7 +207,7 @@ def probe_batches(settings, split, backbone):
     source = dataclasses.replace(
         source, records=source.records[places], labels=source.labels[places], mean=mean, std=std
     )
-    return evaluation_batches(source, settings)
+    return evaluation_batches(_readable(settings, source), settings)
 
 
 def measured_batches(settings, train):
@@ -206,9 +216,8 @@ def measured_batches(settings, train):
 
     source = _held_out_images(train)
     places = spread(len(source), settings.measure_images)
-    source = dataclasses.replace(
-        source.taken(places, "spread over them"), mean=train.mean, std=train.std
-    )
+    source = _readable(settings, source.taken(places, "spread over them"))
+    source = dataclasses.replace(source, mean=train.mean, std=train.std)
     return evaluation_batches(source, settings, labelled=False)
 
 
@@ -227,7 +236,8 @@ def some_images(settings, train, count=8):
     from keras_convnextv2.data.image_source import spread
 
     source = _held_out_images(train)
-    pixels = source.read(spread(len(source), count), settings.size)
+    source = _readable(settings, source.taken(spread(len(source), count), "spread over them"))
+    pixels = source.read(range(len(source)), settings.size)
     mean, std = source.mean, source.std
     return SomeImages(preprocess(pixels, mean, std), mean, std)
 

@@ -90,6 +90,8 @@ def main():
     size = model_flags.given_image_size()
     with processes.apart():  # each has a model of its own
         model = saved_models.load(FLAGS.weights, size) if FLAGS.weights else None
+    if model is not None:
+        model_flags.refuse_beside_weights(saved_models.model_flags(saved_models.backbone_of(model)))
     known = model and saved_models.backbone_of(model).pixel_range
     train = images.open_images("train", pixel_range.known(known, FLAGS.weights))
     splits = {"train": train, **_other_splits(train.pixel_range, "logistic" in names)}

@@ -85,6 +85,28 @@ def resolve(settings, of_model=None):
     return settings.replaced(size=image_size_in(settings.image_size))
 
 
+def refuse_beside_weights(of_model):
+    """Raises ValueError for a flag that asks for another model than that of --weights.
+
+    Args:
+        of_model: values by flag, as `saved_models.model_flags` gives them.
+    """
+    from keras_convnextv2.models.variants import resolve_variant
+
+    found = {"response": "grn", **of_model}
+    if FLAGS.variant is not None:
+        of_variant = resolve_variant(FLAGS.variant)
+        sizes = [[str(number) for number in of_variant.depths]]
+        sizes += [[str(number) for number in of_variant.widths]]
+        if sizes == [found["depths"], found["widths"]]:
+            found["variant"] = FLAGS.variant
+    for name in (*_SIZES, "stem_stride", "response", "layer_scale"):
+        if FLAGS[name].value not in (None, found.get(name)):
+            raise ValueError(
+                f"--{name} is not that of --weights. It is of random weights: leave it out."
+            )
+
+
 def default_image_size(settings):
     """The --image_size that suits the images, of weights that take any."""
     return (FOLDER_MODEL if settings.data_dir else EMBEDDED_MODEL)["image_size"]

@@ -2,6 +2,7 @@
 
 import functools
 import sys
+import warnings
 
 from absl import flags
 
@@ -54,6 +55,30 @@ def known(pixel_range, source):
     if FLAGS.pixel_range is not None or pixel_range is None:
         return given()
     return PixelRange(*pixel_range, f"what {source} was trained with")
+
+
+def of_training(pixel_range, source):
+    """As `known`, for images to train on: the model's range is taken where theirs lies within it.
+
+    Other images than the model was pretrained with would lose what is above it and below.
+    """
+    from keras_convnextv2.data import ImageSourceWarning, open_source
+
+    found = known(pixel_range, source)
+    if found is None or FLAGS.pixel_range is not None or not FLAGS.data_dir:
+        return found
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImageSourceWarning)  # said where they are opened to be read
+        own = open_source(FLAGS.data_dir, "train").pixel_range
+    if own is None or (found.low <= own.low and own.high <= found.high):
+        return found
+    print(
+        printable(
+            f"pixel range      {found}, is less than these images' {own.low:g} to {own.high:g}"
+        ),
+        file=sys.stderr,
+    )
+    return None
 
 
 def kept(settings, source):

@@ -86,6 +86,11 @@ def main():
     output = _new_file(FLAGS.output)
     paths = image_files.find(FLAGS.images)
     model = artefacts.open_model(FLAGS.model, FLAGS.threads, FLAGS.trusted)
+    if model.kind != "keras" and (FLAGS.mean is not None or FLAGS.std is not None):
+        raise ValueError(
+            f"--mean and --std are of a Keras model that does not say them; {FLAGS.model} keeps "
+            "its own. Leave them out, or export it anew with them."
+        )
     channels = model.metadata["input"]["shape"][-1]
     used_range = _pixel_range(model, paths)
     size = artefacts.image_size_for(model, FLAGS.model, size)

@@ -231,9 +231,19 @@ def _check_distribution(settings):
 
 
 def num_updates(settings, steps_per_epoch, epochs, warmup_epochs):
-    """(all updates, those of the warm-up) of a training."""
+    """(all updates, those of the warm-up) of a training.
+
+    Raises:
+        ValueError: it ends before the first update.
+    """
+    steps = epochs * steps_per_epoch
+    if steps < settings.accumulation_steps:
+        raise ValueError(
+            f"--accumulation_steps={settings.accumulation_steps} is more than the {steps} steps of "
+            f"{epochs} epoch(s): nothing would be learned. Give fewer, or more epochs."
+        )
     updates_per_epoch = steps_per_epoch / settings.accumulation_steps
-    return max(int(epochs * updates_per_epoch), 1), int(warmup_epochs * updates_per_epoch)
+    return int(epochs * updates_per_epoch), int(warmup_epochs * updates_per_epoch)
 
 
 def crop_scale(settings):

@@ -22,7 +22,12 @@ from keras_convnextv2.data.image_source import (
     count_images,
     name_some,
 )
-from keras_convnextv2.data.pixel_survey import RGB_PIXELS, demand_decoders, survey_pixels
+from keras_convnextv2.data.pixel_survey import (
+    RGB_PIXELS,
+    demand_decoders,
+    survey_pixels,
+    survey_split,
+)
 
 _TABLES = (".csv", ".tsv", ".json", ".xml", ".xlsx", ".parquet")
 
@@ -103,7 +108,7 @@ def _open_split(top, splits, split, pixel_range):
     # The same pixels are looked at for both splits.
     trained_on = train.all_images() if split != "train" and train is not None else []
     demand_decoders(_all(classes, loose))
-    pixels = survey_pixels(trained_on or _all(classes, loose), pixel_range)
+    pixels = survey_split(trained_on, _all(classes, loose), pixel_range)
     return _file_source(classes, loose, chosen.path, pixels, notes + more_notes)
 
 

@@ -70,6 +70,17 @@ def survey_pixels(paths, pixel_range=None):
     return Pixels(channels, pixel_range, *scan.statistics(pixel_range), notes)
 
 
+def survey_split(trained_on, paths, pixel_range=None):
+    """`survey_pixels` of a split's files, by those that are trained on where there are any.
+
+    Where these have 8 bits and the split's have more, the range is found in the split's.
+    """
+    pixels = survey_pixels(trained_on or paths, pixel_range)
+    if trained_on and pixels.pixel_range is None:
+        pixels = dataclasses.replace(pixels, pixel_range=find_pixel_range(paths, pixel_range))
+    return pixels
+
+
 def find_pixel_range(paths, pixel_range=None):
     """The `PixelRange` alone that `survey_pixels` finds, of files that need not be alike."""
     return _range_of(_fields_of(paths), pixel_range)

@@ -16,7 +16,7 @@ from keras_convnextv2.data.image_source import (
     count_images,
     name_some,
 )
-from keras_convnextv2.data.pixel_survey import demand_decoders, survey_pixels
+from keras_convnextv2.data.pixel_survey import demand_decoders, survey_split
 from keras_convnextv2.data.regular_file import demand_regular_file
 
 TABLE_ENDINGS = (".csv", ".jsonl", ".ndjson")
@@ -71,7 +71,7 @@ def open_table(path, split, pixel_range=None):
     paths = [row.path for row in chosen]
     demand_decoders(paths)
     # The same pixels are looked at for all splits.
-    pixels = survey_pixels([row.path for row in train] or paths, pixel_range)
+    pixels = survey_split([row.path for row in train], paths, pixel_range)
     kind = ", several an image" if several else ""
     return FileSource(
         records=np.array(paths, dtype=object),

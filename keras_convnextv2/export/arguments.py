@@ -129,5 +129,7 @@ def check_images(images, labels, settings):
             f"`images` must be uint8 (N, {height}, {width}, {channels}). Received: "
             f"{np.asarray(images).dtype} {shape}"
         )
-    if labels is not None and len(labels) != len(images):
-        raise ExportError(f"`labels` are {len(labels)}, `images` {len(images)}.")
+    if labels is not None and np.shape(labels) != shape[:1]:
+        raise ExportError(
+            f"`labels` must be one class an image, ({len(images)},). Received: {np.shape(labels)}"
+        )

@@ -18,8 +18,9 @@ def by_loops(train, labels, test, num_classes, k, temperature):
             lengths = math.sqrt(sum(a * a for a in image)) * math.sqrt(sum(b * b for b in other))
             cosines.append((dot / lengths, label))
         of_classes = [0.0] * num_classes
-        for cosine, label in sorted(cosines, reverse=True)[:k]:
-            of_classes[label] += math.exp(cosine / temperature)
+        nearest = sorted(cosines, reverse=True)[:k]
+        for cosine, label in nearest:
+            of_classes[label] += math.exp((cosine - nearest[0][0]) / temperature)
         votes.append(of_classes)
     return np.array(votes)
 
@@ -36,6 +37,14 @@ def test_the_votes_are_those_of_loops(rng, monkeypatch, k):
     predicted = knn_probe((train, labels), (test, labels[:11]), k, 0.07)
     assert predicted.mean() == np.mean(expected.argmax(axis=1) == labels[:11])
     assert predicted.settings["k"] == min(k, 30)
+
+
+def test_a_small_temperature_is_no_overflow(rng):
+    train, test = rng.normal(10.0, 1.0, (30, 6)), rng.normal(10.0, 1.0, (11, 6))
+    labels = rng.integers(0, 3, 30)
+    expected = by_loops(train, labels, test, 3, 20, 0.001)
+    votes = neighbour_votes(train, labels, test, 3, 20, 0.001)
+    np.testing.assert_allclose(votes, expected, rtol=1e-3, atol=1e-6)
 
 
 def test_lengths_of_features_mean_nothing(rng):

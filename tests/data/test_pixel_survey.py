@@ -150,6 +150,22 @@ def test_both_splits_have_the_range_of_the_training_images(tmp_path):
         assert open_source(tmp_path, split).pixel_range.values == (0, 4095)
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_deep_split_beside_training_images_of_8_bits_has_a_range_too(
+    tmp_path, write_image, listed
+):
+    write_image(tmp_path / "train" / "cat" / "a.png", SIZE)
+    write_tiff(tmp_path / "test" / "cat" / "a.tif", grey(700))
+    folder = tmp_path
+    if listed:
+        folder = tmp_path / "table.csv"
+        folder.write_text("path,label,split\ntrain/cat/a.png,cat,train\ntest/cat/a.tif,cat,test\n")
+    assert open_source(folder, "train").pixel_range is None
+    assert open_source(folder, "test").pixel_range.values == (0, 1023)
+    source = open_source(folder, "test", PixelRange(0, 700))
+    assert source.read([0], SIZE).max() == 255
+
+
 def test_many_bands_have_the_mean_and_deviation_of_the_training_images(tmp_path):
     arrays = [grey(4095, shape=(*SIZE, 5), seed=seed) for seed in range(2)]
     for number, array in enumerate(arrays):

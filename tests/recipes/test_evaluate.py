@@ -128,6 +128,15 @@ def test_all_files_of_a_folder_are_taken_once(splits, tmp_path):
         assert source.class_names[label] == PurePath(path).parent.name
 
 
+@pytest.mark.one_backend
+def test_splits_of_other_classes_are_not_joined(tmp_path):
+    for name in ("val/boot", "val/coat", "val/dress", "test/boot", "test/dress"):
+        (tmp_path / name).mkdir(parents=True)
+        PIL.Image.new("RGB", (9, 9)).save(tmp_path / name / "0.png")
+    with pytest.raises(ValueError, match="'boot', 'coat', 'dress' and test 'boot', 'dress'"):
+        evaluated_images.all_splits(lambda split: data.open_source(tmp_path, split))
+
+
 @pytest.fixture
 def several_labels(monkeypatch):
     """Lets images have several labels each: their class, and the next one of every third."""

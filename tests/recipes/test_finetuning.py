@@ -185,7 +185,7 @@ def test_classes_count_as_they_are_told_to(finetune, run_recipe, shared_images_d
 
 
 @pytest.mark.one_backend
-def test_images_of_several_labels(finetune, tmp_path):
+def test_images_of_several_labels(finetune, run_recipe, tmp_path):
     draw = np.random.default_rng(0)
     rows = ["path,label,split"]
     for number in range(24):
@@ -201,6 +201,11 @@ def test_images_of_several_labels(finetune, tmp_path):
     assert {"test_mean_average_precision", "test_micro_f1"} <= set(outcome.result)
     assert all("val_mean_average_precision" in line for line in lines_of(folder))
     assert not any("accuracy" in name for line in lines_of(folder) for name in line)
+
+    words = (f"--weights={folder}", f"--data_dir={tmp_path / 'table.csv'}", "--trial_images=2")
+    exported = run_recipe("export", *words, f"--output={tmp_path / 'm.onnx'}", "--json")
+    assert exported.status == 0, exported.err
+    assert exported.result["accuracy"] is None and "several labels each" in exported.err
 
 
 @pytest.mark.one_backend
@@ -257,6 +262,28 @@ def test_images_that_cannot_be_read_are_named_and_passed_over(finetune, torn_pho
     assert all(outcome.err.count(name) == 1 for name in torn), outcome.err
     assert outcome.result["test_images"] == 5  # none is measured twice
     assert outcome.result["train_images"] == (15 if checked else 16)
+
+
+@pytest.mark.one_backend
+def test_images_that_cannot_be_read_are_neither_drawn_nor_measured(
+    run_recipe, torn_photographs, tmp_path
+):
+    data_dir, torn = torn_photographs
+    words = ("--epochs=1", "--max_bad_images=3", "--measure_every=1", f"--probe_dir={data_dir}")
+    outcome = run_recipe(
+        "pretrain", *SMALL, f"--data_dir={data_dir}", f"--output_dir={tmp_path / 'run'}", *words
+    )
+    assert outcome.status == 0, outcome.err
+    assert outcome.err.count(f"passed over, since it cannot be read: {torn[-1]}") == 1
+
+
+@pytest.mark.one_backend
+def test_a_training_without_an_update_is_refused(run_recipe, shared_images_dir, tmp_path):
+    words = (*SMALL, f"--data_dir={shared_images_dir}", f"--output_dir={tmp_path / 'run'}")
+    outcome = run_recipe("finetune", *words, "--epochs=2", "--accumulation_steps=1000")
+    assert outcome.status == 2
+    assert "--accumulation_steps=1000 is more than the" in outcome.err.splitlines()[-1]
+    assert not (tmp_path / "run" / "model").exists()
 
 
 @pytest.mark.one_backend

@@ -22,6 +22,14 @@ def test_a_file_stands_for_its_lines_where_it_is_named(tmp_path):
     assert flag_files.expand(words) == expected
 
 
+def test_a_value_may_begin_with_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.flags").write_text("--output_dir=~/run\n")
+    words = ["program", "--flagfile=~/a.flags", "--weights=~", "--a=b~/c", "--b=~c", "~/d"]
+    of_home = [f"--output_dir={tmp_path}/run", f"--weights={tmp_path}"]
+    assert flag_files.expand(words) == ["program", *of_home, "--a=b~/c", "--b=~c", "~/d"]
+
+
 def test_names_are_read_as_those_of_files_are(tmp_path):
     path = tmp_path / "settings.flags"
     path.write_bytes("--data_dir=фото\n".encode() + b"--weights=\xe9t\xe9\n")

@@ -44,6 +44,7 @@ def test_what_a_run_left_is_measured_and_its_features_are_kept(
         "--probes=knn,ridge",
         "--json",
         *SHORT,
+        *MODEL,  # what the weights are, too
     )
     first, second = (run_recipe("linear_probe", *words) for _ in range(2))
     assert first.status == 0, first.err
@@ -108,6 +109,19 @@ def test_c_is_chosen_on_validation_images_where_there_are_some(run_recipe, image
     assert chosen_on == [("10% of train, seed 0", 24), ("validation images", 48)]
     (images_dir / "validation.npz").write_bytes(b"damaged")
     assert_one_line(run_recipe("linear_probe", *words), "linear_probe", "validation.npz cannot be")
+
+
+@pytest.mark.parametrize(
+    "flag", ["--variant=base", "--widths=4,6,8,16", "--stem_stride=4", "--response=none"]
+)
+def test_a_flag_of_another_model_than_that_of_the_weights(
+    run_recipe, finetuned, shared_images_dir, flag
+):
+    words = (f"--weights={finetuned.folder}", f"--data_dir={shared_images_dir}", flag)
+    name = flag.partition("=")[0]
+    assert_one_line(
+        run_recipe("linear_probe", *words), "linear_probe", name, "not that of --weights"
+    )
 
 
 @pytest.mark.parametrize(

@@ -96,10 +96,26 @@ def test_an_artefact_says_the_range_and_predict_takes_it(run, run_recipe, tmp_pa
         outcome = run_recipe("predict", f"--model={model}", f"--images={images / 'test'}", "--json")
         assert "0 to 4095, what" in range_lines(outcome)[0]
         scores.append([json.loads(line)["classes"][0] for line in outcome.out.splitlines()])
+    outcome = run_recipe("predict", f"--model={path}", f"--images={images / 'test'}", "--std=1")
+    assert_one_line(outcome, "predict", "--mean and --std", "keeps its own")
     for own, other in zip(*scores, strict=True):
         assert own["class"] == other["class"]
         # float32 rounding in another order of sums.
         assert own["probability"] == pytest.approx(other["probability"], abs=1e-4)
+
+
+def test_finetuning_takes_the_range_of_the_weights_for_images_within_it(run, run_recipe, tmp_path):
+    _, folder, _ = run
+    for high, origin in ((700, "was trained with"), (30000, "a scan of 12")):
+        images = write_folder(tmp_path / str(high), high=high)
+        words = (*FINETUNE, f"--data_dir={images}", f"--weights={folder}", "--dry_run")
+        flags = [word for word in words if not word.startswith(TINY)]
+        outcome = run_recipe("finetune", *flags, f"--output_dir={tmp_path / 'run'}")
+        assert outcome.status == 0, outcome.err
+        assert origin in range_lines(outcome)[-1]
+    assert range_lines(outcome)[0].endswith(
+        "was trained with, is less than these images' 0 to 65535"
+    )
 
 
 def test_a_model_that_says_nothing_takes_what_the_files_say(run_recipe, tmp_path):
