@@ -14,6 +14,15 @@ import keras
 _BackendAdamW = type(keras.optimizers.AdamW.__new__(keras.optimizers.AdamW))
 
 
+def is_validation_of_fit(options):
+    """Whether `evaluate` is called by `fit`, which reads the images by an iterator of its own.
+
+    Args:
+        options: those of `evaluate`.
+    """
+    return bool(options.get("_use_cached_eval_dataset"))
+
+
 class OpenAdamW(_BackendAdamW):
     """What the backend makes of Keras's AdamW, with names for the steps of an update.
 

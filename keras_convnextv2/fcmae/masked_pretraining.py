@@ -6,7 +6,7 @@ from keras_convnextv2.insides import keep_variables
 from keras_convnextv2.layers.regions import MaskedMap, VisibleStrip
 from keras_convnextv2.models.compile_config import portable_compile_config
 from keras_convnextv2.training import resuming, steps
-from keras_convnextv2.training.callback_list import watched
+from keras_convnextv2.training.callback_list import batches_of_epoch, watched
 from keras_convnextv2.training.distribution import engines
 from keras_convnextv2.training.distribution.fitting import shared_evaluation, shared_fit
 from keras_convnextv2.training.gradient_norm import GradientNorm
@@ -77,7 +77,8 @@ class MaskedPretraining(keras.Model):
         """As `keras.Model.fit`; stops with a FloatingPointError when the loss is not finite."""
         if kwargs.get("sample_weight") is not None:
             raise ValueError(NO_SAMPLE_WEIGHTS)  # without labels, Keras drops them in silence
-        callbacks = watched(callbacks, self, verbose, epochs, kwargs.get("steps_per_epoch"))
+        num_batches = batches_of_epoch(x, batch_size, kwargs)
+        callbacks = watched(callbacks, self, verbose, epochs, num_batches)
         if getattr(self, "optimizer", None) is not None and not self.optimizer.built:
             # Not in the first step: where that raises, TensorFlow could make no variables later.
             self.optimizer.build(self.trainable_variables)
@@ -90,7 +91,7 @@ class MaskedPretraining(keras.Model):
         """As `keras.Model.evaluate`."""
         if sample_weight is not None:
             raise ValueError(NO_SAMPLE_WEIGHTS)
-        x = look_at_images(self, x)
+        x = look_at_images(self, x, options)
         with steps.keep_weights(self), shared_evaluation(self, x, options) as (x, options):
             return super().evaluate(x, *arguments, **options)
 

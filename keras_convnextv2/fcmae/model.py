@@ -42,7 +42,9 @@ class FCMAE(MaskedPretraining):
     `fit` and `evaluate` take what Keras takes (NumPy arrays, `tf.data`, `PyDataset`, generators)
     with images (B, H, W, C), float and normalised; labels beside them are ignored. A dict
     {"images": ..., "hidden": ...} gives the masks from outside, with any number hidden: it is
-    computed by the dense path, whose results are equal.
+    computed by the dense path, whose results are equal. The loss of a batch is the mean over its
+    hidden patches, and that of an epoch counts each batch by its images: with other numbers hidden
+    it depends on how images are put into batches.
 
     Masks are drawn for each image from (seed, step), equal on all backends; `evaluate` draws
     those of an image from its place in the data, so that it repeats exactly; `predict` and a call

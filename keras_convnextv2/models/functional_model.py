@@ -29,7 +29,7 @@ class FunctionalModel(keras.Model):
 
     @functools.wraps(keras.Model.evaluate)
     def evaluate(self, x=None, *arguments, **options):
-        x = look_at_images(self, x)
+        x = look_at_images(self, x, options)
         with keep_weights(self), shared_evaluation(self, x, options) as (x, options):
             return super().evaluate(x, *arguments, **options)
 

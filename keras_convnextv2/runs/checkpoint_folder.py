@@ -54,7 +54,13 @@ class Snapshot:
     state: dict
 
 
-def take_snapshot(model, state, with_metrics, buffers=None):
+def metrics_in(model):
+    """A copy of what a model's metrics have counted, for `take_snapshot`."""
+    states.bring_up_to_date(model)
+    return states.copied(states.metrics_of(model), {})
+
+
+def take_snapshot(model, state, with_metrics, buffers=None, metrics=None):
     """Copies what training goes on from.
 
     Args:
@@ -62,18 +68,19 @@ def take_snapshot(model, state, with_metrics, buffers=None):
         state: a dict that JSON keeps.
         with_metrics: bool, whether within an epoch, whose metrics are in progress.
         buffers: optional, as in `training_state.copied`; the snapshot before must be written.
+        metrics: optional, those of an earlier time, as `metrics_in` gave them.
     """
     buffers = {} if buffers is None else buffers
     states.bring_up_to_date(model)
     weights = states.weights_of(model)
     training = states.others_of(model, weights)
-    if with_metrics:
+    if with_metrics and metrics is None:
         training |= states.metrics_of(model)
     return Snapshot(
         keras.saving.serialize_keras_object(model),
         description_of(model),
         states.copied(weights, buffers),
-        states.copied(training, buffers),
+        {**states.copied(training, buffers), **((metrics or {}) if with_metrics else {})},
         state,
     )
 

@@ -2,6 +2,8 @@
 
 import math
 import sys
+import warnings
+import weakref
 from pathlib import Path
 
 import keras
@@ -13,6 +15,9 @@ from keras_convnextv2.runs.errors import CheckpointError
 from keras_convnextv2.runs.fit_arguments import FORGETFUL, check_fit
 from keras_convnextv2.runs.lock import locked
 from keras_convnextv2.training import distribution
+
+# Of an optimizer: the settings that its last `fit` began with, and those that it ended with.
+_SETTINGS_OF_FIT = weakref.WeakKeyDictionary()
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -108,7 +113,9 @@ class Checkpoints(keras.callbacks.Callback):
         self._background = Background()
         self._buffers = {}  # the copy of a model and its optimizer that is written
         self._batches = self._resumed = self._lock = None
-        self._is_open = False
+        self._is_open = self._knows_monitor = self._is_told_to_stop = False
+        self._model_of_fit = None
+        self._metrics = None  # those of a training that is stopped, before its evaluation
 
     def open(self, model, batches, callbacks, initial_epoch, epochs):
         """Called by the `fit` of this library's models: goes on where there is a checkpoint.
@@ -135,6 +142,11 @@ class Checkpoints(keras.callbacks.Callback):
         self._best = None  # [figure, name of its checkpoint]
         self._resumed = self.resumed_from = None
         self._settings = settings_of(model)  # before a callback changes the rate
+        began, ended = _SETTINGS_OF_FIT.get(model.optimizer, (None, None))
+        if self._settings == ended:  # nobody but a callback of that `fit` has changed them
+            self._settings = began
+        self._model_of_fit = model
+        self._restores_best = any(getattr(c, "restore_best_weights", False) for c in callbacks)
         if batches is not None:
             batches.begin_anew()
         self._is_writer = distribution.is_writer()
@@ -155,8 +167,11 @@ class Checkpoints(keras.callbacks.Callback):
     def close(self):
         """Waits for what is being written; called when `fit` ends, by an error too."""
         self._is_open = False
+        model, self._model_of_fit = self._model_of_fit, None
         try:
             self._background.wait()
+            if model is not None:
+                _SETTINGS_OF_FIT[model.optimizer] = self._settings, settings_of(model)
         finally:
             self._buffers.clear()
             if self._lock is not None:
@@ -174,6 +189,7 @@ class Checkpoints(keras.callbacks.Callback):
             self._batches.epoch = epoch
         is_resumed = self._resumed is not None and epoch == self._epoch and self._batch
         self._epoch, self._batch = epoch, self._batch if is_resumed else 0
+        self._is_told_to_stop, self._metrics = False, None
         if is_resumed:
             self._resumed.load_metrics(self.model)
         self._resumed = None
@@ -182,13 +198,21 @@ class Checkpoints(keras.callbacks.Callback):
         self._background.look()
         self._steps += 1
         self._batch += 1
+        self._is_told_to_stop = bool(self.model.stop_training)
         if self.every and self._is_within_epoch() and self._steps % self.every == 0:
             self._save(logs, within_epoch=True)
+
+    def on_test_begin(self, logs=None):
+        if self._is_within_epoch():  # of a training that is stopped: evaluation counts anew
+            self._metrics = checkpoint_folder.metrics_in(self.model)
 
     def on_epoch_end(self, epoch, logs=None):
         if self._is_within_epoch():  # a callback stops the training here
             self._save(logs, within_epoch=True)
             return
+        if self._is_cut_short():  # what was saved before is where it goes on
+            return
+        self._look_for_monitor(logs)
         self._epoch, self._batch = epoch + 1, 0
         self._save(logs, within_epoch=False)
 
@@ -223,6 +247,29 @@ class Checkpoints(keras.callbacks.Callback):
     def _is_within_epoch(self):
         return self._batches is not None and 0 < self._batch < self._batches.epoch_length
 
+    def _is_cut_short(self):
+        """Whether a callback stops other data than `ImageBatches` within an epoch."""
+        if self._batches is not None or not self.model.stop_training:
+            return False
+        num_batches = (self.params or {}).get("steps")
+        return self._is_told_to_stop if num_batches is None else self._batch < num_batches
+
+    def _look_for_monitor(self, logs):
+        """Warns, once, where the figure of the best epoch is not among those of the first."""
+        names = sorted(logs or {})
+        self._knows_monitor |= self.monitor in (None, *names)
+        comes_later = str(self.monitor).startswith("val_") and not any(
+            name.startswith("val_") for name in names
+        )
+        if self._knows_monitor or comes_later:
+            return
+        self._knows_monitor = True
+        warnings.warn(
+            f"monitor={self.monitor!r} is none of the figures of an epoch, which are "
+            f"{', '.join(names)}: no checkpoint is kept as the best one.",
+            stacklevel=2,
+        )
+
     def _save(self, logs, within_epoch):
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
@@ -251,7 +298,11 @@ class Checkpoints(keras.callbacks.Callback):
         self._background.wait()  # it writes what is in the buffers
         # By every process: on TensorFlow they read a metric together.
         snapshot = checkpoint_folder.take_snapshot(
-            self.model, state, with_metrics=within_epoch, buffers=self._buffers
+            self.model,
+            state,
+            with_metrics=within_epoch,
+            buffers=self._buffers,
+            metrics=self._metrics,
         )
         if self._is_writer:
             self._background.run(lambda: self._write(path, snapshot))
@@ -294,6 +345,8 @@ class Checkpoints(keras.callbacks.Callback):
                     checkpoint_folder.put_aside(path)
         if there.is_done(self._epochs):
             told = f"the training is finished, after epoch {there.epoch}"
+            if self._restores_best:
+                told += ", whose weights the model has: restore_best_weights was of the run itself"
             self._epoch, self._batch = max(self._epochs, there.epoch), 0
         else:
             after = f", after {there.batch} of its batches" if there.batch else ""

@@ -60,9 +60,7 @@ def prepare(found, model, batches, callbacks, settings, allow_changes):
         read, stays = found.read(model, allow_changes)
         remarks = [f"{words} of other settings, which begin anew" for words in stays]
         epoch, batch, begins_anew = _place(state, batches, allow_changes)
-        for callback, (name, kept) in zip(callbacks, state["callbacks"], strict=False):
-            if type(callback).__name__ == name:
-                callback.set_state(kept)
+        remarks += _give_states(callbacks, state["callbacks"])
         stopped_by = state["epochs"] if state.get("stopped") and not lines else None
         if stopped_by is not None and type(stopped_by) is not int:
             raise TypeError("epochs")
@@ -85,6 +83,19 @@ def prepare(found, model, batches, callbacks, settings, allow_changes):
             _set_rate(model.optimizer, rate)
 
     return GoingOn(epoch, batch, load, stopped_by, remarks)
+
+
+def _give_states(callbacks, states):
+    """Gives callbacks what others of their class kept, by their order; what is left, in words."""
+    left, remarks = [list(pair) for pair in states], []
+    for callback in callbacks:
+        name = type(callback).__name__
+        place = next((n for n, (of_class, _) in enumerate(left) if of_class == name), None)
+        if place is None:
+            remarks.append(f"without a state of {name}, which begins anew")
+        else:
+            callback.set_state(left.pop(place)[1])
+    return remarks + [f"without {name}, whose state is left out" for name, _ in left]
 
 
 def _place(state, batches, allow_changes):

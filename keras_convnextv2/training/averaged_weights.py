@@ -81,6 +81,17 @@ class EvaluateAveragedWeights(keras.callbacks.Callback):
             _averaging_optimizer(self.model).use_own_weights()
 
 
+def refuse_restoring(callbacks):
+    """Raises ValueError where one callback evaluates averages and another restores own weights."""
+    evaluates = any(isinstance(c, EvaluateAveragedWeights) for c in callbacks)
+    if evaluates and any(getattr(c, "restore_best_weights", False) for c in callbacks):
+        raise ValueError(
+            "EvaluateAveragedWeights evaluates the averages of the weights, and "
+            "restore_best_weights=True brings back the model's own, which nobody evaluated. Set it "
+            "to False, and keep the best epoch by `Checkpoints(monitor=..., mode=...)`."
+        )
+
+
 @contextlib.contextmanager
 def own_weights_after_error(model):
     """Around `fit` and the like: after an error a model that had its own weights has them again.

@@ -71,7 +71,8 @@ class WriteBoard(keras.callbacks.Callback):
                 "pip install 'keras-convnextv2[recipes]'",
                 name="tensorboardX",
             ) from error
-        self._num_steps, self._sums, self._seconds = 0, {}, 0.0  # the last two since the last time
+        # All but the first since the last time.
+        self._num_steps, self._num_summed, self._sums, self._seconds = 0, 0, {}, 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
         self._num_in_epoch, self._num_before, self._sums_before = 0, 0, {}
@@ -79,6 +80,9 @@ class WriteBoard(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self._num_steps += 1
+        if self._num_in_epoch == 0 and batch > 0:
+            # The epoch goes on, and its means are of batches that were told before.
+            self._num_before, self._sums_before = batch + 1, _sums(logs, batch + 1)
         self._num_in_epoch = batch + 1
         is_told = self._num_steps % self.every == 0
         if is_told or self._num_in_epoch == (self.params or {}).get("steps"):
@@ -86,12 +90,12 @@ class WriteBoard(keras.callbacks.Callback):
         if not is_told:
             return
         step = self._step()
-        for name, total in self._sums.items():
-            self.writer.add_scalar(f"step/{name}", total / self.every, step)
+        for name, total in self._sums.items() if self._num_summed else ():
+            self.writer.add_scalar(f"step/{name}", total / self._num_summed, step)
         self.writer.add_scalar("step/learning_rate", self._learning_rate(), step)
         rate = self.every * self.batch_size / max(self._seconds, 1e-9)
         self.writer.add_scalar("step/images_per_second", rate, step)
-        self._sums, self._seconds = {}, 0.0
+        self._num_summed, self._sums, self._seconds = 0, {}, 0.0
 
     def on_epoch_end(self, epoch, logs=None):
         if self._num_before < self._num_in_epoch:  # where Keras does not know how many come
@@ -117,16 +121,13 @@ class WriteBoard(keras.callbacks.Callback):
 
     def _look(self, logs):
         """Adds what came since the last look, of the same epoch, to what will be told."""
-        sums = {  # which waits for the device: the time comes after it
-            name: self._num_in_epoch * float(logs[name])
-            for name in _MEANS_OF_EPOCH
-            if name in (logs or {})
-        }
+        sums = _sums(logs, self._num_in_epoch)  # waits for the device: the time comes after it
         now = time.monotonic()
         for name, total in sums.items():
             since = total - self._sums_before.get(name, 0.0)
             self._sums[name] = self._sums.get(name, 0.0) + since
         self._seconds += now - self._looked_at
+        self._num_summed += self._num_in_epoch - self._num_before
         self._num_before, self._sums_before, self._looked_at = self._num_in_epoch, sums, now
 
     def _step(self):
@@ -134,3 +135,9 @@ class WriteBoard(keras.callbacks.Callback):
 
     def _learning_rate(self):
         return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+
+
+def _sums(logs, num_batches):
+    """{name: sum} over the batches of an epoch so far, whose means the logs are."""
+    found = (name for name in _MEANS_OF_EPOCH if name in (logs or {}))
+    return {name: num_batches * float(logs[name]) for name in found}

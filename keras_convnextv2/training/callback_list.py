@@ -1,5 +1,7 @@
 """A list of callbacks that does not wait for the device at each batch."""
 
+import math
+
 import keras
 
 from keras_convnextv2.training.callbacks import StopOnNonFiniteLoss
@@ -27,6 +29,28 @@ class LazyCallbackList(keras.callbacks.CallbackList):
             return
         for callback in self.callbacks:
             callback.on_train_batch_end(batch, logs)
+
+
+def batches_of_epoch(x, batch_size, options):
+    """How many batches `fit` takes an epoch, or None where that is not known before.
+
+    Args:
+        x: images in any form that `fit` takes.
+        batch_size: as of `fit`.
+        options: its others, a dict.
+    """
+    if options.get("steps_per_epoch") is not None:
+        return options["steps_per_epoch"]
+    if isinstance(x, keras.utils.PyDataset):
+        return x.num_batches
+    if hasattr(x, "cardinality"):  # a `tf.data.Dataset`
+        return num if (num := int(x.cardinality())) >= 0 else None
+    if hasattr(x, "dataset") and hasattr(x, "__len__"):  # a `DataLoader`
+        return len(x)
+    if not hasattr(x, "shape"):
+        return None
+    num_images = math.floor(x.shape[0] * (1 - (options.get("validation_split") or 0)))
+    return math.ceil(num_images / (batch_size or 32))
 
 
 def watched(callbacks, model, verbose, epochs, steps):

@@ -95,9 +95,12 @@ class WriteMetrics(keras.callbacks.Callback):
         self.images_per_epoch = images_per_epoch
         self.first_step = first_step
         self._goes_on_after = None
+        self._before_part = None
 
     def get_state(self):
-        """How many bytes are written."""
+        """How many bytes are written, but for the line of an epoch that is not at its end."""
+        if self._before_part is not None:
+            return self._before_part
         return self.path.stat().st_size if self.path.exists() else 0
 
     def set_state(self, state):
@@ -121,10 +124,12 @@ class WriteMetrics(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.monotonic()
         self._num_left_out = None  # batches that were done before
+        self._before_part = None
 
     def on_train_batch_begin(self, batch, logs=None):
         if self._num_left_out is None:
             self._num_left_out = batch
+        self._num_batches = batch + 1
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = max(time.monotonic() - self.started, 1e-6)  # a coarse clock may stand still
@@ -139,6 +144,8 @@ class WriteMetrics(keras.callbacks.Callback):
             "images_per_second": round(images / seconds, 2),
             **{name: float(value) for name, value in (logs or {}).items()},
         }
+        if self.model.stop_training and self._num_batches < num_batches:
+            self._before_part = self.get_state()
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()

@@ -11,8 +11,8 @@ class KernelDecayAdamW(OpenAdamW):
     """AdamW that decays kernels only and may scale the rate of each weight, also when loaded.
 
     Weights of fewer than two dimensions are left out of the decay: biases, the scales and shifts
-    of LayerNorm and GRN, and the mask token. What `exclude_from_weight_decay` is told is not in
-    Keras's config of an optimizer; here it follows from the weights.
+    of LayerNorm and GRN, and the mask token. `exclude_from_weight_decay` is refused: what it is
+    told is not in Keras's config of an optimizer, and here it follows from the weights.
 
     Where gradients are accumulated (`gradient_accumulation_steps`), everything counts updates, not
     batches: the schedule, `iterations`, `learning_rate`, the decay, clipping and the averages of
@@ -59,7 +59,7 @@ class KernelDecayAdamW(OpenAdamW):
 
     def build(self, variables):
         if not self.built:
-            self.exclude_from_weight_decay([v for v in variables if len(v.shape) < 2])
+            super().exclude_from_weight_decay([v for v in variables if len(v.shape) < 2])
             if self.rate_scales is not None and len(self.rate_scales) != len(variables):
                 raise ValueError(
                     "`rate_scales` must be one for each trainable weight. Received: "
@@ -67,6 +67,17 @@ class KernelDecayAdamW(OpenAdamW):
                     "Freeze layers before the optimizer is made."
                 )
         super().build(variables)
+
+    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        """Refuses: which weights are decayed follows from their shapes.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "KernelDecayAdamW decays all kernels and nothing else. To leave others out "
+            "use keras.optimizers.AdamW."
+        )
 
     def rate_scale(self, variable):
         """The factor on the learning rate of a weight."""
@@ -98,16 +109,17 @@ class KernelDecayAdamW(OpenAdamW):
 
     def decay_weights(self, variables):
         """As Keras's, each by its scale; nothing where the faster update decays, too."""
-        fast = self._fast_update(variables)
-        if fast is not None and fast.decays:
-            return
-        decayed = [variable for variable in variables if self.is_decayed(variable)]
-        for scale, (group,) in self._of_equal_scale(decayed):  # Keras's fails on torch for none
-            super().decay_weights(group, scale)
+        for scale, (group,) in self._of_equal_scale(variables):  # those that are updated at once
+            fast = self._fast_update(group)
+            if fast is not None and fast.decays:
+                continue
+            decayed = [variable for variable in group if self.is_decayed(variable)]
+            if decayed:  # Keras's fails on torch for none
+                super().decay_weights(decayed, scale)
 
     def update_weights(self, gradients, variables, learning_rate):
-        fast = self._fast_update(variables)
         for scale, (some, of_them) in self._of_equal_scale(variables, gradients):
+            fast = self._fast_update(some)
             rate = learning_rate if scale == 1 else learning_rate * scale
             if fast is not None and fast.decay is not None and self.weight_decay:
                 fast.decay(self, of_them, some, rate)

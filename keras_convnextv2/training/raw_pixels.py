@@ -15,17 +15,20 @@ import weakref
 import keras
 import numpy as np
 
+from keras_convnextv2.insides import is_validation_of_fit
+
 # Normalised images have values below 0, and none so large.
 _LARGEST = 20.0
 _NUM_IMAGES = 4  # of the first batch
 
 
-def look_at_images(model, x):
+def look_at_images(model, x, options=()):
     """Warns if the images in `x` look like pixels.
 
     Args:
         model: the model that takes them.
         x: what `fit`, `evaluate` or `predict` takes.
+        options: of `evaluate`, a dict: a generator that `fit` validates on is read elsewhere.
 
     Returns:
         What to go on with in place of `x`.
@@ -33,6 +36,8 @@ def look_at_images(model, x):
     if getattr(model, "_has_warned_of_pixels", False) or x is None:
         return x
     if isinstance(x, types.GeneratorType):
+        if is_validation_of_fit(dict(options)):
+            return x
         batches = list(itertools.islice(x, 1))
         for batch in batches:
             _warn_of_pixels(model, batch)

@@ -6,6 +6,7 @@ import inspect
 import keras
 
 from keras_convnextv2.insides import build_metrics
+from keras_convnextv2.training.averaged_weights import refuse_restoring
 
 
 def fit(model, keras_fit, *arguments, **options):
@@ -26,6 +27,7 @@ def fit(model, keras_fit, *arguments, **options):
     callbacks = given.get("callbacks")
     is_list = isinstance(callbacks, keras.callbacks.CallbackList)
     each = callbacks.callbacks if is_list else keras.tree.flatten(callbacks or [])
+    refuse_restoring(each)
     checkpoints = [c for c in each if getattr(c, "resumes_fit", False)]
     if not checkpoints or not model.compiled:
         return keras_fit(**given)

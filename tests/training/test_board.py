@@ -129,6 +129,24 @@ def test_epochs_shorter_than_a_look_and_a_second_fit(tmp_path, steps):
 
 
 @pytest.mark.one_backend
+def test_an_epoch_that_goes_on_tells_what_came_since(tmp_path):
+    callback, model = WriteBoard(tmp_path, batch_size=16, every=2), Model()
+    callback.set_model(model)
+    callback.set_params({"epochs": 1, "steps": 6})
+    callback.on_train_begin()
+    callback.on_epoch_begin(0)
+    losses = [8.0, 6.0, 4.0, 3.0, 2.0, 1.0]
+    for batch in range(2, 6):
+        model.optimizer.step()
+        callback.on_train_batch_end(batch, {"loss": float(np.mean(losses[: batch + 1]))})
+    callback.on_epoch_end(0, {"loss": float(np.mean(losses))})
+    callback.on_train_end()
+    # What the first of them adds to the epoch's mean is not known.
+    told = [loss for _, loss in scalars_of(tmp_path)["step/loss"]]
+    assert told == pytest.approx([3.0, 1.5])
+
+
+@pytest.mark.one_backend
 def test_pictures_stand_side_by_side(tmp_path, rng):
     images = rng.integers(0, 256, (3, 4, 6, 3), dtype="uint8")
     callback = WriteBoard(

@@ -216,3 +216,18 @@ def test_fcmae_watches_before_the_callbacks_of_a_list_of_keras(make_fcmae, rng, 
     with pytest.raises(FloatingPointError, match="The loss is nan"):
         fcmae.fit(images, batch_size=2, verbose=0, callbacks=callbacks())
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("options", [{}, {"validation_split": 0.3}, {"steps_per_epoch": 1}])
+def test_callbacks_are_told_how_many_batches_come_whatever_is_printed(make_fcmae, rng, options):
+    told = []
+
+    class Look(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            told.append(self.params["steps"])
+
+    fcmae, images = make_fcmae(), rng.normal(size=(10, 16, 24, 3)).astype("float32")
+    fcmae.compile()
+    for verbose in (0, 2):
+        fcmae.fit(images, batch_size=4, verbose=verbose, callbacks=[Look()], **options)
+    assert told[0] == told[1] is not None

@@ -314,3 +314,21 @@ if keras.backend.backend() == "tensorflow":
         assert np.abs(ends[0][0] - start).max() > 0.1
         for ours, expected in zip(*ends, strict=True):
             np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("scales", [None, (1.0, 0.5)])
+def test_a_weight_of_another_order_in_memory_is_decayed_once_as_the_others(scales):
+    """Torch updates at once what stands in order; a kernel that begins orthogonal may not."""
+    orthogonal = keras.initializers.Orthogonal(seed=0)((8, 4))
+    weights = [keras.Variable(np.ones((3, 2), "float32")), keras.Variable(orthogonal)]
+    before = [weight.numpy().copy() for weight in weights]
+    optimizer = KernelDecayAdamW(0.1, weight_decay=0.5, rate_scales=scales)
+    optimizer.apply([keras.ops.zeros(weight.shape) for weight in weights], weights)
+    for weight, start, scale in zip(weights, before, scales or (1.0, 1.0), strict=True):
+        np.testing.assert_allclose(weight.numpy(), start * (1 - 0.05 * scale), rtol=1e-6)
+
+
+@pytest.mark.one_backend
+def test_what_is_decayed_is_not_to_be_chosen():
+    with pytest.raises(ValueError, match=r"decays all kernels.*keras.optimizers.AdamW"):
+        KernelDecayAdamW(0.1).exclude_from_weight_decay(var_names=["kernel"])

@@ -156,3 +156,36 @@ def test_looking_draws_nothing(rng, start_again):
         fcmae.fit(Drawing(images), verbose=0)
         drawn.append(np.random.normal())
     assert drawn[0] == drawn[1]
+
+
+def test_a_generator_that_is_validated_on_gives_as_many_batches_as_are_evaluated():
+    taken = []
+
+    def validation():
+        while True:
+            taken.append(None)
+            yield np.zeros((2, 16, 24, 3), "float32"), np.array([0, 1])
+
+    class Count(keras.callbacks.Callback):
+        counts = []
+
+        def on_test_end(self, logs=None):
+            self.counts.append(len(taken))
+
+    def train(model):
+        taken.clear()
+        counting = Count()
+        counting.counts = []
+        options = {"validation_steps": 3, "epochs": 3, "verbose": 0, "callbacks": [counting]}
+        images, labels = np.zeros((4, 16, 24, 3), "float32"), np.array([0, 1, 0, 1])
+        model.fit(images, labels, validation_data=validation(), **options)
+        return counting.counts
+
+    plain = keras.Sequential(
+        [keras.Input((16, 24, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    plain.compile("sgd", loss)
+    classifier = kc.ConvNeXtV2Classifier(make_backbone(), 2)
+    classifier.compile("sgd", loss)
+    assert train(classifier) == train(plain)

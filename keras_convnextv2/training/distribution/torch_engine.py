@@ -70,8 +70,8 @@ def gathered(number):
     import torch.distributed as dist
 
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    own = torch.tensor(number, device=device)
-    own = own.double() if own.is_floating_point() else own
+    dtype = torch.float64 if isinstance(number, float) else None
+    own = torch.tensor(number, dtype=dtype, device=device)
     numbers = [torch.zeros_like(own) for _ in range(dist.get_world_size())]
     _done(dist.all_gather, numbers, own)
     return [x.item() for x in numbers]
