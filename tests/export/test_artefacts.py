@@ -287,7 +287,7 @@ def test_nothing_is_overwritten(make_model, tmp_path):
         (
             "model.tflite",
             {"images": np.zeros((2, 32, 32, 3), "uint8"), "labels": [1]},
-            "`labels` are 1, `images` 2",
+            r"one class an image, \(2,\). Received: \(1,\)",
         ),
     ],
 )
