@@ -2,7 +2,6 @@
 
 import math
 import sys
-import warnings
 import weakref
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import keras
 
 from keras_convnextv2.runs import checkpoint_folder, going_on, keeping
 from keras_convnextv2.runs.background import Background
+from keras_convnextv2.runs.best_epoch import BestEpoch
 from keras_convnextv2.runs.differences import settings_of
 from keras_convnextv2.runs.errors import CheckpointError
 from keras_convnextv2.runs.fit_arguments import FORGETFUL, check_fit
@@ -100,21 +100,18 @@ class Checkpoints(keras.callbacks.Callback):
             is_default = value is None and name != "keep"
             if not is_default and (type(value) is not int or value < 1):
                 raise ValueError(f"`{name}` must be a positive int. Received: {value!r}")
-        if mode not in ("max", "min") and (monitor is not None or mode is not None):
-            raise ValueError(f"`mode` must be 'max' or 'min' for a `monitor`. Received: {mode!r}")
         self.folder = Path(folder)
         self.every = every
         self.keep = keep
         self.keep_every = keep_every
-        self.monitor, self.mode = monitor, mode
+        self._best = BestEpoch(monitor, mode)
         self.allow_changes = allow_changes
         self.first_step = first_step
         self.resumed_from = None
         self._background = Background()
         self._buffers = {}  # the copy of a model and its optimizer that is written
         self._batches = self._resumed = self._lock = None
-        self._is_open = self._knows_monitor = self._is_told_to_stop = False
-        self._model_of_fit = None
+        self._is_open = self._is_told_to_stop = False
         self._metrics = None  # those of a training that is stopped, before its evaluation
 
     def open(self, model, batches, callbacks, initial_epoch, epochs):
@@ -139,13 +136,12 @@ class Checkpoints(keras.callbacks.Callback):
         self._forgetful = [type(c).__name__ for c in callbacks if isinstance(c, FORGETFUL)]
         self._epoch, self._batch = initial_epoch, 0
         self._steps = self.first_step  # batches of the run
-        self._best = None  # [figure, name of its checkpoint]
+        self._best.state = None
         self._resumed = self.resumed_from = None
         self._settings = settings_of(model)  # before a callback changes the rate
         began, ended = _SETTINGS_OF_FIT.get(model.optimizer, (None, None))
         if self._settings == ended:  # nobody but a callback of that `fit` has changed them
             self._settings = began
-        self._model_of_fit = model
         self._restores_best = any(getattr(c, "restore_best_weights", False) for c in callbacks)
         if batches is not None:
             batches.begin_anew()
@@ -167,11 +163,8 @@ class Checkpoints(keras.callbacks.Callback):
     def close(self):
         """Waits for what is being written; called when `fit` ends, by an error too."""
         self._is_open = False
-        model, self._model_of_fit = self._model_of_fit, None
         try:
             self._background.wait()
-            if model is not None:
-                _SETTINGS_OF_FIT[model.optimizer] = self._settings, settings_of(model)
         finally:
             self._buffers.clear()
             if self._lock is not None:
@@ -212,9 +205,11 @@ class Checkpoints(keras.callbacks.Callback):
             return
         if self._is_cut_short():  # what was saved before is where it goes on
             return
-        self._look_for_monitor(logs)
         self._epoch, self._batch = epoch + 1, 0
         self._save(logs, within_epoch=False)
+
+    def on_train_end(self, logs=None):
+        _SETTINGS_OF_FIT[self.model.optimizer] = self._settings, settings_of(self.model)
 
     def save(self, logs=None):
         """Saves now, between two batches, and waits until it is on the disk; called in `fit`.
@@ -254,22 +249,6 @@ class Checkpoints(keras.callbacks.Callback):
         num_batches = (self.params or {}).get("steps")
         return self._is_told_to_stop if num_batches is None else self._batch < num_batches
 
-    def _look_for_monitor(self, logs):
-        """Warns, once, where the figure of the best epoch is not among those of the first."""
-        names = sorted(logs or {})
-        self._knows_monitor |= self.monitor in (None, *names)
-        comes_later = str(self.monitor).startswith("val_") and not any(
-            name.startswith("val_") for name in names
-        )
-        if self._knows_monitor or comes_later:
-            return
-        self._knows_monitor = True
-        warnings.warn(
-            f"monitor={self.monitor!r} is none of the figures of an epoch, which are "
-            f"{', '.join(names)}: no checkpoint is kept as the best one.",
-            stacklevel=2,
-        )
-
     def _save(self, logs, within_epoch):
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
@@ -282,12 +261,12 @@ class Checkpoints(keras.callbacks.Callback):
             raise error
         path = checkpoint_folder.path_of(self.folder, self._steps)
         if not within_epoch:
-            self._choose(logs, path)
+            self._best.look(logs, path.name)
         state = {
             "epoch": self._epoch,
             "batch": self._batch,
             "steps": self._steps,
-            "best": self._best,
+            "best": self._best.state,
             "stopped": not within_epoch and bool(self.model.stop_training),
             "epochs": self._epochs,
             "backend": keras.backend.backend(),
@@ -307,17 +286,6 @@ class Checkpoints(keras.callbacks.Callback):
         if self._is_writer:
             self._background.run(lambda: self._write(path, snapshot))
 
-    def _choose(self, logs, path):
-        """Remembers the checkpoint of the best epoch, of those that have the figure."""
-        value = float((logs or {}).get(self.monitor, math.nan))
-        if math.isnan(value):
-            return
-        is_better = self._best is None or (
-            value > self._best[0] if self.mode == "max" else value < self._best[0]
-        )
-        if is_better:
-            self._best = [value, path.name]
-
     def _write(self, path, snapshot):
         if not path.exists():  # else it is of this very step of this training
             checkpoint_folder.write(path, snapshot)
@@ -336,7 +304,7 @@ class Checkpoints(keras.callbacks.Callback):
         )
         there.load()
         self._epoch, self._batch, self._steps = there.epoch, there.batch, found.state["steps"]
-        self._best = found.state.get("best")
+        self._best.state = found.state.get("best")
         self._resumed, self.resumed_from = found, found.path
         if self._is_writer:
             # They are of a training that went another way, or not whole: not among those to keep.

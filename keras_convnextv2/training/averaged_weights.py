@@ -62,7 +62,9 @@ class EvaluateAveragedWeights(keras.callbacks.Callback):
 
     The model is trained, and saved by other callbacks, with its own weights: `averaged_weights`
     saves the averages. Where an evaluation within `fit` fails, a model of this library has its own
-    weights after it; another has them after `model.optimizer.use_own_weights()`.
+    weights after it; another has them after `model.optimizer.use_own_weights()`. The `fit` of this
+    library's models refuses `EarlyStopping(restore_best_weights=True)` beside it, which would bring
+    back own weights that nobody evaluated.
 
     Raises:
         ValueError: when training or evaluation begins; the optimizer does not average weights.

@@ -43,13 +43,17 @@ def batches_of_epoch(x, batch_size, options):
         return options["steps_per_epoch"]
     if isinstance(x, keras.utils.PyDataset):
         return x.num_batches
-    if hasattr(x, "cardinality"):  # a `tf.data.Dataset`
-        return num if (num := int(x.cardinality())) >= 0 else None
-    if hasattr(x, "dataset") and hasattr(x, "__len__"):  # a `DataLoader`
-        return len(x)
-    if not hasattr(x, "shape"):
+    if hasattr(x, "cardinality"):  # a `tf.data.Dataset`, or one that is spread over replicas
+        found = int(x.cardinality() if callable(x.cardinality) else x.cardinality)
+        return found if found >= 0 else None
+    if hasattr(x, "dataset"):  # a `DataLoader`
+        return len(x) if hasattr(x.dataset, "__len__") else None
+    images = next(
+        iter(keras.tree.flatten(x)), None
+    )  # of the masks beside them, too, there are as many
+    if not hasattr(images, "shape"):
         return None
-    num_images = math.floor(x.shape[0] * (1 - (options.get("validation_split") or 0)))
+    num_images = math.floor(images.shape[0] * (1 - (options.get("validation_split") or 0)))
     return math.ceil(num_images / (batch_size or 32))
 
 

@@ -124,7 +124,7 @@ class WriteMetrics(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.monotonic()
         self._num_left_out = None  # batches that were done before
-        self._before_part = None
+        self._num_batches, self._before_part = 0, None
 
     def on_train_batch_begin(self, batch, logs=None):
         if self._num_left_out is None:

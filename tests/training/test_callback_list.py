@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_convnextv2.training.callback_list import LazyCallbackList
+from keras_convnextv2.training.callback_list import LazyCallbackList, batches_of_epoch
 from keras_convnextv2.training.callbacks import StopOnNonFiniteLoss
 from keras_convnextv2.training.progress import ShowProgress
 from tests.reference.save_each_epoch import SaveEachEpoch
@@ -216,6 +216,29 @@ def test_fcmae_watches_before_the_callbacks_of_a_list_of_keras(make_fcmae, rng, 
     with pytest.raises(FloatingPointError, match="The loss is nan"):
         fcmae.fit(images, batch_size=2, verbose=0, callbacks=callbacks())
     assert path.read_bytes() == before
+
+
+@pytest.mark.one_backend
+def test_the_number_of_batches_is_known_of_each_form_that_keras_knows_it_of():
+    import tensorflow as tf
+    import torch
+
+    class Endless(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(())
+
+    images, hidden = np.zeros((10, 8, 8, 3)), np.zeros((10, 2, 2))
+    dataset = tf.data.Dataset.from_tensor_slices(images)
+    loader = torch.utils.data.DataLoader
+    for x, expected in (
+        ({"images": images, "hidden": hidden}, 3),
+        (dataset.batch(4), 3),
+        (dataset.repeat().batch(4), None),
+        (loader(torch.utils.data.TensorDataset(torch.zeros(10)), 4), 3),
+        (loader(Endless(), 4), None),
+        (iter([images]), None),
+    ):
+        assert batches_of_epoch(x, 4, {}) == expected
 
 
 @pytest.mark.parametrize("options", [{}, {"validation_split": 0.3}, {"steps_per_epoch": 1}])
